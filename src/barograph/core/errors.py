@@ -1,0 +1,134 @@
+"""Every error that Barograph raises, in one tree.
+
+    BarographError
+    ├── InvalidInput            what was handed in cannot be used
+    │   ├── InvalidEvent        one event, with the field and the reason
+    │   ├── InvalidQuery        a question that cannot be asked
+    │   │   └── UnknownMetric   no metric of that name in the catalogue
+    │   ├── InvalidRule         an alert rule
+    │   ├── InvalidExperiment   the definition of an experiment
+    │   ├── InvalidChart        a chart specification that cannot be drawn
+    │   └── InvalidSettings     barograph.toml, the environment or an argument
+    ├── JournalError            the event was not made durable
+    │   ├── DirectoryLocked     another process owns the data directory
+    │   ├── DiskFull            no space is left for the journal
+    │   ├── JournalReadOnly     the journal may not be written
+    │   └── JournalClosed       the journal was closed before the event came
+    └── EngineError             the journal is safe, the engine did not answer
+        ├── EngineUnavailable   it cannot be reached or opened
+        ├── QueryTooExpensive   the question passed its time, memory or row limit
+        └── SchemaError         the engine holds a schema this version cannot use
+
+Each carries a message, a hint (what to do next) and, where there is one, the offending value, cut to a
+bounded length and made safe for a terminal. Only the application, the command line and the server log.
+"""
+
+from __future__ import annotations
+
+VALUE_LENGTH = 120  # characters of an offending value that an error repeats
+
+
+def shorten(value: object, length: int = VALUE_LENGTH) -> str:
+    """The value on one line in at most ``length`` characters, with control characters made visible."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception as error:  # a hostile __repr__ must not hide the error that is being told
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    text = text[: length + 1]
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+class BarographError(Exception):
+    """Something that Barograph can name went wrong.
+
+    ``message`` says what, ``hint`` what to do next, ``value`` repeats the offending value (bounded).
+    """
+
+    def __init__(self, message: str, *, hint: str = "", value: object = None) -> None:
+        self.message = message
+        self.hint = hint
+        self.value = None if value is None else shorten(value)
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        got = f" (got {self.value})" if self.value is not None else ""
+        hint = f". {self.hint}" if self.hint else ""
+        return f"{self.message}{got}{hint}"
+
+
+class InvalidInput(BarographError):
+    """What was handed in cannot be used."""
+
+
+class InvalidEvent(InvalidInput):
+    """One event was refused; ``field`` names the part at fault, ``reason`` says why."""
+
+    def __init__(self, field: str, reason: str, *, hint: str = "", value: object = None) -> None:
+        self.field = shorten(field)
+        self.reason = reason
+        super().__init__(f"{self.field}: {reason}" if field else reason, hint=hint, value=value)
+
+
+class InvalidQuery(InvalidInput):
+    """The question cannot be asked as it stands."""
+
+
+class UnknownMetric(InvalidQuery):
+    """There is no metric of that name in the catalogue."""
+
+
+class InvalidRule(InvalidInput):
+    """The alert rule cannot be evaluated as it stands."""
+
+
+class InvalidExperiment(InvalidInput):
+    """The experiment's definition, or what was asked of it, does not hold together."""
+
+
+class InvalidChart(InvalidInput):
+    """The chart specification cannot be drawn."""
+
+
+class InvalidSettings(InvalidInput):
+    """A setting in barograph.toml, the environment or an argument cannot be used."""
+
+
+class JournalError(BarographError):
+    """The event was not made durable and was not acknowledged."""
+
+
+class DirectoryLocked(JournalError):
+    """Another process owns the data directory; ``pid`` is its process id where known."""
+
+    def __init__(self, message: str, *, pid: int | None, hint: str = "") -> None:
+        self.pid = pid
+        super().__init__(message, hint=hint)
+
+
+class DiskFull(JournalError):
+    """No space is left for the journal."""
+
+
+class JournalReadOnly(JournalError):
+    """The journal may not be written: read-only disk, or permission lost."""
+
+
+class JournalClosed(JournalError):
+    """The journal was closed before the event came."""
+
+
+class EngineError(BarographError):
+    """The journal is safe, but the engine did not answer."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine cannot be reached or opened; what is journaled is loaded when it is back."""
+
+
+class QueryTooExpensive(EngineError):
+    """The question passed its time, memory or row limit."""
+
+
+class SchemaError(EngineError):
+    """The engine holds a schema that this version cannot use."""

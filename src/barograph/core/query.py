@@ -1,0 +1,254 @@
+"""What one may ask, and the ``Reader`` that answers: the seam between the store and everything above it.
+
+Windows are half-open, [start, end), in UTC. A bucket is a number of seconds or a calendar unit in a time zone.
+Filters follow one grammar everywhere: ``field:op:value``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
+
+from barograph.core.clock import as_utc
+from barograph.core.errors import InvalidQuery
+
+Op = Literal["eq", "ne", "in", "gte", "lte", "has", "match", "exists"]
+OPS: tuple[Op, ...] = ("eq", "ne", "in", "gte", "lte", "has", "match", "exists")
+LABELS = ("pipeline", "environment", "model", "status")  # what the rollups keep apart
+DIMENSIONS = (*LABELS, "provider", "user_id", "session_id", "error_type", "error_stage")  # and any tag, as tag.<name>
+
+Scalar = str | float | int | bool | None
+_SPAN = re.compile(r"\A(\d+(?:\.\d+)?)(ms|s|m|h|d|w)\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``90s``, ``15m``, ``1h``, ``7d`` or ``2w``. Raises InvalidQuery."""
+    found = _SPAN.match(text.strip())
+    if not found or float(found[1]) == 0:
+        raise InvalidQuery("not a duration", hint="Write a number and ms, s, m, h, d or w: 15m, 7d.", value=text)
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A moment: ISO 8601 (naive is UTC), ``now``, or a duration ago such as ``-7d``. Raises InvalidQuery."""
+    text = text.strip()
+    if text == "now":
+        return now
+    if text.startswith("-"):
+        return now - timedelta(seconds=parse_duration(text[1:]))
+    try:
+        return as_utc(datetime.fromisoformat(text))
+    except ValueError:
+        raise InvalidQuery(
+            "not a moment", hint="Write ISO 8601 (2026-11-22T14:05Z), now, or a duration ago (-7d).", value=text
+        ) from None
+
+
+class Window(Struct, frozen=True):
+    """The time from ``start`` up to, not including, ``end``; both aware and in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise InvalidQuery("a window needs times with a zone", value=self.start)
+        if self.end <= self.start:
+            raise InvalidQuery("a window must end after it starts", value=f"{self.start} .. {self.end}")
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start).total_seconds()
+
+    def shifted(self, seconds: float) -> Window:
+        """The same window, so many seconds later (earlier when negative)."""
+        by = timedelta(seconds=seconds)
+        return Window(self.start + by, self.end + by)
+
+    @classmethod
+    def last(cls, duration: float | str, now: datetime) -> Window:
+        """The window of that many seconds, or of a duration such as ``7d``, up to now."""
+        seconds = parse_duration(duration) if isinstance(duration, str) else duration
+        return cls(now - timedelta(seconds=seconds), now)
+
+
+class Filter(Struct, frozen=True):
+    """Keep events whose ``field`` stands in relation ``op`` to ``values``.
+
+    ``field`` is a dimension, ``tag.<name>``, ``variant.<experiment>`` or a number of the event. ``in`` takes
+    several values, ``exists`` none; ``has`` is a substring, ``match`` an RE2 regular expression.
+    """
+
+    field: str
+    op: Op
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Filter:
+        """From ``field:op:value`` (``in`` takes ``a,b,c``). Raises InvalidQuery."""
+        name, _, rest = text.partition(":")
+        op, _, value = rest.partition(":")
+        if not name or op not in OPS or (op != "exists" and not rest.count(":")):
+            raise InvalidQuery(
+                "not a filter", hint=f"Write field:op:value with op one of {', '.join(OPS)}.", value=text
+            )
+        values = () if op == "exists" else tuple(value.split(",")) if op == "in" else (value,)
+        return cls(name, op, values)
+
+
+Calendar = Literal["day", "week", "month"]
+
+
+class MetricQuery(Struct, frozen=True, kw_only=True):
+    """One metric over a window, in buckets, by group, filtered, beside an earlier period.
+
+    ``every`` is a bucket in seconds, a calendar unit in ``timezone``, or None for one number. ``compare`` is the
+    period just before (``previous``), the same time a day or a week earlier, or a window of its own.
+    ``limit`` bounds the number of groups; the largest by count are kept.
+    """
+
+    metric: str
+    window: Window
+    every: float | Calendar | None = None
+    by: tuple[str, ...] = ()
+    where: tuple[Filter, ...] = ()
+    compare: Literal["previous", "day", "week"] | Window | None = None
+    timezone: str = "UTC"
+    project: str = "default"
+    limit: int = 50
+
+
+class MetricRow(Struct, frozen=True, kw_only=True):
+    """A metric's value in one bucket and group; ``value`` is None where nothing was measured.
+
+    ``n`` is the number of events that carry the measure (for a ratio: of its denominator).
+    """
+
+    start: datetime
+    end: datetime
+    value: float | None
+    n: int
+    group: dict[str, str] = field(default_factory=dict)
+
+
+class MetricAnswer(Struct, frozen=True, kw_only=True):
+    """The rows, the earlier period's rows when asked for, and up to when the data is complete.
+
+    ``read_from`` says what answered: ``rollup``, ``raw`` or ``both``. ``notes`` are sentences for people.
+    """
+
+    metric: str
+    unit: str
+    rows: tuple[MetricRow, ...]
+    complete_to: datetime
+    before: tuple[MetricRow, ...] = ()
+    read_from: str = "rollup"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float | None:
+        """The one number of an ungrouped question without buckets; None when nothing was measured."""
+        return self.rows[0].value if self.rows else None
+
+    @property
+    def n(self) -> int:
+        """How many events were measured, over all rows."""
+        return sum(row.n for row in self.rows)
+
+
+class EventQuery(Struct, frozen=True, kw_only=True):
+    """Events themselves: a page of one kind, newest first unless ``order`` names a number of the kind.
+
+    ``order`` is a field; ``descending`` its direction. ``cursor`` continues after the page that returned it.
+    """
+
+    kind: str
+    window: Window
+    where: tuple[Filter, ...] = ()
+    order: str = "time"
+    descending: bool = True
+    limit: int = 50
+    cursor: str = ""
+    project: str = "default"
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """Rows as dictionaries named like the event's fields, and the cursor of the next page ('' at the end)."""
+
+    items: tuple[dict[str, Any], ...]
+    cursor: str
+    complete_to: datetime
+
+
+class UnitQuery(Struct, frozen=True, kw_only=True):
+    """Per-unit sums of one metric in an experiment, over units exposed in the window, from exposure on.
+
+    ``metric`` must be a count, sum, mean or ratio: each unit has a numerator and a denominator.
+    """
+
+    experiment: str
+    metric: str
+    window: Window
+    unit_kind: str = "user"
+    project: str = "default"
+
+
+class UnitMoments(Struct, frozen=True, kw_only=True):
+    """Centred moments over the units of one arm: of each unit's numerator sum and denominator sum.
+
+    ``numerator_m2`` is the sum of squared deviations from the mean, ``cross_m2`` the sum of products of
+    deviations. ``units`` counts exposed units, also those without a single measurement (their sums are zero).
+    """
+
+    arm: str
+    units: int
+    numerator_mean: float
+    denominator_mean: float
+    numerator_m2: float
+    denominator_m2: float
+    cross_m2: float
+    measured_units: int
+
+
+class UnitAnswer(Struct, frozen=True, kw_only=True):
+    """The arms' moments; ``contaminated`` units were seen in two arms and are in none of them."""
+
+    arms: tuple[UnitMoments, ...]
+    contaminated: int
+    first_exposure: datetime | None
+    last_exposure: datetime | None
+    complete_to: datetime
+
+
+class Reader(Protocol):
+    """What floor 3 and above ask. ``store`` answers from the engine; tests may answer from a dictionary."""
+
+    def query(self, question: MetricQuery) -> MetricAnswer:
+        """Answer a metric question. Raises InvalidQuery, UnknownMetric or EngineError."""
+        ...
+
+    def events(self, question: EventQuery) -> EventPage:
+        """A page of events. Raises InvalidQuery or EngineError."""
+        ...
+
+    def units(self, question: UnitQuery) -> UnitAnswer:
+        """Per-unit moments by arm. Raises InvalidQuery, UnknownMetric or EngineError."""
+        ...
+
+    def watermark(self) -> datetime:
+        """Every event journaled with ``received_at`` up to here can be queried."""
+        ...
+
+
+def buckets(window: Window, seconds: float) -> Iterator[Window]:
+    """The buckets of a fixed length, aligned to the Unix epoch, that overlap the window, cut to it."""
+    start = datetime.fromtimestamp(window.start.timestamp() // seconds * seconds, UTC)
+    step = timedelta(seconds=seconds)
+    while start < window.end:
+        yield Window(max(start, window.start), min(start + step, window.end))
+        start += step

@@ -1,0 +1,168 @@
+"""Settings: one frozen tree, from ``barograph.toml``, then ``BAROGRAPH_…`` variables, then arguments.
+
+Every setting is documented by its annotation; ``docs/settings.md`` is checked against this file. An unknown
+name or a wrong type is an error that names the setting, never silently ignored.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated as A
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Meta as M
+from msgspec import Struct, field
+
+from barograph.core.errors import InvalidSettings
+
+FILE_NAME = "barograph.toml"
+PREFIX = "BAROGRAPH_"
+
+
+class JournalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the journal keeps events."""
+
+    durability: A[
+        Literal["fsync", "interval"],
+        M(description="fsync: on disk before the acknowledgement. interval: synced every sync_interval seconds"),
+    ] = "fsync"
+    sync_interval: A[float, M(gt=0, le=60, description="Seconds between syncs in interval mode")] = 0.2
+    segment_bytes: A[int, M(ge=4096, description="A segment is closed at this size")] = 64 * 2**20
+    low_disk_bytes: A[int, M(ge=0, description="Warn when the disk has less free than this")] = 2**30
+    duplicate_window: A[int, M(ge=1000, description="Event ids remembered at least, to know a retry")] = 1_000_000
+    duplicate_seconds: A[float, M(ge=0, description="And at least for so long, up to four times as many ids")] = 3600.0
+
+
+class EngineSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the engine is and what a question may cost."""
+
+    address: A[
+        str, M(description="chdb:// (in the data directory), chdb:///path or clickhouse://user:password@host")
+    ] = "chdb://"
+    database: A[str, M(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="The database's name")] = "barograph"
+    load_interval: A[float, M(gt=0, le=60, description="Seconds between looks at the journal")] = 0.25
+    query_seconds: A[float, M(gt=0, description="A question's time limit")] = 30.0
+    query_memory: A[int, M(ge=2**20, description="A question's memory limit, bytes")] = 2 * 2**30
+    query_rows: A[int, M(ge=1, description="Most rows that an answer may have")] = 100_000
+
+
+class CollectSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to an event before it is kept."""
+
+    redact: A[tuple[str, ...], M(description="What to blank in texts: email, phone, card, key")] = ()
+    redact_patterns: A[dict[str, str], M(description="Own patterns: name to regular expression")] = field(
+        default_factory=dict
+    )
+    hash_users: A[bool, M(description="Replace user ids by a keyed hash")] = False
+    sample: A[float, M(gt=0, le=1, description="Share of ok queries to keep; errors are all kept")] = 1.0
+    tags: A[dict[str, str], M(description="Added to every event")] = field(default_factory=dict)
+    queue: A[int, M(ge=1, description="Events that wait in background mode before drops are counted")] = 10_000
+    sampler_seconds: A[float, M(ge=0, description="Seconds between system samples; 0 switches them off")] = 0.0
+
+
+class BudgetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be spent, in USD."""
+
+    daily: A[A[float, M(gt=0)] | None, M(description="A day, in the display time zone")] = None
+    monthly: A[A[float, M(gt=0)] | None, M(description="A calendar month")] = None
+
+
+class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """One threshold rule."""
+
+    name: A[str, M(min_length=1, max_length=128, description="Unique")]
+    metric: A[str, M(description="A metric of the catalogue")]
+    above: A[float | None, M(description="Fires when the metric is greater")] = None
+    below: A[float | None, M(description="Fires when the metric is less")] = None
+    window: A[str, M(description="The time the metric is taken over")] = "5m"
+    for_: A[str, M(description="How long it must hold before it fires")] = "0s"
+    severity: A[Literal["info", "warning", "critical"], M(description="How bad")] = "warning"
+    by: A[tuple[str, ...], M(description="One alert a group")] = ()
+    where: A[tuple[str, ...], M(description="Filters, field:op:value")] = ()
+    minimum: A[int, M(ge=1, description="Fewer events than this in the window say nothing")] = 1
+    message: A[str, M(description="Said instead of the generated sentence")] = ""
+
+
+class MetricSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric of the user's own, from a recorded number, a score or a query's number."""
+
+    name: A[str, M(min_length=1, max_length=128, description="Unique in the catalogue")]
+    of: A[str, M(description="metric.<name>, score.<name>, or query.<number>")]
+    aggregation: A[
+        Literal["count", "rate", "sum", "mean", "last", "min", "max", "quantile"], M(description="How it adds up")
+    ] = "mean"
+    level: A[A[float, M(gt=0, lt=1)] | None, M(description="For a quantile")] = None
+    unit: A[str, M(description="s, USD, ratio, 1, tokens, rating, score, %, B, 1/min")] = "1"
+    better: A[Literal["lower", "higher", "neutral"], M(description="Which way is better")] = "neutral"
+    title: A[str, M(description="Shown to people")] = ""
+    sentence: A[str, M(description="What it means")] = ""
+
+
+class StatusSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the overview says warning or critical. Times are p95 of the last window."""
+
+    window: A[str, M(description="The time looked at")] = "15m"
+    minimum: A[int, M(ge=1, description="Fewer queries than this say nothing")] = 20
+    error_rate_warning: A[float, M(gt=0, le=1, description="Share of queries")] = 0.05
+    error_rate_critical: A[float, M(gt=0, le=1, description="Share of queries")] = 0.2
+    response_time_warning: A[float, M(gt=0, description="Seconds, p95")] = 10.0
+    response_time_critical: A[float, M(gt=0, description="Seconds, p95")] = 30.0
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it."""
+
+    project: A[str, M(min_length=1, max_length=128, description="The project events belong to by default")] = "default"
+    timezone: A[str, M(description="In which days begin and times are shown")] = "UTC"
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    collect: CollectSettings = field(default_factory=CollectSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
+    metrics: A[tuple[MetricSettings, ...], M(description="Own metrics, as [[metrics]]")] = ()
+    rules: A[tuple[RuleSettings, ...], M(description="Alert rules, as [[rules]]")] = ()
+
+
+def load_settings(directory: Path, environment: Mapping[str, str], **overrides: Any) -> Settings:
+    """The settings of a data directory.
+
+    ``BAROGRAPH_JOURNAL__DURABILITY=interval`` sets ``journal.durability``; ``overrides`` are nested
+    dictionaries and win. Raises InvalidSettings, which names the setting at fault.
+    """
+    path = directory / FILE_NAME
+    tree: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
+    for name, text in environment.items():
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and keys[0] in Settings.__struct_fields__:
+            _set(tree, keys, text)
+    tree = _merge(tree, overrides)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(
+            f"settings: {error}", hint=f"Look into {path}, the {PREFIX}… variables and docs/settings.md."
+        ) from None
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise InvalidSettings(f"{'.'.join(keys)} is not a group of settings", value=value)
+    tree[keys[-1]] = value
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged

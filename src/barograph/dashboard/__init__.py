@@ -1,0 +1,1 @@
+"""Pages, and the one object that ties the components together."""

@@ -1,0 +1,1 @@
+"""Define, assign, expose, compare."""

@@ -1,0 +1,1 @@
+"""The journal: JSON Lines on disk, the truth from which the engine is made."""

@@ -1,0 +1,1 @@
+"""Pure functions on numbers: summaries that add up, comparisons, tests."""

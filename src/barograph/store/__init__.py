@@ -1,0 +1,1 @@
+"""Journal to engine, rollups, answers, retention."""

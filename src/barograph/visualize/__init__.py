@@ -1,0 +1,1 @@
+"""One chart specification and what draws it."""
