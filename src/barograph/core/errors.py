@@ -14,10 +14,12 @@
     │   ├── DiskFull            no space is left for the journal
     │   ├── JournalReadOnly     the journal may not be written
     │   └── JournalClosed       the journal was closed before the event came
-    └── EngineError             the journal is safe, the engine did not answer
-        ├── EngineUnavailable   it cannot be reached or opened
-        ├── QueryTooExpensive   the question passed its time, memory or row limit
-        └── SchemaError         the engine holds a schema this version cannot use
+    ├── EngineError             the journal is safe, the engine did not answer
+    │   ├── EngineUnavailable   it cannot be reached or opened
+    │   ├── QueryTooExpensive   the question passed its time, memory or row limit
+    │   └── SchemaError         the engine holds a schema this version cannot use
+    └── ControlError            what people decided (control.db) cannot be read or written
+        └── ChangedMeanwhile    somebody else changed the same thing first
 
 Each carries a message, a hint (what to do next) and, where there is one, the offending value, cut to a
 bounded length and made safe for a terminal. Only the application, the command line and the server log.
@@ -132,3 +134,11 @@ class QueryTooExpensive(EngineError):
 
 class SchemaError(EngineError):
     """The engine holds a schema that this version cannot use."""
+
+
+class ControlError(BarographError):
+    """What people decided (rules, states, experiments) cannot be read or written; events are not touched."""
+
+
+class ChangedMeanwhile(ControlError):
+    """Somebody else changed the same thing first; read it again and decide on what it is now."""

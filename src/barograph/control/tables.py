@@ -1,0 +1,142 @@
+"""The tables of the control plane, and the migrations that make them, oldest first.
+
+Read by the repositories of this folder and by ``database``, which applies what is missing at start. A migration
+is never edited once released: a change is a new one at the end. ``tests/control`` checks that the migrations
+together make exactly the tables described here.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Column, Dialect, Float, Integer, MetaData, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+from barograph.core.clock import as_utc
+
+JsonObject = dict[str, object]
+
+
+class SafeText(TypeDecorator[str]):
+    """Text from anywhere: what UTF-8 cannot hold (lone surrogates) is kept as its escape."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC as ISO 8601 text with microseconds: a person can read it, and it sorts as time does."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else as_utc(value).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else as_utc(datetime.fromisoformat(value))
+
+
+class JsonText(TypeDecorator[JsonObject]):
+    """A JSON object as text, in ASCII (so that any string can be kept) and without NaN, which JSON does not have."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: JsonObject | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> JsonObject | None:
+        if value is None:
+            return None
+        found: JsonObject = json.loads(value)
+        return found
+
+
+metadata = MetaData()
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("applied_at", Moment, nullable=False),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("key", SafeText, primary_key=True),
+    Column("definition", JsonText, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Moment, nullable=False),
+    Column("project", SafeText, nullable=False),
+    Column("actor", SafeText, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", SafeText, nullable=False),
+    Column("detail", JsonText, nullable=False),
+)
+
+alert_states = Table(
+    "alert_states",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("rule", SafeText, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("labels", JsonText, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("active_at", Moment),
+    Column("fired_at", Moment),
+    Column("value", Float),
+    Column("updated_at", Moment, nullable=False),
+)
+
+
+class Migration(NamedTuple):
+    """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        "experiments, audit log, alert states",
+        (
+            """CREATE TABLE experiments (
+                project TEXT NOT NULL, key TEXT NOT NULL, definition TEXT NOT NULL, state TEXT NOT NULL,
+                version INTEGER NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+                PRIMARY KEY (project, key))""",
+            """CREATE TABLE audit (
+                id {identity}, time TEXT NOT NULL, project TEXT NOT NULL, actor TEXT NOT NULL,
+                action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL)""",
+            "CREATE INDEX audit_by_subject ON audit (project, subject, id)",
+            """CREATE TABLE alert_states (
+                project TEXT NOT NULL, rule TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL,
+                state TEXT NOT NULL, active_at TEXT, fired_at TEXT, value FLOAT, updated_at TEXT NOT NULL,
+                PRIMARY KEY (project, rule, fingerprint))""",
+        ),
+    ),
+)
+
+IDENTITY: dict[str, str] = {
+    "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL",  # AUTOINCREMENT: an audit number is never used again
+    "postgresql": "INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+}
