@@ -1,0 +1,59 @@
+# All one needs: `make` lists it. Needs python3 (3.11 or newer, with venv) and make; everything else is installed
+# into .venv, in the versions of constraints.txt. Another interpreter: `make PYTHON=python3.13 test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := $(VENV)/.runtime
+DEVELOP := $(VENV)/.develop
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs pin clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+
+demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (ARGS=--live goes on)
+	@$(BIN)/barograph demo $(ARGS)
+
+test: $(DEVELOP) ## Run every test (ARGS=-x stops at the first failure)
+	$(BIN)/python -m pytest -v $(ARGS)
+
+lint: $(DEVELOP) ## Check style, types and which folder imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEVELOP) ## Measure, print a table, write bench/results.md
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(DEVELOP) ## Write the pages of docs/ that are made from the code
+	$(BIN)/python tools/generate_docs.py
+
+pin: $(DEVELOP) ## Write constraints.txt from what is installed in .venv
+	$(BIN)/python tools/pin.py
+
+clean: ## Remove .venv and whatever was built or cached
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Barograph needs Python 3.11 or newer; $(PYTHON) is missing or older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { \
+		echo "$(PYTHON) has no venv. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Hatchling is pinned too, so the package is built with it and not with one that is fetched for the moment.
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what Barograph needs (about 1.2 GB, half of it the engine) ..."
+	$(PIP) install -c constraints.txt hatchling editables
+	$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(DEVELOP): $(RUNTIME)
+	$(PIP) install -c constraints.txt --no-build-isolation -e ".[dev]"
+	@touch $@
