@@ -1,0 +1,227 @@
+"""Two arms compared over a fixed horizon: means by Welch's t, ratios by the delta method.
+
+Takes summaries, hands back an ``Estimate``. All of it is fixed-horizon: an interval or a p-value that is read
+again and again until it pleases is wrong more often than alpha says; the caller says so where it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import structs
+
+from barograph.core.errors import InvalidInput
+from barograph.stats.distributions import t_quantile, t_tail
+from barograph.stats.estimate import Alternative, Effect, Estimate
+from barograph.stats.summary import RatioSummary, Summary
+
+DEFAULT_ALPHA = 0.05
+DELTA = "delta method, Welch's t"
+WEAK_DENOMINATOR = 10.0  # below so many standard errors from zero the delta method is out of its depth (Fieller's g)
+WEAK_BASELINE = 3.0  # below so many standard errors from zero a share of the baseline means little
+
+
+def compare_means(
+    arm: Summary,
+    baseline: Summary,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    alternative: Alternative = "two-sided",
+    names: tuple[str, str] = ("treatment", "control"),
+    method: str = "Welch's t",
+) -> Estimate:
+    """The difference of two means, absolute and relative.
+
+    Source: Welch, "The generalization of Student's problem when several different population variances are
+    involved" (1947), degrees of freedom by Satterthwaite; the relative effect by the delta method. Assumes
+    independent units and means that are about normal: many units, or values without a heavy tail. Refuses
+    (effect without interval and p-value, with the reason in the warnings) an arm of fewer than two units and arms
+    that do not vary at all. The p-value is that of the absolute difference.
+    """
+    _require_alpha(alpha)
+    warnings: list[str] = []
+    effect: Effect | None = None
+    if min(arm.n, baseline.n) == 0:
+        warnings.append("an arm is empty")
+    else:
+        effect, refused = welch(arm, baseline, alpha=alpha, alternative=alternative)
+        warnings += refused
+    relative, refused = relative_difference(arm, baseline, alpha=alpha, alternative=alternative)
+    if effect is not None and effect.low is not None:
+        warnings += refused  # what already kept the absolute effect from being tested is said once
+    return Estimate(
+        arm=names[0], baseline=names[1], arm_value=arm.mean if arm.n else None,
+        baseline_value=baseline.mean if baseline.n else None, arm_n=arm.n, baseline_n=baseline.n,
+        absolute=effect, relative=relative, alpha=alpha, method=method, warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def compare_ratios(
+    arm: RatioSummary,
+    baseline: RatioSummary,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    alternative: Alternative = "two-sided",
+    names: tuple[str, str] = ("treatment", "control"),
+) -> Estimate:
+    """The difference of two ratios of sums, randomised by unit and measured many times a unit.
+
+    Source: Deng, Knoblich, Lu (KDD 2018), on the linearised values of each unit (``RatioSummary.linearised``),
+    then Welch. Assumes independent units, not independent measurements. Refuses arms without any measurement,
+    and what ``compare_means`` refuses; warns where the mean denominator is weak against its own error.
+    """
+    names_without = [name for name, one in zip(names, (arm, baseline), strict=True) if one.ratio is None]
+    if names_without:
+        return Estimate(
+            arm=names[0], baseline=names[1], arm_value=arm.ratio, baseline_value=baseline.ratio,
+            arm_n=arm.measured_units, baseline_n=baseline.measured_units, absolute=None, relative=None, alpha=alpha,
+            method=DELTA, warnings=(f"nothing was measured in {' and '.join(names_without)}",),
+        )  # fmt: skip
+    estimate = compare_means(
+        arm.linearised(), baseline.linearised(), alpha=alpha, alternative=alternative, names=names, method=DELTA
+    )
+    weak = [name for name, one in zip(names, (arm, baseline), strict=True) if _weak_denominator(one)]
+    if not weak:
+        return estimate
+    warning = f"few or very uneven measurements a unit in {' and '.join(weak)}: the interval is too narrow"
+    return structs.replace(estimate, warnings=(*estimate.warnings, warning))
+
+
+def welch(
+    arm: Summary,
+    baseline: Summary,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    alternative: Alternative = "two-sided",
+    null: float = 0.0,
+) -> tuple[Effect, tuple[str, ...]]:
+    """Welch's t of ``arm - baseline - null``, and the reasons why it could not be made.
+
+    A ``null`` that is not zero and a one-sided alternative make a test of non-inferiority. Source and
+    assumptions as for ``compare_means``; needs one unit in each arm at least.
+    """
+    difference = arm.mean - baseline.mean
+    refusal = _refusal(arm, baseline)
+    if refusal:
+        return Effect(value=difference), (refusal,)
+    a, b = arm.mean_variance, baseline.mean_variance
+    effect = _t_effect(difference, a + b, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
+    constant = not (arm.varies and baseline.varies)
+    return effect, ("one arm does not vary: the other carries the whole uncertainty",) if constant else ()
+
+
+def relative_difference(
+    arm: Summary,
+    baseline: Summary,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    alternative: Alternative = "two-sided",
+) -> tuple[Effect | None, tuple[str, ...]]:
+    """``(arm - baseline) / |baseline|`` with an interval by the delta method, and the reasons why not.
+
+    The variance is var(arm) / baseline² + var(baseline) * arm² / baseline⁴ (Deng, Knoblich, Lu 2018). Refuses a
+    baseline within three standard errors of zero: a share of nothing is not a number.
+    """
+    if min(arm.n, baseline.n) == 0 or baseline.mean == 0:
+        return None, ("the baseline is zero: there is no relative effect",)
+    value = (arm.mean - baseline.mean) / abs(baseline.mean)
+    refusal = _refusal(arm, baseline)
+    if refusal:
+        return Effect(value=value), (refusal,)
+    a, b = arm.mean_variance, baseline.mean_variance
+    if abs(baseline.mean) < WEAK_BASELINE * math.sqrt(b):
+        return None, ("the baseline is too close to zero, for its error, to give a relative effect",)
+    quotient = arm.mean / baseline.mean
+    variance = a / baseline.mean / baseline.mean + b * (quotient / baseline.mean) ** 2
+    return _t_effect(value, variance, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0), ()
+
+
+def log_relative_difference(
+    arm: Summary, baseline: Summary, *, alpha: float = DEFAULT_ALPHA
+) -> tuple[Effect | None, tuple[str, ...]]:
+    """``arm / baseline - 1`` with an interval that is symmetric on the logarithmic scale.
+
+    Never below -100 %, and nearer to its stated confidence than the plain one where the baseline is uncertain.
+    The delta method on log(arm) - log(baseline); refuses means that are not positive.
+    """
+    if min(arm.n, baseline.n) == 0 or arm.mean <= 0 or baseline.mean <= 0:
+        return None, ("a ratio on the logarithmic scale needs two means above zero",)
+    refusal = _refusal(arm, baseline)
+    if refusal:
+        return Effect(value=arm.mean / baseline.mean - 1), (refusal,)
+    a = arm.mean_variance / arm.mean / arm.mean
+    b = baseline.mean_variance / baseline.mean / baseline.mean
+    degrees = satterthwaite(a, arm.n, b, baseline.n)
+    # expm1 and log1p keep the digits of a difference that is tiny beside the means
+    value = (arm.mean - baseline.mean) / baseline.mean
+    logarithm = math.log1p(value)
+    reach = t_quantile(1 - alpha / 2, degrees) * math.sqrt(a + b)
+    low, high = math.expm1(logarithm - reach), _exp_less_one(logarithm + reach)
+    return Effect(value=value, low=min(low, value), high=max(high, value), degrees=degrees), ()
+
+
+def equivalence(arm: Summary, baseline: Summary, low: float, high: float) -> tuple[Effect, Effect]:
+    """Two one-sided tests (Schuirmann 1987): is the difference above ``low``, and is it below ``high``?
+
+    The arms are equivalent at alpha when both p-values are below it. Assumptions and refusals as for ``welch``.
+    """
+    if not low < high:
+        raise InvalidInput("an equivalence range needs low < high", value=(low, high))
+    above, _ = welch(arm, baseline, alternative="greater", null=low)
+    below, _ = welch(arm, baseline, alternative="less", null=high)
+    return above, below
+
+
+def satterthwaite(a: float, n_a: int, b: float, n_b: int) -> float:
+    """The degrees of freedom of a difference of means whose variances are ``a`` and ``b``.
+
+    (a + b)² / (a² / (n_a - 1) + b² / (n_b - 1)), in shares so that no square over- or underflows.
+    """
+    share = a / (a + b)
+    return 1 / (share * share / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
+
+
+def _t_effect(
+    value: float, variance: float, degrees: float, alpha: float, alternative: Alternative, null: float
+) -> Effect:
+    error = math.sqrt(variance)
+    statistic = (value - null) / error
+    low, high = -math.inf, math.inf
+    if alternative == "two-sided":
+        reach = t_quantile(1 - alpha / 2, degrees) * error
+        low, high, p_value = value - reach, value + reach, 2 * t_tail(abs(statistic), degrees)
+    elif alternative == "greater":
+        low, p_value = value - t_quantile(1 - alpha, degrees) * error, t_tail(statistic, degrees)
+    else:
+        high, p_value = value + t_quantile(1 - alpha, degrees) * error, t_tail(-statistic, degrees)
+    return Effect(
+        value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error, statistic=statistic,
+        degrees=degrees,
+    )  # fmt: skip
+
+
+def _refusal(arm: Summary, baseline: Summary) -> str:
+    if min(arm.n, baseline.n) < 2:
+        return "an arm has fewer than two units: no interval can be given"
+    if not arm.varies and not baseline.varies:
+        return "neither arm varies: every unit has the same value, and no test applies"
+    return ""
+
+
+def _weak_denominator(summary: RatioSummary) -> bool:
+    if summary.n < 2:
+        return True
+    denominator = summary.denominator
+    return denominator.mean < WEAK_DENOMINATOR * math.sqrt(denominator.mean_variance)
+
+
+def _exp_less_one(power: float) -> float:
+    try:
+        return math.expm1(power)
+    except OverflowError:
+        return math.inf
+
+
+def _require_alpha(alpha: float) -> None:
+    if not 0 < alpha <= 0.5:
+        raise InvalidInput("alpha must lie between 0 and 0.5", hint="0.05 is usual.", value=alpha)
