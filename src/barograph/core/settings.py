@@ -83,6 +83,10 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     by: A[tuple[str, ...], M(description="One alert a group")] = ()
     where: A[tuple[str, ...], M(description="Filters, field:op:value")] = ()
     minimum: A[int, M(ge=1, description="Fewer events than this in the window say nothing")] = 1
+    no_data: A[
+        Literal["nodata", "alerting", "ok", "keep"],
+        M(description="What a window that says nothing means: a state of its own, a breach, no breach, no change"),
+    ] = "nodata"
     message: A[str, M(description="Said instead of the generated sentence")] = ""
 
 

@@ -1,0 +1,130 @@
+"""What the alert manager tells: alerts with their sentence, where each rule stands, and what it has counted.
+
+Made by ``alert_manager``; handed to status, pages and the command line. Group values come from users and are shown
+cut to a bounded length, with control characters made visible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from barograph.alerts.lifecycle import Condition, State
+from barograph.alerts.rule import Severity, ThresholdRule
+from barograph.core.errors import shorten
+from barograph.core.metric import Metric
+from barograph.core.unit import format_value
+
+_PERCENTILE = re.compile(r" p\d+(\.\d+)?\Z")
+_LABEL_LENGTH = 60
+
+
+class ActiveAlert(Struct, frozen=True, kw_only=True):
+    """One alert that people are to be told of.
+
+    ``state`` is firing; or nodata or error, when nothing could be seen since it fired or its rule cannot be
+    evaluated. ``sentence`` begins with ``ALERT:``; ``labels`` say which group of the rule.
+    """
+
+    rule: str
+    metric: str
+    severity: Severity
+    state: State
+    labels: dict[str, str] = field(default_factory=dict)
+    value: float | None = None
+    threshold: float | None = None
+    unit: str = "1"
+    active_at: datetime | None = None
+    fired_at: datetime | None = None
+    sentence: str
+    reason: str = ""
+
+
+class RuleStatus(Struct, frozen=True, kw_only=True):
+    """Where a rule stands: its worst group's state, how many groups stand in which, and what was seen last."""
+
+    rule: str
+    metric: str
+    condition: str
+    severity: Severity
+    state: State
+    groups: dict[str, int] = field(default_factory=dict)
+    value: float | None = None
+    unit: str = "1"
+    reason: str = ""
+    evaluated_at: datetime | None = None
+    from_file: bool = True
+
+
+class AlertCounters(Struct, frozen=True, kw_only=True):
+    """What the evaluator has done since start.
+
+    ``missed`` ticks were skipped (a later one was due already), ``late`` ones evaluated more than half an interval
+    after their time, ``held`` are evaluations left out after a step of the clock, ``failed`` rule evaluations ended
+    in an error, ``unrecorded`` transitions still wait to be written. ``evaluated_to`` is the last tick.
+    """
+
+    ticks: int = 0
+    missed: int = 0
+    late: int = 0
+    held: int = 0
+    evaluations: int = 0
+    failed: int = 0
+    unrecorded: int = 0
+    evaluated_to: datetime | None = None
+    last_error: str = ""
+
+
+def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition) -> str:
+    """The alert in a sentence: ``ALERT: Response time exceeded 5 s threshold (current: 7.2 s)``."""
+    group = _group(labels)
+    if condition.state == "error" and not condition.has_fired:
+        return f"ALERT: rule {shorten(rule.name, _LABEL_LENGTH)}{group} cannot be evaluated: {condition.reason}"
+    aside = _aside(rule, condition)
+    if rule.message:
+        return f"ALERT: {shorten(rule.message, 500)}{group}{f' ({aside})' if condition.state != 'firing' else ''}"
+    threshold = condition.threshold
+    if threshold is None:  # cleared, or missing data that count as a breach
+        threshold = rule.above if rule.above is not None else rule.below
+    verb = "fell below" if threshold == rule.below and threshold != rule.above else "exceeded"
+    limit, _ = _told_apart(threshold, condition.value, rule.metric.unit)
+    return f"ALERT: {_subject(rule.metric)}{group} {verb} {limit} threshold ({aside})"
+
+
+def _aside(rule: ThresholdRule, condition: Condition) -> str:
+    """What stands in brackets: the current value, or the last one and why there is none now."""
+    _, value = _told_apart(condition.threshold, condition.value, rule.metric.unit)
+    if condition.state not in ("nodata", "error"):
+        return f"current: {value}"
+    since = f" since {condition.since:%Y-%m-%d %H:%M:%S} UTC" if condition.since else ""
+    return f"last: {value}, {'no data' if condition.state == 'nodata' else 'not evaluated'}{since}"
+
+
+def _told_apart(threshold: float | None, value: float | None, unit: str) -> tuple[str, str]:
+    """Both as text; with more digits where they would read the same although they differ."""
+    limit, seen = format_value(threshold, unit), format_value(value, unit)
+    if limit == seen and threshold != value:
+        return format_value(threshold, unit, precise=True), format_value(value, unit, precise=True)
+    return limit, seen
+
+
+def _subject(metric: Metric) -> str:
+    """The metric's title as the subject of a sentence: without the statistic, which the rule names."""
+    title = shorten(metric.title or metric.name)
+    if metric.aggregation == "quantile":
+        title = _PERCENTILE.sub("", title)
+    if metric.aggregation == "mean":
+        title = title.removeprefix("Average ")
+    return title[:1].upper() + title[1:]
+
+
+def _group(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    told = (
+        f"{name.removeprefix('tag.')} {shorten(value, _LABEL_LENGTH) or '(none)'}" for name, value in labels.items()
+    )
+    return f" ({', '.join(told)})"

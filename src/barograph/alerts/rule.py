@@ -1,0 +1,182 @@
+"""Threshold rules: a metric of the catalogue, a window, a limit, and for how long it must be passed.
+
+Made from ``[[rules]]`` of the settings and checked against the catalogue, so that a rule which could never fire is
+refused when it is loaded, not found silent in an incident. ``evaluator`` asks a rule's question and compares the
+answers with its limits; ``lifecycle`` takes it from there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from barograph.alerts.lifecycle import NoDataPolicy
+from barograph.core.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
+from barograph.core.metric import Catalogue, Metric
+from barograph.core.query import DIMENSIONS, Filter, MetricQuery, Window, parse_duration
+from barograph.core.settings import RuleSettings
+from barograph.core.unit import format_value
+
+Severity = Literal["info", "warning", "critical"]
+
+
+LONGEST_WINDOW = 366 * 86400.0
+LONGEST_FOR = 30 * 86400.0
+GROUP_LIMIT = 500  # groups of one rule that are watched; the evaluator says so when there are more
+
+_ZERO = re.compile(r"\A0+(\.0+)?(ms|s|m|h|d|w)?\Z")
+_RANGES: dict[str, tuple[float, float]] = {
+    "ratio": (0, 1),
+    "%": (0, 100),
+    "rating": (1, 5),
+    "s": (0, math.inf),
+    "USD": (0, math.inf),
+    "tokens": (0, math.inf),
+    "B": (0, math.inf),
+    "1/min": (0, math.inf),
+}
+
+DEFAULT_RULES: tuple[RuleSettings, ...] = (
+    # A person waits about five seconds for an answer; two minutes of it is not one slow query.
+    RuleSettings(name="slow responses", metric="response_time.p95", above=5.0, window="5m", for_="2m", minimum=10),
+    # One failure in ten is seen by every regular user; twenty queries keep a quiet night from waking anyone.
+    RuleSettings(name="errors", metric="error_rate", above=0.1, window="10m", minimum=20, severity="critical"),
+    # Every third question unanswered says that retrieval or the index is broken, not that people ask odd things.
+    RuleSettings(name="no answers", metric="no_answer_rate", above=0.3, window="30m", for_="5m", minimum=20),
+)
+
+
+class ThresholdRule(Struct, frozen=True, kw_only=True):
+    """One rule, checked: fires when the metric over the window is above, or below, its limit for long enough.
+
+    ``window_seconds`` and ``for_seconds`` are seconds; ``minimum`` is the number of measured events below which
+    the window says nothing; ``no_data`` says what a window that says nothing means.
+    """
+
+    name: str
+    metric: Metric
+    above: float | None = None
+    below: float | None = None
+    window_seconds: float = 300.0
+    for_seconds: float = 0.0
+    severity: Severity = "warning"
+    by: tuple[str, ...] = ()
+    where: tuple[Filter, ...] = ()
+    minimum: int = 1
+    message: str = ""
+    no_data: NoDataPolicy = "nodata"
+
+    def crossed(self, value: float) -> float | None:
+        """The limit that the value has passed, or None; a value equal to the limit has not passed it."""
+        if self.above is not None and value > self.above:
+            return self.above
+        if self.below is not None and value < self.below:
+            return self.below
+        return None
+
+    def question(self, end: datetime, project: str) -> MetricQuery:
+        """What to ask a Reader for the window that ends at ``end``."""
+        return MetricQuery(
+            metric=self.metric.name,
+            window=Window.last(self.window_seconds, end),
+            by=self.by,
+            where=self.where,
+            project=project,
+            limit=GROUP_LIMIT,
+        )
+
+    @property
+    def condition(self) -> str:
+        """The rule in short, such as ``response_time.p95 above 5 s over 5 min``."""
+        limits = [
+            f"{word} {format_value(limit, self.metric.unit)}"
+            for word, limit in (("above", self.above), ("below", self.below))
+            if limit is not None
+        ]
+        by = f" by {', '.join(self.by)}" if self.by else ""
+        return f"{self.metric.name} {' or '.join(limits)} over {format_value(self.window_seconds, 's')}{by}"
+
+
+def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
+    """The rule of those settings. Raises InvalidRule, with the rule's name and what to write instead."""
+    name = shorten(settings.name)
+    try:
+        metric = catalogue.get(settings.metric)
+    except UnknownMetric as error:
+        raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=settings.metric) from None
+    _check_limits(name, settings, metric)
+    try:
+        where = tuple(Filter.parse(text) for text in settings.where)
+    except InvalidQuery as error:
+        raise InvalidRule(f"rule {name}: where: {error.message}", hint=error.hint, value=error.value) from None
+    for field in settings.by:
+        if field not in DIMENSIONS and not (field.startswith("tag.") and len(field) > len("tag.")):
+            raise InvalidRule(
+                f"rule {name}: cannot group by that", hint=f"Use {', '.join(DIMENSIONS)} or tag.<name>.", value=field
+            )
+    return ThresholdRule(
+        name=settings.name,
+        metric=metric,
+        above=settings.above,
+        below=settings.below,
+        window_seconds=_seconds(name, "window", settings.window, LONGEST_WINDOW),
+        for_seconds=0.0 if _ZERO.match(settings.for_.strip()) else _seconds(name, "for", settings.for_, LONGEST_FOR),
+        severity=settings.severity,
+        by=settings.by,
+        where=where,
+        minimum=settings.minimum,
+        message=settings.message,
+        no_data=settings.no_data,
+    )
+
+
+def make_rules(settings: Iterable[RuleSettings], catalogue: Catalogue) -> tuple[ThresholdRule, ...]:
+    """All the rules; the default ones when there are none. Raises InvalidRule, also for a name used twice."""
+    rules = tuple(make_rule(one, catalogue) for one in settings) or tuple(
+        make_rule(one, catalogue) for one in DEFAULT_RULES
+    )
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.name in seen:
+            raise InvalidRule("two rules have the same name", hint="Give each its own.", value=rule.name)
+        seen.add(rule.name)
+    return rules
+
+
+def _check_limits(name: str, settings: RuleSettings, metric: Metric) -> None:
+    above, below = settings.above, settings.below
+    if above is None and below is None:
+        raise InvalidRule(f"rule {name}: it has no limit", hint="Write above = …, below = …, or both.")
+    for word, limit in (("above", above), ("below", below)):
+        if limit is not None and not math.isfinite(limit):
+            raise InvalidRule(f"rule {name}: {word} is not a finite number", hint="Write a number.", value=limit)
+    if above is not None and below is not None and below >= above:
+        raise InvalidRule(
+            f"rule {name}: every value is above {above:g} or below {below:g}",
+            hint="'below' must be the smaller of the two: the rule fires outside the band between them.",
+        )
+    everything = (-math.inf, math.inf)  # a user's own number in per cent may well be above 100
+    lowest, highest = everything if metric.user_defined else _RANGES.get(metric.unit, everything)
+    share = " A share is between 0 and 1: 5 % is 0.05." if metric.unit == "ratio" else ""
+    if (above is not None and above >= highest) or (below is not None and below <= lowest):
+        limit = above if above is not None and above >= highest else below
+        raise InvalidRule(
+            f"rule {name}: it can never fire, {metric.name} lies between {lowest:g} and {highest:g}",
+            hint=f"Choose a limit inside.{share}",
+            value=limit,
+        )
+
+
+def _seconds(name: str, setting: str, text: str, longest: float) -> float:
+    try:
+        seconds = parse_duration(text)
+    except InvalidQuery as error:
+        raise InvalidRule(f"rule {name}: {setting}: {error.message}", hint=error.hint, value=text) from None
+    if seconds > longest:
+        raise InvalidRule(f"rule {name}: {setting} is too long", hint=f"At most {longest / 86400:g} days.", value=text)
+    return seconds

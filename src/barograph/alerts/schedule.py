@@ -1,0 +1,50 @@
+"""When to evaluate: a fixed grid of wall times, what was skipped on it, and whether the clock was stepped.
+
+Ticks lie at multiples of the interval since the Unix epoch, so a slow evaluation does not make later ones drift, and
+every process has the same grid. Read by ``alert_manager``, whose thread asks for the tick that is due.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from barograph.core.clock import Clock
+
+STEP_SECONDS = 2.0  # the wall clock moved so much more or less than the monotonic one: it was stepped, not slewed
+
+
+class Grid:
+    """The ticks of one evaluator. Not shared between threads."""
+
+    def __init__(self, clock: Clock, interval: float) -> None:
+        self._clock = clock
+        self.interval = interval
+        self._wall, self._monotonic = clock.now(), clock.monotonic()
+        self.last = self.floor(self._wall) - timedelta(seconds=interval)
+
+    def floor(self, moment: datetime) -> datetime:
+        """The tick at or before that moment."""
+        return datetime.fromtimestamp(moment.timestamp() // self.interval * self.interval, UTC)
+
+    def take(self, ready: datetime) -> tuple[datetime | None, int]:
+        """The newest tick up to ``ready`` that was not taken yet, and how many older ones it leaves out."""
+        tick = self.floor(ready)
+        if tick <= self.last:
+            return None, 0
+        skipped = round((tick - self.last).total_seconds() / self.interval) - 1
+        self.last = tick
+        return tick, skipped
+
+    def until_next(self) -> float:
+        """Seconds from now to the tick after the last one; negative when it is due."""
+        return (self.last + timedelta(seconds=self.interval) - self._clock.now()).total_seconds()
+
+    def clock_step(self) -> float:
+        """Seconds by which the wall clock was stepped since the last look, or 0. The grid goes on at the new time."""
+        wall, monotonic = self._clock.now(), self._clock.monotonic()
+        moved = (wall - self._wall).total_seconds() - (monotonic - self._monotonic)
+        self._wall, self._monotonic = wall, monotonic
+        if abs(moved) < STEP_SECONDS:
+            return 0.0
+        self.last = self.floor(wall) - timedelta(seconds=self.interval)
+        return moved
