@@ -18,6 +18,7 @@ from barograph.stats.summary import RatioSummary, Summary
 DEFAULT_ALPHA = 0.05
 DELTA = "delta method, Welch's t"
 WEAK_DENOMINATOR = 10.0  # below so many standard errors from zero the delta method is out of its depth (Fieller's g)
+LARGEST_SHARE = 1e9  # a mean that others are a billion times of is zero but for rounding
 WEAK_BASELINE = 3.0  # below so many standard errors from zero a share of the baseline means little
 
 
@@ -105,7 +106,7 @@ def welch(
     if refusal:
         return Effect(value=difference), (refusal,)
     a, b = arm.mean_variance, baseline.mean_variance
-    effect = _t_effect(difference, a + b, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
+    effect = _t_effect(difference, math.sqrt(a + b), satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
     constant = not (arm.varies and baseline.varies)
     return effect, ("one arm does not vary: the other carries the whole uncertainty",) if constant else ()
 
@@ -120,7 +121,7 @@ def relative_difference(
     """``(arm - baseline) / |baseline|`` with an interval by the delta method, and the reasons why not.
 
     The variance is var(arm) / baseline² + var(baseline) * arm² / baseline⁴ (Deng, Knoblich, Lu 2018). Refuses a
-    baseline within three standard errors of zero: a share of nothing is not a number.
+    baseline of zero, and warns of one within three standard errors of it: a share of nothing is not a number.
     """
     if min(arm.n, baseline.n) == 0 or baseline.mean == 0:
         return None, ("the baseline is zero: there is no relative effect",)
@@ -129,11 +130,16 @@ def relative_difference(
     if refusal:
         return Effect(value=value), (refusal,)
     a, b = arm.mean_variance, baseline.mean_variance
-    if abs(baseline.mean) < WEAK_BASELINE * math.sqrt(b):
-        return None, ("the baseline is too close to zero, for its error, to give a relative effect",)
-    quotient = arm.mean / baseline.mean
-    variance = a / baseline.mean / baseline.mean + b * (quotient / baseline.mean) ** 2
-    return _t_effect(value, variance, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0), ()
+    arm_share = math.sqrt(a) / abs(baseline.mean)
+    baseline_share = math.sqrt(b) / abs(baseline.mean)
+    if max(abs(value), arm_share, baseline_share) > LARGEST_SHARE:
+        return None, ("the baseline is zero, or as good as: there is no relative effect",)
+    error = math.hypot(arm_share, baseline_share * arm.mean / baseline.mean)
+    if error == 0:  # an arm that is zero in every unit is the whole baseline away, however uncertain that is
+        return Effect(value=value), ("the arm is zero in every unit: the relative effect has no interval",)
+    effect = _t_effect(value, error, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0)
+    weak = abs(baseline.mean) < WEAK_BASELINE * math.sqrt(b)
+    return effect, ("the baseline is close to zero, for its error: do not trust the relative effect",) if weak else ()
 
 
 def log_relative_difference(
@@ -149,13 +155,15 @@ def log_relative_difference(
     refusal = _refusal(arm, baseline)
     if refusal:
         return Effect(value=arm.mean / baseline.mean - 1), (refusal,)
-    a = arm.mean_variance / arm.mean / arm.mean
-    b = baseline.mean_variance / baseline.mean / baseline.mean
-    degrees = satterthwaite(a, arm.n, b, baseline.n)
-    # expm1 and log1p keep the digits of a difference that is tiny beside the means
+    arm_share = math.sqrt(arm.mean_variance) / arm.mean
+    baseline_share = math.sqrt(baseline.mean_variance) / baseline.mean
     value = (arm.mean - baseline.mean) / baseline.mean
+    if max(value, arm_share, baseline_share, baseline.mean / arm.mean) > LARGEST_SHARE:
+        return None, ("a mean is zero, or as good as: there is no ratio of them",)
+    degrees = satterthwaite(arm_share**2, arm.n, baseline_share**2, baseline.n)
+    # expm1 and log1p keep the digits of a difference that is tiny beside the means
     logarithm = math.log1p(value)
-    reach = t_quantile(1 - alpha / 2, degrees) * math.sqrt(a + b)
+    reach = t_quantile(1 - alpha / 2, degrees) * math.hypot(arm_share, baseline_share)
     low, high = math.expm1(logarithm - reach), _exp_less_one(logarithm + reach)
     return Effect(value=value, low=min(low, value), high=max(high, value), degrees=degrees), ()
 
@@ -182,9 +190,8 @@ def satterthwaite(a: float, n_a: int, b: float, n_b: int) -> float:
 
 
 def _t_effect(
-    value: float, variance: float, degrees: float, alpha: float, alternative: Alternative, null: float
+    value: float, error: float, degrees: float, alpha: float, alternative: Alternative, null: float
 ) -> Effect:
-    error = math.sqrt(variance)
     statistic = (value - null) / error
     low, high = -math.inf, math.inf
     if alternative == "two-sided":
@@ -203,8 +210,10 @@ def _t_effect(
 def _refusal(arm: Summary, baseline: Summary) -> str:
     if min(arm.n, baseline.n) < 2:
         return "an arm has fewer than two units: no interval can be given"
-    if not arm.varies and not baseline.varies:
+    if not (arm.varies or baseline.varies) or arm.mean_variance + baseline.mean_variance == 0:
         return "neither arm varies: every unit has the same value, and no test applies"
+    if not math.isfinite(arm.mean - baseline.mean + arm.mean_variance + baseline.mean_variance):
+        return "the numbers are too large to compare"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Tails and quantiles of the distributions that tests use, each from the side on which it keeps its digits.
 
-Built on ``scipy.special``, whose import takes less than half as long as that of ``scipy.stats``. A two-sided p-value is twice a
-lower tail, never one minus a distribution function, which is 0 where the truth is 1e-98.
+Built on ``scipy.special``, whose import takes less than half as long as that of ``scipy.stats``. A two-sided
+p-value is twice a lower tail, never one minus a distribution function, which is 0 where the truth is 1e-98.
 """
 
 from __future__ import annotations

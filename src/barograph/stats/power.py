@@ -14,7 +14,7 @@ from barograph.core.errors import InvalidInput
 from barograph.stats.distributions import noncentral_t_below, normal_quantile, normal_tail, t_quantile
 
 DEFAULT_POWER = 0.8
-NORMAL_FROM = 100_000.0  # degrees of freedom from which the t distributions are the normal ones to six digits
+NORMAL_FROM = 1e7  # degrees of freedom from which the t distributions are the normal ones to seven digits
 MOST_UNITS = 1e15  # an effect that needs more than this an arm is as good as none
 Distribution = Literal["t", "normal"]
 

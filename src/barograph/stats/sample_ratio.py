@@ -64,7 +64,7 @@ def sample_ratio(counts: Sequence[int], weights: Sequence[float], *, alpha: floa
         p_value, method = 0.0, "units in an arm of weight zero"
     elif len(arms) == 2 and total <= EXACT_UNITS:
         p_value, method = binomial_exact(arms[0][0], total, arms[0][1]), "exact binomial"
-    elif math.comb(total + len(arms) - 1, len(arms) - 1) <= EXACT_OUTCOMES:
+    elif len(arms) > 2 and math.comb(total + len(arms) - 1, len(arms) - 1) <= EXACT_OUTCOMES:
         p_value, method = multinomial_exact(*zip(*arms, strict=True)), "exact multinomial"
     else:
         statistic, degrees, p_value = chi_squared(*zip(*arms, strict=True))

@@ -1,0 +1,119 @@
+"""The sample ratio check alarms as often as stated; sizes and days answer the question that was asked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from barograph.core.errors import InvalidInput
+from barograph.stats import multiplicity
+from barograph.stats.power import days_needed, detectable_effect, power_of, sample_size
+from barograph.stats.sample_ratio import multinomial_exact, sample_ratio
+
+
+class TestSampleRatio:
+    def test_an_arm_of_weight_zero_takes_no_part(self) -> None:
+        check = sample_ratio([5000, 5600, 0], [0.5, 0.5, 0.0])
+        assert check.degrees == 1
+        assert check.p_value == pytest.approx(stats.chisquare([5000, 5600]).pvalue)
+        assert check.expected == (5300, 5300, 0)
+
+    def test_a_unit_in_an_arm_of_weight_zero_is_a_mismatch(self) -> None:
+        check = sample_ratio([500, 500, 1], [0.5, 0.5, 0.0])
+        assert check.mismatch
+        assert "weight zero" in check.method
+
+    def test_is_exact_for_few_units(self) -> None:
+        check = sample_ratio([3, 9], [0.5, 0.5])
+        assert check.method == "exact binomial"
+        assert check.p_value == pytest.approx(0.14599609375)
+
+    def test_of_three_arms_is_exact_for_few_units(self) -> None:
+        check = sample_ratio([4, 0, 0], [1 / 3, 1 / 3, 1 / 3])
+        assert check.method == "exact multinomial"
+        assert check.p_value == pytest.approx(3 / 81)  # all four in one arm, whichever it is
+
+    def test_multinomial_of_two_arms_is_the_binomial(self) -> None:
+        for count in range(13):
+            expected = stats.binomtest(count, 12, 0.3).pvalue
+            assert multinomial_exact([count, 12 - count], [0.3, 0.7]) == pytest.approx(expected)
+
+    def test_large_numbers_use_chi_squared_and_find_what_is_wrong(self) -> None:
+        assert sample_ratio([9463, 7681], [0.5, 0.5]).mismatch
+        assert sample_ratio([9463, 7681], [0.5, 0.5]).method == "chi-squared"
+        assert not sample_ratio([821588, 815482], [0.5, 0.5], alpha=1e-6).mismatch
+
+    def test_of_no_unit_is_no_mismatch(self) -> None:
+        check = sample_ratio([0, 0], [0.5, 0.5])
+        assert check.p_value is None
+        assert not check.mismatch
+
+    @pytest.mark.parametrize(
+        ("counts", "weights"),
+        [
+            ([1, 2], [1.0]),
+            ([1, -2], [0.5, 0.5]),
+            ([1, 2], [1.0, 0.0]),
+            ([1, 2], [0.5, math.nan]),
+            ([1, 2], [0.5, -0.5]),
+        ],
+    )
+    def test_of_what_makes_no_sense_is_refused(self, counts: list[int], weights: list[float]) -> None:
+        with pytest.raises(InvalidInput):
+            sample_ratio(counts, weights)
+
+    @pytest.mark.parametrize(("weights", "n"), [((0.5, 0.5), 200), ((0.9, 0.1), 5000), ((0.5, 0.3, 0.2), 3000)])
+    def test_false_alarms_are_as_rare_as_stated(self, weights: tuple[float, ...], n: int) -> None:
+        generator = np.random.default_rng(11)
+        alarms = 0
+        for counts in generator.multinomial(n, weights, size=1500):
+            alarms += sample_ratio([int(count) for count in counts], weights, alpha=0.05).mismatch
+        assert stats.binomtest(alarms, 1500, 0.05, alternative="greater").pvalue > 0.001
+
+
+class TestPower:
+    def test_a_sample_of_the_size_given_has_the_power_asked_for(self) -> None:
+        for effect, ratio in ((0.2, 1.0), (0.05, 3.0), (1.0, 0.25)):
+            n = sample_size(effect, ratio=ratio)
+            assert power_of(effect, n * ratio, n) == pytest.approx(0.8, abs=1e-9)
+            assert detectable_effect(n * ratio, n) == pytest.approx(effect, rel=1e-6)
+
+    def test_simulated_power_is_the_stated_one(self) -> None:
+        generator = np.random.default_rng(3)
+        n = math.ceil(sample_size(0.5))
+        found = stats.ttest_ind(
+            generator.normal(0.5, 1, (2000, n)), generator.normal(0, 1, (2000, n)), axis=1, equal_var=False
+        ).pvalue
+        assert stats.binomtest(int((found < 0.05).sum()), 2000, 0.8).pvalue > 0.001
+
+    @pytest.mark.parametrize("effect", [0.0, math.nan, math.inf])
+    def test_an_effect_that_is_none_is_refused(self, effect: float) -> None:
+        with pytest.raises(InvalidInput):
+            sample_size(effect)
+
+    def test_an_effect_too_small_for_any_number_needs_infinitely_many(self) -> None:
+        assert sample_size(1e-12) == math.inf
+
+    def test_power_below_the_risk_is_refused(self) -> None:
+        with pytest.raises(InvalidInput):
+            sample_size(0.2, alpha=0.1, power=0.05)
+        with pytest.raises(InvalidInput):
+            detectable_effect(1, 10)
+
+    def test_days_follow_the_pace_so_far(self) -> None:
+        assert days_needed(1000, 250, 5) == 15
+        assert days_needed(100, 250, 5) == 0
+        assert days_needed(1000, 0, 5) is None
+        assert days_needed(math.inf, 10, 5) is None
+
+
+def test_p_values_that_are_none_are_refused() -> None:
+    for adjust in (multiplicity.bonferroni, multiplicity.holm, multiplicity.benjamini_hochberg):
+        assert adjust([]) == []
+        with pytest.raises(InvalidInput):
+            adjust([0.5, math.nan])
+        with pytest.raises(InvalidInput):
+            adjust([1.5])
