@@ -20,6 +20,7 @@ from barograph.core.unit import format_value
 
 _PERCENTILE = re.compile(r" p\d+(\.\d+)?\Z")
 _LABEL_LENGTH = 60
+_MESSAGE_LENGTH = 500
 
 
 class ActiveAlert(Struct, frozen=True, kw_only=True):
@@ -79,26 +80,41 @@ class AlertCounters(Struct, frozen=True, kw_only=True):
 
 
 def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition) -> str:
-    """The alert in a sentence: ``ALERT: Response time exceeded 5 s threshold (current: 7.2 s)``."""
+    """Where the alert stands, in a sentence: ``ALERT: Response time exceeded 5 s threshold (current: 7.2 s)``."""
     group = _group(labels)
-    if condition.state == "error" and not condition.has_fired:
+    subject = f"{_subject(rule.metric)}{group}"
+    state = condition.state
+    if state == "error" and not condition.has_fired:
         return f"ALERT: rule {shorten(rule.name, _LABEL_LENGTH)}{group} cannot be evaluated: {condition.reason}"
+    if state == "nodata" and not condition.has_fired:
+        return f"NO DATA: {subject}: {condition.reason}"
     aside = _aside(rule, condition)
+    if state in ("resolved", "inactive"):
+        return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} is back within its threshold ({aside})"
+    word = "PENDING" if state == "pending" else "ALERT"
     if rule.message:
-        return f"ALERT: {shorten(rule.message, 500)}{group}{f' ({aside})' if condition.state != 'firing' else ''}"
-    threshold = condition.threshold
-    if threshold is None:  # cleared, or missing data that count as a breach
-        threshold = rule.above if rule.above is not None else rule.below
-    verb = "fell below" if threshold == rule.below and threshold != rule.above else "exceeded"
+        return f"{word}: {shorten(rule.message, _MESSAGE_LENGTH)}{group}{f' ({aside})' if state != 'firing' else ''}"
+    threshold = _threshold(rule, condition)
+    verb = "fell below" if rule.above is None or threshold != rule.above else "exceeded"
     limit, _ = _told_apart(threshold, condition.value, rule.metric.unit)
-    return f"ALERT: {_subject(rule.metric)}{group} {verb} {limit} threshold ({aside})"
+    return f"{word}: {subject} {verb} {limit} threshold ({aside})"
+
+
+def _threshold(rule: ThresholdRule, condition: Condition) -> float | None:
+    """The limit that was passed. After a restart, and where missing data count as a breach, the rule tells it."""
+    if condition.threshold is not None:
+        return condition.threshold
+    crossed = None if condition.value is None else rule.crossed(condition.value)
+    if crossed is not None:
+        return crossed
+    return rule.above if rule.above is not None else rule.below
 
 
 def _aside(rule: ThresholdRule, condition: Condition) -> str:
     """What stands in brackets: the current value, or the last one and why there is none now."""
-    _, value = _told_apart(condition.threshold, condition.value, rule.metric.unit)
+    _, value = _told_apart(_threshold(rule, condition), condition.value, rule.metric.unit)
     if condition.state not in ("nodata", "error"):
-        return f"current: {value}"
+        return condition.reason or f"current: {value}"
     since = f" since {condition.since:%Y-%m-%d %H:%M:%S} UTC" if condition.since else ""
     return f"last: {value}, {'no data' if condition.state == 'nodata' else 'not evaluated'}{since}"
 

@@ -113,7 +113,7 @@ def _breach(condition: Condition, seen: Observation, at: datetime, for_seconds: 
 
 
 def _clear(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    measured = replace(condition, value=seen.value, threshold=None, reason=seen.reason)
+    measured = replace(condition, value=seen.value, reason=seen.reason)
     if condition.has_fired:
         return replace(measured, state="resolved")
     if condition.state == "resolved" and not _aged(condition, at):

@@ -20,7 +20,12 @@ class Grid:
         self._clock = clock
         self.interval = interval
         self._wall, self._monotonic = clock.now(), clock.monotonic()
-        self.last = self.floor(self._wall) - timedelta(seconds=interval)
+        self._restart()
+
+    def _restart(self) -> None:
+        """The newest tick is due at once, and what lies before it was not ours to evaluate."""
+        self.last = self.floor(self._wall) - timedelta(seconds=self.interval)
+        self._first = True
 
     def floor(self, moment: datetime) -> datetime:
         """The tick at or before that moment."""
@@ -31,8 +36,8 @@ class Grid:
         tick = self.floor(ready)
         if tick <= self.last:
             return None, 0
-        skipped = round((tick - self.last).total_seconds() / self.interval) - 1
-        self.last = tick
+        skipped = 0 if self._first else round((tick - self.last).total_seconds() / self.interval) - 1
+        self.last, self._first = tick, False
         return tick, skipped
 
     def until_next(self) -> float:
@@ -46,5 +51,5 @@ class Grid:
         self._wall, self._monotonic = wall, monotonic
         if abs(moved) < STEP_SECONDS:
             return 0.0
-        self.last = self.floor(wall) - timedelta(seconds=self.interval)
+        self._restart()
         return moved

@@ -1,0 +1,244 @@
+"""The AlertManager: evaluates the rules in the background and keeps where each alert stands.
+
+Reads metrics from a ``Reader``, behind its watermark, and the states of the last run from the control plane; records
+each transition as an ``alert`` event through the front door it was given. Hands active alerts to status, pages and
+the command line. Routing, silences and notifications will stand between the transitions and people.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, say
+from barograph.alerts.book import AlertBook
+from barograph.alerts.evaluator import Evaluator
+from barograph.alerts.lifecycle import State, is_active
+from barograph.alerts.rule import Severity, ThresholdRule, make_rules
+from barograph.alerts.schedule import Grid
+from barograph.control.alert_states import AlertStateRepository
+from barograph.core.clock import Clock, as_utc
+from barograph.core.errors import BarographError, shorten
+from barograph.core.event import Alert
+from barograph.core.metric import Catalogue
+from barograph.core.query import Reader
+from barograph.core.settings import RuleSettings
+
+INTERVAL_SECONDS = 15.0  # between ticks
+DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
+RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
+SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long
+WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
+REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that nobody watched begin
+
+_SEVERITY: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
+_WORST: tuple[State, ...] = ("firing", "error", "pending", "nodata", "resolved", "inactive")
+
+
+class AlertManager:
+    """Threshold alerts on catalogue metrics. Safe to share between threads.
+
+    ``rules`` are the settings' (Barograph's own when there are none); ``record_transition`` takes each transition as
+    an Alert event and may raise: it is tried again at the next evaluation. Raises InvalidRule.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        catalogue: Catalogue,
+        rules: Sequence[RuleSettings],
+        states: AlertStateRepository,
+        record_transition: Callable[[Alert], object],
+        clock: Clock,
+        project: str = "default",
+        *,
+        interval: float = INTERVAL_SECONDS,
+        delay: float = DELAY_SECONDS,
+        rule_seconds: float = RULE_SECONDS,
+    ) -> None:
+        self._reader = reader
+        self._rules = make_rules(rules, catalogue)
+        self._from_file = bool(rules)
+        self._clock = clock
+        self._interval = interval
+        self._delay = timedelta(seconds=delay)
+        self._evaluator = Evaluator(reader, project, rule_seconds)
+        self._grid = Grid(clock, interval)
+        self._settling_from: datetime | None = None
+        self._counters = AlertCounters()
+        self._notes: dict[str, str] = {}
+        self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
+        self._book = AlertBook(self._rules, states, record_transition, project, clock.now())
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Evaluate on the grid in a background thread until ``stop``."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="barograph-alerts", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the rule it is evaluating, and keep all states. May be called again."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._evaluating:
+            self._evaluator.close()
+            self._commit()
+
+    def check(self, at: datetime | None = None) -> list[ActiveAlert]:
+        """Evaluate every rule now, on what can be queried now, and return what is active.
+
+        Unlike a tick it looks at events up to and including ``at``, without the event-time delay. Where a rule is
+        passed and nobody has watched it lately, its ``for`` is looked back over, so that one check gives the answer
+        that watching would have given.
+        """
+        moment = self._clock.now() if at is None else as_utc(at)
+        with self._evaluating:
+            self._notice_step()
+            for rule in self._held_back(moment):
+                self._check_rule(rule, moment)
+            self._commit()
+        return self.active(moment)
+
+    def active(self, at: datetime | None = None) -> list[ActiveAlert]:
+        """What people are to be told of, the worst and then the oldest first. Does not evaluate or wait."""
+        moment = self._clock.now() if at is None else at
+        told: list[ActiveAlert] = []
+        for rule in self._rules:
+            for labels, condition in self._book.of(rule):
+                if not is_active(condition, moment, rule.for_seconds):
+                    continue
+                told.append(
+                    ActiveAlert(
+                        rule=rule.name,
+                        metric=rule.metric.name,
+                        severity=rule.severity if condition.has_fired else "warning",
+                        state=condition.state,
+                        labels=labels,
+                        value=condition.value,
+                        threshold=condition.threshold,
+                        unit=rule.metric.unit,
+                        active_at=condition.active_at or condition.since,
+                        fired_at=condition.fired_at,
+                        sentence=say(rule, labels, condition),
+                        reason=condition.reason,
+                    )
+                )
+        return sorted(told, key=lambda alert: (_SEVERITY[alert.severity], alert.active_at or moment, alert.rule))
+
+    def rules(self) -> list[RuleStatus]:
+        """Where each rule stands, in the order of the file."""
+        return [self._status(rule) for rule in self._rules]
+
+    @property
+    def counters(self) -> AlertCounters:
+        """What has been done since start."""
+        return replace(self._counters, unrecorded=self._book.unrecorded)
+
+    def run_due(self) -> bool:
+        """Evaluate the newest tick that is due and complete, if there is one; what the thread does over and over."""
+        with self._evaluating:
+            self._notice_step()
+            now = self._clock.now()
+            tick, skipped = self._grid.take(min(now, as_utc(self._reader.watermark())))
+            if tick is None:
+                return False
+            late = (now - tick).total_seconds() > self._interval / 2
+            self._counters = replace(
+                self._counters,
+                ticks=self._counters.ticks + 1,
+                missed=self._counters.missed + skipped,
+                late=self._counters.late + late,
+                evaluated_to=tick,
+            )
+            for rule in self._held_back(tick):
+                if self._stop.is_set() and self._thread is not None:
+                    break
+                self._evaluate(rule, tick, tick - self._delay)
+            self._commit()
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.run_due()
+            except Exception as error:  # an engine that is away, or whatever else: the watch goes on
+                with self._evaluating:
+                    self._failed(error)
+            behind = self._grid.until_next()
+            pause = behind if behind > 0 else min(WATCH_SECONDS, self._interval / 4)
+            self._clock.wait(self._stop, min(pause, self._interval))
+
+    def _failed(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, BarographError) else f"{type(error).__name__}: {error}"
+        self._counters = replace(self._counters, last_error=shorten(reason, 300))
+
+    def _notice_step(self) -> None:
+        """After a step of the wall clock: keep the time pending alerts have waited, and distrust windows across it."""
+        moved = self._grid.clock_step()
+        if moved:
+            self._settling_from = self._clock.now()
+            self._book.shift(moved)
+
+    def _held_back(self, at: datetime) -> Iterable[ThresholdRule]:
+        """The rules to evaluate at ``at``: slow ones last, and none whose window reaches across a clock step."""
+        ready: list[ThresholdRule] = []
+        for rule in self._rules:
+            held = timedelta(seconds=min(rule.window_seconds, SETTLING_SECONDS)) + self._delay
+            if self._settling_from is not None and at < self._settling_from + held:
+                self._counters = replace(self._counters, held=self._counters.held + 1)
+            else:
+                ready.append(rule)
+        return sorted(ready, key=self._evaluator.is_slow)
+
+    def _evaluate(self, rule: ThresholdRule, at: datetime, end: datetime) -> None:
+        reading = self._evaluator.observe(rule, end)
+        self._notes[rule.name] = reading.note
+        failed = bool(reading.error)
+        self._counters = replace(
+            self._counters,
+            evaluations=self._counters.evaluations + 1,
+            failed=self._counters.failed + failed,
+            last_error=f"rule {shorten(rule.name)}: {reading.error}" if failed else self._counters.last_error,
+        )
+        self._book.enter(rule, reading, at)
+
+    def _check_rule(self, rule: ThresholdRule, at: datetime) -> None:
+        inclusive = timedelta(microseconds=1)  # windows are half-open, and an event of this very moment counts
+        if rule.for_seconds and not self._book.watched(rule, at, 2 * self._interval):
+            reading = self._evaluator.observe(rule, at + inclusive)
+            if any(observation.outcome == "breach" for _, observation in reading.groups):
+                for i in range(REPLAY_POINTS):
+                    point = at - timedelta(seconds=rule.for_seconds * (1 - i / REPLAY_POINTS))
+                    self._evaluate(rule, point, point + inclusive)
+        self._evaluate(rule, at, at + inclusive)
+
+    def _commit(self) -> None:
+        """Record the transitions, then keep the states: after a crash in between a transition is recorded again."""
+        for error in self._book.commit():
+            self._failed(error)
+
+    def _status(self, rule: ThresholdRule) -> RuleStatus:
+        conditions = [condition for _, condition in self._book.of(rule)]
+        worst = min(conditions, key=lambda condition: _WORST.index(condition.state), default=None)
+        return RuleStatus(
+            rule=rule.name,
+            metric=rule.metric.name,
+            condition=rule.condition,
+            severity=rule.severity,
+            state=worst.state if worst else "inactive",
+            groups=dict(Counter(str(condition.state) for condition in conditions)),
+            value=worst.value if worst else None,
+            unit=rule.metric.unit,
+            reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ""),
+            evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
+            from_file=self._from_file,
+        )

@@ -1,0 +1,256 @@
+"""The book of conditions: where every alert of every rule stands, in memory and in the control plane.
+
+``alert_manager`` enters readings; the book moves each group by ``lifecycle.step``, and at the end of an evaluation
+records the transitions as events and saves the states in one transaction, so that a restart goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import cast
+
+from barograph.alerts.active_alert import say
+from barograph.alerts.evaluator import Reading
+from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
+from barograph.alerts.rule import ThresholdRule
+from barograph.control.alert_states import AlertState, AlertStateRepository
+from barograph.core.errors import BarographError, shorten
+from barograph.core.event import MAX_NUMBER, Alert
+from barograph.core.identifiers import derived_id
+
+VANISHED_SECONDS = 3600.0  # a firing group without a single event for so long is resolved as gone
+MOST_UNRECORDED = 1000  # transitions kept in memory while they cannot be written
+_LABEL_LENGTH = 256  # of an event's label
+
+Key = tuple[str, str]  # rule, fingerprint
+Entry = tuple[dict[str, str], Condition]
+_NO_GROUP = Reading(groups=(({}, Observation(outcome="nodata", reason="nothing was measured in the window")),))
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """What tells the alerts of one rule apart: the same labels always give the same one."""
+    return hashlib.sha256(json.dumps(sorted(labels.items())).encode("ascii")).hexdigest()[:16]
+
+
+class AlertBook:
+    """The conditions of one project's alerts. ``of`` may be called from any thread, the rest from one at a time."""
+
+    def __init__(
+        self,
+        rules: Sequence[ThresholdRule],
+        states: AlertStateRepository,
+        record: Callable[[Alert], object],
+        project: str,
+        now: datetime,
+    ) -> None:
+        self._states = states
+        self._record = record
+        self._project = project
+        self._lock = threading.Lock()
+        self._entries: dict[Key, Entry] = {}
+        self._kept: dict[Key, AlertState] = {}  # as the control plane has them
+        self._unrecorded: deque[Alert] = deque(maxlen=MOST_UNRECORDED)
+        self._load({rule.name for rule in rules}, now)
+
+    @property
+    def unrecorded(self) -> int:
+        return len(self._unrecorded)
+
+    def of(self, rule: ThresholdRule) -> list[Entry]:
+        """The rule's groups and where they stand."""
+        with self._lock:
+            return [entry for (name, _), entry in self._entries.items() if name == rule.name]
+
+    def watched(self, rule: ThresholdRule, at: datetime, seconds: float) -> bool:
+        """Whether the rule was evaluated within so many seconds before ``at``."""
+        last = [condition.evaluated_at for _, condition in self.of(rule) if condition.evaluated_at is not None]
+        return bool(last) and (at - max(last)).total_seconds() <= seconds
+
+    def shift(self, seconds: float) -> None:
+        """The wall clock was stepped: see ``lifecycle.shifted``."""
+        with self._lock:
+            self._entries = {
+                key: (labels, shifted(condition, seconds)) for key, (labels, condition) in self._entries.items()
+            }
+
+    def enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
+        """Move the rule's conditions by what was read at the scheduled time ``at``."""
+        if not rule.by:
+            reading = reading if reading.groups or reading.error else _NO_GROUP
+            seen = reading.groups[0][1] if reading.groups else Observation(outcome="error", reason=reading.error)
+            self._move(rule, {}, seen, at)
+            return
+        self._enter_rule_itself(rule, reading, at)
+        if reading.error:
+            return  # as for a tick that was skipped: the groups stand as they are
+        present = {fingerprint(labels) for labels, _ in reading.groups}
+        for labels, seen in reading.groups:
+            self._move(rule, labels, seen, at)
+        for labels, condition in self.of(rule):
+            if labels and fingerprint(labels) not in present:
+                self._miss(rule, labels, condition, at)
+
+    def _enter_rule_itself(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
+        """A grouped rule that fails, or sees no group at all, is one alert, not one a group."""
+        if reading.error:
+            self._move(rule, {}, Observation(outcome="error", reason=reading.error), at)
+        elif not reading.groups:
+            self._move(rule, {}, Observation(outcome="nodata", reason="no group has any event in the window"), at)
+        else:
+            self._move(rule, {}, Observation(outcome="clear"), at)
+            with self._lock:
+                self._entries.pop((rule.name, fingerprint({})), None)
+
+    def _miss(self, rule: ThresholdRule, labels: dict[str, str], condition: Condition, at: datetime) -> None:
+        """A group without any event: one that fired is kept for a while, any other is forgotten."""
+        gone = Observation(outcome="nodata", value=condition.value, reason="the group has no events any more")
+        if not condition.has_fired:
+            self._move(rule, labels, gone, at)
+            with self._lock:
+                self._entries.pop((rule.name, fingerprint(labels)), None)
+            return
+        missing_since = condition.since if condition.state == "nodata" and condition.since else at
+        if (at - missing_since).total_seconds() >= VANISHED_SECONDS:
+            gone = Observation(outcome="clear", value=condition.value, reason="the group is gone (missing series)")
+        self._move(rule, labels, gone, at)
+
+    def _move(self, rule: ThresholdRule, labels: dict[str, str], seen: Observation, at: datetime) -> None:
+        key = (rule.name, fingerprint(labels))
+        _, before = self._entries.get(key, ({}, INACTIVE))
+        whole_rule = bool(rule.by) and not labels
+        after, transition = step(
+            before,
+            seen,
+            at,
+            for_seconds=rule.for_seconds,
+            no_data="nodata" if whole_rule else rule.no_data,
+        )
+        with self._lock:
+            self._entries[key] = (labels, after)
+        if transition is not None and not transition.quiet:
+            self._unrecorded.append(self._event(rule, labels, transition))
+
+    def _event(self, rule: ThresholdRule, labels: dict[str, str], transition: Transition) -> Alert:
+        after = transition.after
+        parts = (self._project, rule.name, fingerprint(labels), after.state, transition.at.isoformat())
+        return Alert(
+            event_id=derived_id(json.dumps(parts), "alert"),
+            time=transition.at,
+            project=self._project,
+            origin="internal",
+            rule=rule.name,
+            state=after.state,
+            previous=transition.previous,
+            severity=rule.severity,
+            metric=rule.metric.name[:_LABEL_LENGTH],
+            value=_bounded(after.value),
+            threshold=_bounded(after.threshold),
+            labels={name: value[:_LABEL_LENGTH] for name, value in labels.items()},
+            message=say(rule, labels, after),
+        )
+
+    def commit(self) -> list[Exception]:
+        """Record what has changed, then save the states; what fails is returned and tried again next time."""
+        failures: list[Exception] = []
+        try:
+            while self._unrecorded:
+                self._record(self._unrecorded[0])
+                self._unrecorded.popleft()
+        except Exception as error:  # a full disk must not stop the watch
+            failures.append(error)
+        try:
+            self._save()
+        except BarographError as error:
+            failures.append(error)
+        return failures
+
+    def _save(self) -> None:
+        with self._lock:
+            entries = dict(self._entries)
+        wanted = {
+            key: self._stored(key, labels, condition)
+            for key, (labels, condition) in entries.items()
+            if condition.state != "inactive"
+        }
+        changed = {key: state for key, state in wanted.items() if state != self._kept.get(key)}
+        gone = {key: state for key, state in self._kept.items() if key not in wanted}
+        if changed or gone:
+            self._states.save(changed.values(), gone=gone.values())
+            self._kept = wanted
+
+    def _stored(self, key: Key, labels: dict[str, str], condition: Condition) -> AlertState:
+        """As the control plane keeps it. What has not fired is active since it is what it is.
+
+        ``updated_at`` is the last evaluation while an alert is active; a rule without data is written only when it
+        changes, so that a quiet night costs no writes.
+        """
+        idle = condition.state in ("nodata", "error", "resolved") and not condition.has_fired
+        moment = condition.since if idle else condition.evaluated_at
+        active_at = condition.active_at or condition.since
+        return AlertState(
+            project=self._project,
+            rule=key[0],
+            fingerprint=key[1],
+            labels=labels,
+            state=condition.state,
+            active_at=active_at,
+            fired_at=condition.fired_at,
+            value=_bounded(condition.value),
+            updated_at=cast(datetime, moment or active_at),
+        )
+
+    def _load(self, names: set[str], now: datetime) -> None:
+        """The states of the last run. Those of a rule that was removed are dropped; what fired is resolved."""
+        for state in self._states.load(self._project):
+            key = (state.rule, state.fingerprint)
+            self._kept[key] = state
+            restored = _restored(state, now)
+            if state.rule in names:
+                self._entries[key] = (dict(state.labels), restored)
+            elif restored.has_fired:
+                self._unrecorded.append(self._removed(state, now))
+
+    def _removed(self, state: AlertState, now: datetime) -> Alert:
+        parts = (self._project, state.rule, state.fingerprint, "removed", str(state.active_at))
+        return Alert(
+            event_id=derived_id(json.dumps(parts), "alert"),
+            time=now,
+            project=self._project,
+            origin="internal",
+            rule=state.rule,
+            state="resolved",
+            previous=state.state,
+            value=state.value,
+            labels={name: value[:_LABEL_LENGTH] for name, value in state.labels.items()},
+            message=f"RESOLVED: the rule {shorten(state.rule)} was removed",
+        )
+
+
+def _restored(state: AlertState, now: datetime) -> Condition:
+    """The condition that was kept; times ahead of a clock that was set back since are cut to now."""
+    fired = state.fired_at is not None
+    entered = state.active_at
+    if fired:
+        entered = state.fired_at if state.state == "firing" else state.updated_at
+    active_at = state.active_at if fired or state.state == "pending" else None
+    return Condition(
+        state=cast(State, state.state),
+        since=min(entered or now, now),
+        active_at=active_at if fired or active_at is None else min(active_at, now),
+        fired_at=state.fired_at,
+        value=state.value,
+        evaluated_at=min(state.updated_at, now),
+    )
+
+
+def _bounded(value: float | None) -> float | None:
+    """What an event and the control plane can hold: finite, or nothing for a value that is not a number."""
+    if value is None or math.isnan(value):
+        return None
+    return max(-MAX_NUMBER, min(MAX_NUMBER, value))

@@ -1,0 +1,99 @@
+"""Asks a Reader the question of one rule and says what each group of it shows.
+
+Questions run in a helper thread with a time limit, because a rule that is slow, or hangs, must not keep the others
+from being evaluated: it stands as failed until its answer is there. ``alert_manager`` calls ``observe`` rule by
+rule and hands the observations to ``lifecycle``.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from datetime import datetime
+
+from msgspec import Struct
+
+from barograph.alerts.lifecycle import Observation
+from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
+from barograph.core.errors import BarographError, shorten
+from barograph.core.query import MetricAnswer, MetricRow, Reader
+from barograph.core.unit import format_value
+
+MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """One evaluation of one rule: the groups with what they show, or the error that prevented it.
+
+    ``note`` is a sentence when the groups are not all there are.
+    """
+
+    groups: tuple[tuple[dict[str, str], Observation], ...] = ()
+    error: str = ""
+    note: str = ""
+
+
+class Evaluator:
+    """Evaluates rules one at a time; one thread may call it at a time."""
+
+    def __init__(self, reader: Reader, project: str, rule_seconds: float) -> None:
+        self._reader = reader
+        self._project = project
+        self._rule_seconds = rule_seconds
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: dict[str, Future[MetricAnswer]] = {}
+
+    def is_slow(self, rule: ThresholdRule) -> bool:
+        """Whether the rule's last question has not been answered yet."""
+        return rule.name in self._running
+
+    def observe(self, rule: ThresholdRule, end: datetime) -> Reading:
+        """What the window that ends at ``end`` shows. Never raises: a failure is in the reading."""
+        running = self._running.get(rule.name)
+        if running is not None and not running.done():
+            return Reading(error="an earlier evaluation has not been answered yet")
+        self._running.pop(rule.name, None)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="barograph-rule")
+        answering = self._pool.submit(self._reader.query, rule.question(end, self._project))
+        try:
+            answer = answering.result(self._rule_seconds)
+        except Late:
+            if answering.done():  # the Reader itself raised a TimeoutError
+                return Reading(error="the question took too long")
+            self._running[rule.name] = answering
+            return Reading(error=f"not answered within {format_value(self._rule_seconds, 's')}")
+        except BarographError as error:
+            return Reading(error=shorten(str(error), 300))
+        except Exception as error:  # whatever one rule meets, the others are still evaluated
+            return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
+        full = len(answer.rows) >= GROUP_LIMIT
+        return Reading(
+            groups=tuple((_labels(rule, row), look(rule, row)) for row in answer.rows),
+            note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
+        )
+
+    def close(self) -> None:
+        """Wait for questions under way (each has the Reader's own time limit) and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+        self._running.clear()
+
+
+def look(rule: ThresholdRule, row: MetricRow) -> Observation:
+    """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares."""
+    value = row.value
+    if value is None or math.isnan(value):
+        return Observation(outcome="nodata", n=row.n, reason="nothing was measured in the window")
+    if row.n < rule.minimum:
+        return Observation(
+            outcome="nodata", value=value, n=row.n, reason=f"{row.n} events in the window, {rule.minimum} are needed"
+        )
+    threshold = rule.crossed(value)
+    return Observation(outcome="clear" if threshold is None else "breach", value=value, n=row.n, threshold=threshold)
+
+
+def _labels(rule: ThresholdRule, row: MetricRow) -> dict[str, str]:
+    return {name: row.group.get(name, "") for name in rule.by}

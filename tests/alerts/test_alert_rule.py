@@ -1,0 +1,86 @@
+"""A rule that could never work is refused when it is loaded, with its name and what to write instead."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from barograph.alerts.rule import DEFAULT_RULES, make_rule, make_rules
+from barograph.core.errors import InvalidRule
+from barograph.core.metric import Catalogue, Measure, Metric
+from barograph.core.settings import RuleSettings
+
+GOOD: dict[str, Any] = {"name": "slow", "metric": "response_time.p95", "above": 5.0, "for_": "2m"}
+
+
+def make(**changes: Any) -> Any:
+    return make_rule(RuleSettings(**{**GOOD, **changes}), Catalogue())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "hint"),
+    [
+        ({"metric": "respones_time.p95"}, "no such metric", "response_time.p95"),
+        ({"above": None}, "no limit", "above ="),
+        ({"above": 5.0, "below": 6.0}, "every value", "smaller"),
+        ({"above": 5.0, "below": 5.0}, "every value", "smaller"),
+        ({"above": math.nan}, "finite", "number"),
+        ({"above": math.inf}, "finite", "number"),
+        ({"metric": "error_rate", "above": 5.0}, "never fire", "0.05"),
+        ({"metric": "satisfaction", "above": None, "below": 1.0}, "never fire", "inside"),
+        ({"above": None, "below": 0.0}, "never fire", "inside"),
+        ({"window": "five minutes"}, "window: not a duration", "15m"),
+        ({"window": "0m"}, "window: not a duration", "15m"),
+        ({"window": "999999999w"}, "window is too long", "366 days"),
+        ({"for_": "soon"}, "for: not a duration", "15m"),
+        ({"by": ("query",)}, "group", "tag.<name>"),
+        ({"by": ("tag.",)}, "group", "tag.<name>"),
+        ({"where": ("pipeline=support",)}, "where: not a filter", "field:op:value"),
+    ],
+)
+def test_a_rule_that_cannot_work_says_which_and_what_to_write(changes: dict[str, Any], said: str, hint: str) -> None:
+    with pytest.raises(InvalidRule) as raised:
+        make(**changes)
+    assert "rule slow" in raised.value.message
+    assert said in raised.value.message
+    assert hint in raised.value.hint
+
+
+def test_above_is_strictly_greater_and_below_strictly_less() -> None:
+    band = make(above=5.0, below=1.0)
+    assert [band.crossed(value) for value in (0.999, 1.0, 3.0, 5.0, 5.001)] == [1.0, None, None, None, 5.0]
+
+
+def test_infinities_compare_as_numbers_do() -> None:
+    assert make().crossed(math.inf) == 5.0
+    assert make().crossed(-math.inf) is None
+    assert make(above=None, below=5.0).crossed(-math.inf) == 5.0
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "0m", " 0.0h "])
+def test_for_may_be_zero(text: str) -> None:
+    assert make(for_=text).for_seconds == 0
+
+
+def test_a_users_own_percentage_may_be_above_a_hundred() -> None:
+    growth = Metric(
+        name="growth", title="Growth", unit="%", aggregation="mean", better="higher", sentence="Growth of the index.",
+        of=Measure("metric", "value", name="growth"), user_defined=True,
+    )  # fmt: skip
+    rule = make_rule(RuleSettings(name="growth", metric="growth", above=150.0), Catalogue([growth]))
+    assert rule.crossed(151.0) == 150.0
+
+
+def test_without_rules_barographs_own_are_used_and_all_are_valid() -> None:
+    assert [rule.name for rule in make_rules((), Catalogue())] == [rule.name for rule in DEFAULT_RULES]
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    with pytest.raises(InvalidRule, match="same name"):
+        make_rules([RuleSettings(**GOOD), RuleSettings(**GOOD)], Catalogue())
+
+
+def test_the_condition_reads_as_a_person_would_write_it() -> None:
+    assert make(by=("pipeline",)).condition == "response_time.p95 above 5 s over 5 min by pipeline"
