@@ -1,0 +1,1 @@
+"""The chart specification drawn as text, in ASCII, Unicode and braille."""

@@ -1,0 +1,104 @@
+"""A table as text: columns aligned by display width, texts shortened before a column is left out.
+
+Reads a ``Table``; hands rows to ``page``. By hand, because every cell is hostile text, the width is a promise,
+and the same rows must come out in ASCII.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from barograph.visualize.chart import Cell, Column, Table
+from barograph.visualize.hostile import display_width, pad, wrap
+from barograph.visualize.text.pen import Pen, Row, heading
+
+GAP = 2
+_SHORTEST_TEXT = 8  # cells that a text column keeps before a column is left out
+
+
+def draw_table(table: Table, pen: Pen) -> list[Row]:
+    """Heading, column titles, a rule, the rows."""
+    rows = heading(pen, table.title, [table.subtitle])
+    numeric = [_is_numeric(column, [row[index] for row in table.rows]) for index, column in enumerate(table.columns)]
+    titles = [pen.clean(column.title, column.most) for column in table.columns]
+    cells = [[_cell(cell, column, pen) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows]
+    widths = [
+        max(1, display_width(title), *(display_width(row[index]) for row in cells))
+        for index, title in enumerate(titles)
+    ]
+    widths = _shrink(widths, numeric, pen.width)
+    left_out = len(table.columns) - len(widths)
+    rows.append(_row(titles, widths, numeric, pen, "strong"))
+    rule = (" " * GAP).join(pen.glyphs.horizontal * width for width in widths)
+    rows.append([(rule, "grid")])
+    for texts, values in zip(cells, table.rows, strict=True):
+        missing = [value is None for value in values]
+        rows.append(_row(texts, widths, numeric, pen, "", missing))
+    if not table.rows:
+        rows.append([("no rows", "muted")])
+    notes = [table.note] if table.note else []
+    if left_out:
+        notes.append(f"{left_out} more {'column' if left_out == 1 else 'columns'} on a wider screen")
+    for note in notes:
+        rows += [[(text, "muted")] for text in wrap(pen.clean(note), pen.width)]
+    return rows
+
+
+def _is_numeric(column: Column, cells: Sequence[Cell]) -> bool:
+    """Whether the column stands at the right edge: asked for, or all its cells are numbers."""
+    if column.align != "auto":
+        return column.align == "right"
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in known)
+
+
+def _cell(cell: Cell, column: Column, pen: Pen) -> str:
+    if cell is None:
+        return pen.missing
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, datetime):
+        return pen.moment(cell)
+    if isinstance(cell, str):
+        return pen.clean(cell, column.most)
+    return pen.value(cell, column.unit)
+
+
+def _shrink(widths: list[int], numeric: Sequence[bool], most: int) -> list[int]:
+    """Widths that fit: the widest text gives way first, then columns are left out from the right."""
+    while widths:
+        excess = sum(widths) + GAP * (len(widths) - 1) - most
+        if excess <= 0:
+            return widths
+        texts = [index for index in range(len(widths)) if not numeric[index] and widths[index] > _SHORTEST_TEXT]
+        if not texts:
+            if len(widths) == 1:
+                return [most]
+            widths = widths[:-1]
+            continue
+        widest = max(texts, key=lambda index: widths[index])
+        others = sorted((widths[index] for index in texts if index != widest), reverse=True)
+        floor = max(_SHORTEST_TEXT, others[0] if others and others[0] < widths[widest] else widths[widest] - excess)
+        widths = list(widths)
+        widths[widest] = max(floor, widths[widest] - excess, _SHORTEST_TEXT)
+        if others and others[0] >= widths[widest] and others[0] > _SHORTEST_TEXT:
+            widths[widest] -= 1 if widths[widest] > _SHORTEST_TEXT else 0
+    return widths
+
+
+def _row(
+    texts: Sequence[str],
+    widths: Sequence[int],
+    numeric: Sequence[bool],
+    pen: Pen,
+    style: str,
+    missing: Sequence[bool] = (),
+) -> Row:
+    row: Row = []
+    for index, width in enumerate(widths):
+        text = pad(pen.cut(texts[index], width), width, right=numeric[index])
+        row.append((text, "muted" if missing and missing[index] else style))
+        if index < len(widths) - 1:
+            row.append((" " * GAP, ""))
+    return row
