@@ -1,0 +1,96 @@
+"""One process owns a data directory: the file ``lock``, held with ``flock``, names the owner.
+
+It also remembers whether the last owner closed the journal, so that a start after a crash is noticed. The system
+drops the lock when its owner dies, however it dies. Used by ``journal``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from barograph.core.errors import DirectoryLocked
+from barograph.journal.disk import journal_error, make_directories, sync_directory
+
+FILE_NAME = "lock"
+_LENGTH = 63  # bytes before the line feed: always the same, so one write replaces the other whole
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """What the file says: who has the directory, or had it last, and whether it was closed."""
+
+    pid: int
+    state: str  # "open" or "clean"
+
+
+class DirectoryLock:
+    """Held from construction to ``release``. Raises DirectoryLocked, or JournalReadOnly where it cannot be taken.
+
+    ``was_clean`` is true when the last owner closed, None when there was no owner before.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / FILE_NAME
+        try:
+            make_directories(directory)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise journal_error(error, f"opening {path}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            before = _read(self._descriptor)
+            empty = os.fstat(self._descriptor).st_size == 0
+            self.was_clean: bool | None = None if empty else before is not None and before.state == "clean"
+            self._write("open")
+            sync_directory(directory)
+        except BlockingIOError:
+            owner = _read(self._descriptor)
+            os.close(self._descriptor)
+            raise _locked(directory, owner) from None
+        except OSError as error:
+            os.close(self._descriptor)
+            raise journal_error(error, f"locking {path}") from error
+
+    def _write(self, state: str) -> None:
+        text = msgspec.json.encode(Owner(os.getpid(), state)).ljust(_LENGTH) + b"\n"
+        os.pwrite(self._descriptor, text, 0)
+        os.fsync(self._descriptor)
+
+    def release(self, *, clean: bool) -> None:
+        """Give the directory up; ``clean`` says that nothing is left to recover."""
+        if self._descriptor < 0:
+            return
+        try:
+            if clean:
+                self._write("clean")
+        except OSError:
+            pass  # the next start takes it for a crash, which is safe
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the copy of the descriptor; the parent keeps the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _read(descriptor: int) -> Owner | None:
+    try:
+        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Owner)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _locked(directory: Path, owner: Owner | None) -> DirectoryLocked:
+    pid = owner.pid if owner else None
+    if pid == os.getpid():
+        who, hint = "this process already", "Use the journal that is open, or close it first."
+    else:
+        who = f"process {pid}" if pid else "another process"
+        hint = "Stop it, or send your events to it over HTTP."
+    return DirectoryLocked(f"the data directory {directory} is in use by {who}", pid=pid, hint=hint)
