@@ -100,6 +100,9 @@ class Query(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag=
         A[list[Document], M(max_length=MAX_DOCUMENTS)] | None,
         M(description="The retrieved passages; an empty list says that nothing was found, absent that it is unknown"),
     ] = None
+    document_count: A[
+        Count | None, M(description="How many were retrieved; counted from documents when they are given")
+    ] = None
     variants: A[Variants, M(description="Experiment key to arm")] = field(default_factory=dict)
     modelled: A[A[list[Name], M(max_length=32)], M(description="Fields that were modelled, not measured (replays)")] = (
         field(default_factory=list)
