@@ -1,0 +1,325 @@
+"""Writes the pages of docs/ that are made from the code: events.md, metrics.md and settings.md.
+
+Reads the descriptions and bounds in ``barograph.core``, where validation reads them too, so a page cannot say
+anything else than the code does. ``--check`` writes nothing and fails when a page is not up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from barograph.core import event as events
+from barograph.core.metric import BUILT_IN, FAMILIES, Measure, Metric
+from barograph.core.settings import PREFIX, Settings
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+MADE = "<!-- Made by `make docs` from src/barograph/core/{source}; edit that, not this. -->\n"
+Schema = Mapping[str, Any]
+
+EVENTS_HEAD = """\
+# Events
+
+An event is one JSON object of a kind. Times are ISO 8601 with a zone and are kept in UTC; durations are seconds; money
+is USD; what is absent is unknown, never zero. Numbers must be finite. A field that breaks its bounds rejects that one
+event, with the field and the reason; a field that is not listed here is kept as a tag. One event has at most
+{most:,} bytes as JSON.
+
+`event_id` and `time` are made when the event is recorded, where the caller leaves them out. Fields that hold nothing
+are left out of the journal's lines; `received_at` is added there, by the journal.
+"""
+METRICS_HEAD = """\
+# Metrics
+
+Each is defined once and known by its name to questions, alerts, experiments and charts. A ratio is a ratio of sums, a
+quantile comes from merged sketches (relative error at most 1 %), and what was not measured is absent, not zero. Your
+own: see `[[metrics]]` in [settings](settings.md).
+
+"""
+SETTINGS_HEAD = """\
+# Settings
+
+They are read from `barograph.toml` in the data directory, then from the environment, then from arguments; the later
+wins. An unknown or unusable setting stops the start and is named. None is needed: all have defaults.
+
+"""
+EXAMPLE_HEAD = """
+## A whole barograph.toml
+
+Every setting with its default; one example each of what may be repeated.
+
+"""
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(map(cell, line)) + " |\n" for line in lines)
+
+
+def cell(text: str) -> str:
+    """The text so that Markdown shows it as it is: no new column, and no tag outside of code."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(parts))
+
+
+def describe(schema: Schema) -> str:
+    """What values a schema takes, in words: 'number, 0 to 1'."""
+    if "anyOf" in schema:
+        return " or ".join(describe(option) for option in schema["anyOf"] if option.get("type") != "null")
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rsplit("/", 1)[-1]
+        return f"[{name.lower()}](#{name.lower()})"
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    kind = str(schema.get("type", "value"))
+    if kind == "array":
+        text = f"list of {describe(schema['items'])}"
+    elif kind == "object":
+        text = "table of texts"
+    elif schema.get("format") == "date-time":
+        return "time"
+    else:
+        text = {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(kind, kind)
+    return text + "".join(f", {part}" for part in bounds(schema))
+
+
+def bounds(schema: Schema) -> list[str]:
+    """The bounds of a schema in words."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    parts = []
+    if low is not None and high is not None:
+        parts.append(f"{number(low)} to {number(high)}")
+    elif above is not None and (high or under) is not None:
+        parts.append(f"above {number(above)}, {'at most' if high is not None else 'below'} {number(high or under)}")
+    elif low is not None or above is not None:
+        parts.append(f"at least {number(low)}" if low is not None else f"above {number(above)}")
+    least, most = schema.get("minLength"), schema.get("maxLength")
+    if most is not None:
+        parts.append(
+            f"{number(least or 0)} to {number(most)} characters" if least else f"up to {number(most)} characters"
+        )
+    if schema.get("maxItems") is not None:
+        parts.append(f"up to {number(schema['maxItems'])}")
+    if schema.get("maxProperties") is not None:
+        parts.append(f"up to {number(schema['maxProperties'])}")
+    return parts
+
+
+def number(value: Any) -> str:
+    """A bound as people write it."""
+    if abs(value) >= 1e15:
+        return f"2^{int(value).bit_length() - 1}" if isinstance(value, int) else f"{value:g}"
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+
+
+def schemas(*types: type[msgspec.Struct]) -> dict[str, Schema]:
+    """The JSON schema of each struct and of whatever it holds, by its name."""
+    return dict(msgspec.json.schema_components(types)[1])
+
+
+def fields_of(schema: Schema, leave_out: Iterable[str] = ()) -> list[tuple[str, ...]]:
+    """A row a field: name, values, description; a required one says so."""
+    left_out, required = set(leave_out), set(schema.get("required", ()))
+    return [
+        (f"`{name}`" + (" (required)" if name in required else ""), describe(part), str(part.get("description", "")))
+        for name, part in schema["properties"].items()
+        if name not in left_out
+    ]
+
+
+def events_page() -> str:
+    """docs/events.md."""
+    known = schemas(*events.KINDS.values(), events.Document)
+    head = ("Field", "Values", "Meaning")
+    common = list(events.Event.__struct_fields__)
+    parts = [
+        MADE.format(source="event.py"),
+        EVENTS_HEAD.format(most=events.MAX_LINE),
+        "\n## Every kind\n\n",
+        table(
+            head,
+            [
+                ("`kind`", "text", "One of the names below"),
+                *fields_of(known["Query"], _all_but(known["Query"], common)),
+            ],
+        ),
+    ]
+    for title, kinds in (("", events.CALLER_KINDS), ("derived", events.DERIVED_KINDS)):
+        for kind, struct in kinds.items():
+            mark = " (derived, written by Barograph itself)" if title else ""
+            parts.append(f"\n## {kind}\n\n{_first_line(struct)}{mark}\n\n")
+            parts.append(table(head, fields_of(known[struct.__name__], ["kind", *common])))
+    parts.append(f"\n## document\n\n{_first_line(events.Document)} Part of a query.\n\n")
+    parts.append(table(head, fields_of(known["Document"])))
+    return "".join(parts)
+
+
+def _all_but(schema: Schema, kept: Iterable[str]) -> list[str]:
+    return [name for name in schema["properties"] if name not in set(kept)]
+
+
+def _first_line(struct: type) -> str:
+    return (struct.__doc__ or "").strip().splitlines()[0]
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    rows = [
+        (f"`{m.name}`", m.title, "" if m.unit == "1" else m.unit, m.better, computed(m), m.sentence) for m in BUILT_IN
+    ]
+    families = [(f"`{name}.<name>`", sentence) for name, sentence in FAMILIES.items()]
+    return "".join((
+        MADE.format(source="metric.py"),
+        METRICS_HEAD,
+        table(("Name", "Title", "Unit", "Better", "Computed as", "Meaning"), rows),
+        "\n## Families\n\nThese exist for every name that was recorded.\n\n",
+        table(("Name", "Meaning"), families),
+    ))  # fmt: skip
+
+
+def computed(metric: Metric) -> str:
+    """How a metric is computed, in words."""
+    of = measured(metric.of)
+    match metric.aggregation:
+        case "ratio" if metric.per is not None:
+            return f"{of} / {measured(metric.per)}"
+        case "quantile":
+            return f"{metric.level:g} quantile of {of}"
+        case "rate":
+            return f"{of} / minutes"
+        case "count":
+            return f"count of {of}"
+        case "distinct":
+            return f"distinct {of}"
+        case aggregation:
+            return f"{aggregation} of {of}"
+
+
+def measured(measure: Measure) -> str:
+    """What a measure reads, in words."""
+    text = f"`{measure.kind}.{measure.field}`" if measure.field else f"`{measure.kind}` events"
+    where = f" where {measure.where[0]} is {measure.where[1]}" if measure.where else ""
+    return text + where
+
+
+GROUPS = {"rules": "rule", "metrics": "metric"}  # settings that may be given several times
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "rules": {
+        "name": "slow answers", "metric": "response_time.p95", "above": 5.0, "window": "5m", "for": "2m",
+        "severity": "critical", "by": ["pipeline"], "where": ["environment:eq:production"], "minimum": 20,
+        "message": "Answers are slow",
+    },
+    "metrics": {
+        "name": "faithfulness.p10", "of": "score.faithfulness", "aggregation": "quantile", "level": 0.1,
+        "unit": "score", "better": "higher", "title": "Faithfulness p10",
+        "sentence": "One answer in ten is less faithful than this.",
+    },
+}  # fmt: skip
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    known = schemas(Settings)
+    plain, groups, lists = [], [], []
+    for name, part in known["Settings"]["properties"].items():
+        if name in GROUPS:
+            lists.append((name, known[_item(part)]))
+        elif "$ref" in part or "allOf" in part or _reference(part):
+            groups.append((name, known[_reference(part)]))
+        else:
+            plain.append(name)
+    head = ("Setting", "Values", "Default", "Meaning", "Environment")
+    top = {"properties": {name: known["Settings"]["properties"][name] for name in plain}}
+    parts = [
+        MADE.format(source="settings.py"),
+        SETTINGS_HEAD,
+        table(head, settings_rows(top, "")),
+    ]
+    for name, schema in groups:
+        parts.append(f"\n## [{name}]\n\n{schema.get('description', '')}\n\n" + table(head, settings_rows(schema, name)))
+    for name, schema in lists:
+        rows = [row[:4] for row in settings_rows(schema, name)]
+        parts.append(
+            f"\n## [[{name}]]\n\n{schema.get('description', '')} May be given several times.\n\n"
+            + table(head[:4], rows)
+        )
+    parts += [EXAMPLE_HEAD, f"```toml\n{example(plain, groups, lists)}```\n"]
+    return "".join(parts)
+
+
+def settings_rows(schema: Schema, group: str) -> list[tuple[str, ...]]:
+    """A row a setting."""
+    rows: list[tuple[str, ...]] = []
+    required = set(schema.get("required", ()))
+    for name, part in schema["properties"].items():
+        value = part.get("default")
+        default = "(required)" if name in required else "none" if value is None else f"`{toml(value)}`"
+        one_value = part.get("type") not in ("array", "object")  # lists and tables cannot be said in a variable
+        variable = "`" + PREFIX + "__".join(filter(None, (group, name))).upper() + "`" if one_value else ""
+        rows.append((f"`{name}`", describe(part), default, str(part.get("description", "")), variable))
+    return rows
+
+
+def _reference(part: Schema) -> str:
+    found = part.get("$ref") or next(
+        (option["$ref"] for option in part.get("anyOf", part.get("allOf", ())) if "$ref" in option), ""
+    )
+    return str(found).rsplit("/", 1)[-1]
+
+
+def _item(part: Schema) -> str:
+    return str(part["items"]["$ref"]).rsplit("/", 1)[-1]
+
+
+def example(plain: list[str], groups: list[tuple[str, Schema]], lists: list[tuple[str, Schema]]) -> str:
+    """A barograph.toml with every setting."""
+    defaults = msgspec.to_builtins(Settings())
+    lines = [f"{name} = {toml(defaults[name])}" for name in plain]
+    for name, _ in groups:
+        lines += ["", f"[{name}]"]
+        for key, value in defaults[name].items():
+            lines.append(f"# {key} is not set" if value is None else f"{key} = {toml(value)}")
+    for name, _ in lists:
+        lines += ["", f"[[{name}]]", *(f"{key} = {toml(value)}" for key, value in EXAMPLES[name].items())]
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: object) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, str | bool | list | tuple):
+        return msgspec.json.encode(value).decode()
+    return str(value)
+
+
+PAGES = {"events.md": events_page, "metrics.md": metrics_page, "settings.md": settings_page}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the pages of docs/ that are made from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is not up to date")
+    check = parser.parse_args().check
+    stale = []
+    for name, page in PAGES.items():
+        path, text = DOCS / name, page()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.write_text(text, encoding="utf-8")
+            print(f"docs/{name} written")
+    if check and stale:
+        print(f"not up to date: {', '.join(stale)}. Run `make docs`.", file=sys.stderr)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
