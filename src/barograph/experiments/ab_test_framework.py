@@ -1,0 +1,287 @@
+"""``ABTestFramework``: experiments from definition to verdict.
+
+Keeps definitions in the control plane's repository, assigns arms by hash, records exposures as events through the
+callable it was given, and asks a ``Reader`` for the per-unit moments that ``analysis`` compares. Safe to share
+between threads: assignment reads a table that is replaced whole, never changed in place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import msgspec
+from msgspec import structs
+
+from barograph.control.audit import AuditEntry
+from barograph.control.experiments import ExperimentRecord, ExperimentRepository
+from barograph.control.tables import JsonObject
+from barograph.core.clock import Clock
+from barograph.core.errors import ControlError, InvalidExperiment
+from barograph.core.event import Exposure
+from barograph.core.identifiers import derived_id
+from barograph.core.metric import Catalogue
+from barograph.core.query import Reader, UnitQuery, Window
+from barograph.experiments.analysis import analyse
+from barograph.experiments.assignment import LONGEST_UNIT_ID, Assigner
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment, State, check_revision, moved, validated
+
+REMEMBERED_EXPOSURES = 100_000  # units a process remembers to have exposed; a forgotten one repeats the same event id
+DEFAULT_ACTOR = "python"
+_INSTANT = timedelta(microseconds=1)
+_KEPT_APART = ("state",)  # a column of its own in the control plane
+
+
+class ABTestFramework:
+    """Define, start, assign, expose, compare.
+
+    ``record_exposure`` takes an ``Exposure`` event and returns once it is on its way; what it raises reaches the
+    caller of ``expose``. All methods but ``assign``, ``expose`` and ``variants_for`` may raise ControlError.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        repository: ExperimentRepository,
+        record_exposure: Callable[[Exposure], object],
+        clock: Clock,
+        catalogue: Catalogue,
+        project: str = "default",
+    ) -> None:
+        self._reader = reader
+        self._repository = repository
+        self._record_exposure = record_exposure
+        self._clock = clock
+        self._catalogue = catalogue
+        self._project = project
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._exposed: dict[tuple[str, str], None] = {}  # in order of exposure, so that the oldest are forgotten
+        self._known: dict[str, tuple[Experiment, Assigner]] = {}
+        self.refresh()
+
+    # -- definition and life ------------------------------------------------------------------------------------
+
+    def create(self, experiment: Experiment, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Keep a new experiment as a draft. Raises InvalidExperiment when it does not hold together."""
+        draft = structs.replace(
+            experiment, project=self._project, state="draft", started_at=None, paused_at=None, paused_seconds=0.0,
+            stopped_at=None,
+        )  # fmt: skip
+        checked = validated(draft, self._catalogue)
+        self._repository.create(self._project, checked.key, _definition(checked), "draft", actor=actor)
+        self.refresh()
+        return checked
+
+    def revise(self, experiment: Experiment, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Change a definition: all of it while it is a draft, afterwards nothing that would move a unit or the goal.
+
+        Coverage may be raised while it runs. Raises InvalidExperiment for what is frozen.
+        """
+        record, before = self._load(experiment.key)
+        lifecycle = {name: getattr(before, name) for name in _LIFECYCLE}
+        after = validated(structs.replace(experiment, project=self._project, **lifecycle), self._catalogue)
+        if not experiment.salt:
+            after = structs.replace(after, salt=before.salt)
+        check_revision(before, after)
+        old, new = _definition(before), _definition(after)
+        changed = {name: {"from": old.get(name), "to": new[name]} for name in new if old.get(name) != new[name]}
+        self._save(record, after, "revise", actor, {"changed": changed})
+        return after
+
+    def start(self, key: str, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Begin, or go on after a pause: from now on units are assigned."""
+        return self._move(key, "running", "start", actor)
+
+    def pause(self, key: str, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Assign nobody until it is started again; who was in an arm comes back to it."""
+        return self._move(key, "paused", "pause", actor)
+
+    def stop(self, key: str, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """End it for good; it can still be compared."""
+        return self._move(key, "stopped", "stop", actor)
+
+    def archive(self, key: str, *, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Put it away; its key stays taken, because exposures carry it."""
+        return self._move(key, "archived", "archive", actor)
+
+    def get(self, key: str) -> Experiment:
+        """The experiment. Raises InvalidExperiment when there is none of that key."""
+        return self._load(key)[1]
+
+    def list(self, *states: State) -> list[Experiment]:
+        """The project's experiments, oldest first: all, or those in one of the states."""
+        return [_experiment(record) for record in self._repository.list(self._project, states or None)]
+
+    def history(self, key: str) -> tuple[AuditEntry, ...]:
+        """Who changed the experiment and how, newest first."""
+        return tuple(self._repository.history(self._project, key))
+
+    def refresh(self) -> None:
+        """Read again which experiments there are; needed only after another process has changed one."""
+        with self._refreshing:  # one after the other, so that an older reading never replaces a newer one
+            self._known = {
+                record.key: _assigned(_experiment(record)) for record in self._repository.list(self._project)
+            }
+
+    # -- assignment, in the host program's way ------------------------------------------------------------------
+
+    def assign(self, key: str, unit_id: str) -> str | None:
+        """The unit's arm; None when the experiment is not running or the unit is not covered.
+
+        Changes and records nothing. Raises InvalidExperiment for an unknown key or an unusable id.
+        """
+        experiment, assigner = self._assigner(key)
+        return assigner.arm(unit_id) if experiment.state == "running" else None
+
+    def expose(self, key: str, unit_id: str) -> str | None:
+        """The unit's arm, and an exposure event the first time this process exposes the unit.
+
+        Call it where the arm takes effect. The event's id is made of project, experiment, unit and arm: a repeat,
+        here or in another process, is the same event. Raises what recording raises, and then remembers nothing.
+        """
+        arm = self.assign(key, unit_id)
+        if arm is None:
+            return None
+        with self._lock:
+            if (key, unit_id) in self._exposed:
+                return arm
+            self._exposed[key, unit_id] = None
+            if len(self._exposed) > REMEMBERED_EXPOSURES:
+                del self._exposed[next(iter(self._exposed))]
+        try:
+            self._record_exposure(self._exposure(key, unit_id, arm))
+        except BaseException:
+            with self._lock:
+                self._exposed.pop((key, unit_id), None)
+            raise
+        return arm
+
+    def payload(self, key: str, arm: str) -> dict[str, object]:
+        """The configuration that an arm stands for. Raises InvalidExperiment when there is no such arm."""
+        experiment, _ = self._assigner(key)
+        for variant in experiment.variants:
+            if variant.key == arm:
+                return dict(variant.payload)
+        raise InvalidExperiment(f"{key} has no such arm", hint=f"It has {_arm_names(experiment)}.", value=arm)
+
+    def variants_for(self, unit_ids: Mapping[str, str]) -> dict[str, str]:
+        """Experiment to arm for every running experiment, to tag an event with.
+
+        ``unit_ids`` maps unit kinds to ids: ``{"user": "u1", "session": "s1"}``. Kinds that are missing, empty
+        or too long to be an id take no part; nothing is recorded.
+        """
+        found: dict[str, str] = {}
+        for key, (experiment, assigner) in self._known.items():
+            unit_id = unit_ids.get(experiment.unit_kind, "")
+            if experiment.state == "running" and 0 < len(unit_id) <= LONGEST_UNIT_ID:
+                arm = assigner.arm(unit_id)
+                if arm is not None:
+                    found[key] = arm
+        return found
+
+    # -- analysis -----------------------------------------------------------------------------------------------
+
+    def compare(self, key: str) -> Comparison:
+        """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.
+
+        Raises InvalidExperiment when it never started, and what the reader raises.
+        """
+        experiment = self.get(key)
+        if experiment.started_at is None:
+            raise InvalidExperiment(
+                "the experiment has not started", hint="Start it; then there is something to compare."
+            )
+        now = self._clock.now()
+        end = experiment.stopped_at or now
+        # Half-open, and never empty: what happened in the very microsecond of the end belongs to it.
+        window = Window(experiment.started_at, max(end, experiment.started_at) + _INSTANT)
+        names = [
+            experiment.primary_metric,
+            *experiment.secondary_metrics,
+            *(guardrail.metric for guardrail in experiment.guardrails),
+        ]
+        answers = {
+            name: self._reader.units(
+                UnitQuery(
+                    experiment=key, metric=name, window=window, unit_kind=experiment.unit_kind, project=self._project
+                )
+            )
+            for name in names
+        }
+        return analyse(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _assigner(self, key: str) -> tuple[Experiment, Assigner]:
+        try:
+            return self._known[key]
+        except KeyError:
+            raise _unknown(key, self._known) from None
+
+    def _exposure(self, key: str, unit_id: str, arm: str) -> Exposure:
+        try:
+            event_id = derived_id("\0".join((self._project, key, unit_id, arm)), "exposure")
+        except UnicodeEncodeError:
+            raise InvalidExperiment(
+                "a unit's id has half a character in it, which no event can carry",
+                hint="Find out which client cuts its texts.",
+                value=unit_id,
+            ) from None
+        return Exposure(
+            event_id=event_id, time=self._clock.now(), project=self._project, experiment=key, arm=arm,
+            unit_id=unit_id, unit_kind=self._known[key][0].unit_kind,
+        )  # fmt: skip
+
+    def _load(self, key: str) -> tuple[ExperimentRecord, Experiment]:
+        record = self._repository.get(self._project, key)
+        if record is None:
+            raise _unknown(key, self._known)
+        return record, _experiment(record)
+
+    def _move(self, key: str, state: State, action: str, actor: str) -> Experiment:
+        record, before = self._load(key)
+        after = moved(before, state, self._clock.now())
+        self._save(record, after, action, actor, {"from": before.state})
+        return after
+
+    def _save(
+        self, record: ExperimentRecord, experiment: Experiment, action: str, actor: str, detail: JsonObject
+    ) -> None:
+        changed = structs.replace(record, definition=_definition(experiment), state=experiment.state)
+        self._repository.save(changed, actor=actor, action=action, detail=detail)
+        self.refresh()
+
+
+_LIFECYCLE = ("state", "started_at", "paused_at", "paused_seconds", "stopped_at")
+
+
+def _definition(experiment: Experiment) -> JsonObject:
+    built: JsonObject = msgspec.to_builtins(experiment)
+    return {name: value for name, value in built.items() if name not in _KEPT_APART}
+
+
+def _experiment(record: ExperimentRecord) -> Experiment:
+    try:
+        return msgspec.convert({**record.definition, "state": record.state}, Experiment)
+    except msgspec.ValidationError as error:
+        raise ControlError(
+            f"the definition of experiment {record.key} cannot be read: {error}",
+            hint="It was written by another version, or by hand.",
+        ) from None
+
+
+def _assigned(experiment: Experiment) -> tuple[Experiment, Assigner]:
+    arms = [(variant.key, variant.weight) for variant in experiment.variants]
+    return experiment, Assigner(experiment.salt, arms, experiment.coverage)
+
+
+def _unknown(key: str, known: Mapping[str, object]) -> InvalidExperiment:
+    names = ", ".join(list(known)[:5]) or "none yet"
+    return InvalidExperiment("there is no such experiment", hint=f"There are: {names}.", value=key)
+
+
+def _arm_names(experiment: Experiment) -> str:
+    return ", ".join(variant.key for variant in experiment.variants)

@@ -1,0 +1,301 @@
+"""The definition of an experiment, and its life: what may be said, and what may still be changed.
+
+Made by people, checked by ``validated``, kept by ``control``, read by ``assignment`` and ``analysis``. From the
+start on, whatever decides a unit's arm or what the verdict rests on is frozen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from barograph.core.errors import InvalidExperiment, UnknownMetric
+from barograph.core.metric import Catalogue, Metric
+
+State = Literal["draft", "running", "paused", "stopped", "archived"]
+Direction = Literal["lower", "higher"]
+
+MOVES: dict[State, tuple[State, ...]] = {
+    "draft": ("running", "archived"),
+    "running": ("paused", "stopped"),
+    "paused": ("running", "stopped"),
+    "stopped": ("archived",),
+    "archived": (),
+}
+COMPARABLE = ("count", "sum", "mean", "ratio")  # what has a numerator and a denominator in each unit
+FROZEN = (  # from the start on: the assignment, and what the verdict rests on
+    "key", "project", "variants", "control", "unit_kind", "salt", "primary_metric", "better", "alpha", "power",
+)  # fmt: skip
+
+LONGEST_KEY = 128
+LONGEST_TEXT = 4096
+LONGEST_PAYLOAD = 65_536  # characters of an arm's payload as JSON
+MOST_ARMS = 50
+SUM_TOLERANCE = 1e-9
+SECONDS_A_DAY = 86_400.0
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """One arm: its key, its share of the covered units, and the configuration that it stands for (JSON)."""
+
+    key: str
+    weight: float
+    payload: dict[str, object] = {}
+
+
+class Guardrail(Struct, frozen=True, kw_only=True):
+    """A metric that must not get worse by more than ``margin``, a share of the baseline.
+
+    With ``relative=False`` the margin is in the metric's own unit.
+    """
+
+    metric: str
+    margin: float
+    relative: bool = True
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """An experiment: what is compared, for whom, by which metric, for how long; and where it stands.
+
+    ``coverage`` is the share of units that take part, ``control`` the arm that the others are compared with (the
+    first, when empty). ``better`` says which way the primary metric should go, where the catalogue does not.
+    ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
+    for ``planned_days`` and ``planned_units`` (all arms together), where given. The fields from ``state`` on are
+    kept by the framework.
+    """
+
+    key: str
+    variants: tuple[Variant, ...]
+    primary_metric: str
+    title: str = ""
+    hypothesis: str = ""
+    control: str = ""
+    unit_kind: str = "user"
+    coverage: float = 1.0
+    secondary_metrics: tuple[str, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+    better: Direction | None = None
+    planned_days: float | None = None
+    planned_units: int | None = None
+    minimum_effect: float = 0.05
+    alpha: float = 0.05
+    power: float = 0.8
+    minimum_units: int = 30
+    salt: str = ""
+    project: str = "default"
+    state: State = "draft"
+    started_at: datetime | None = None
+    paused_at: datetime | None = None
+    paused_seconds: float = 0.0
+    stopped_at: datetime | None = None
+
+    @property
+    def split(self) -> str:
+        """The weights as people say them: ``50/50``, ``90/5/5``."""
+        return "/".join(f"{variant.weight * 100:.3g}" for variant in self.variants)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the title, or the key."""
+        return self.title or self.key
+
+    def days_running(self, now: datetime) -> float:
+        """Days since the start, without pauses, up to the stop or to ``now``."""
+        if self.started_at is None:
+            return 0.0
+        end = self.stopped_at or self.paused_at or now
+        return max(0.0, (end - self.started_at).total_seconds() - self.paused_seconds) / SECONDS_A_DAY
+
+
+def equal_variants(*keys: str) -> tuple[Variant, ...]:
+    """Arms of equal weight."""
+    return tuple(Variant(key=key, weight=1 / len(keys)) for key in keys)
+
+
+def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
+    """The experiment with its control and salt filled in. Raises InvalidExperiment, with a hint, for what is wrong."""
+    try:
+        experiment = msgspec.convert(msgspec.to_builtins(experiment), Experiment)
+    except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
+        raise InvalidExperiment(f"the experiment is not well-formed: {error}") from None
+    _check_key("experiment", experiment.key)
+    _check_key("project", experiment.project)
+    _check_key("unit kind", experiment.unit_kind)
+    _check_variants(experiment.variants)
+    keys = [variant.key for variant in experiment.variants]
+    control = experiment.control or keys[0]
+    if control not in keys:
+        raise InvalidExperiment(
+            "the control is not one of the arms", hint=f"Choose one of {', '.join(keys)}.", value=control
+        )
+    if next(variant.weight for variant in experiment.variants if variant.key == control) == 0:
+        raise InvalidExperiment("the control has no weight", hint="Nothing can be compared with an empty arm.")
+    _check_numbers(experiment)
+    _check_metrics(experiment, catalogue)
+    for name in ("title", "hypothesis", "salt"):
+        if len(getattr(experiment, name)) > LONGEST_TEXT:
+            raise InvalidExperiment(f"the {name} is longer than {LONGEST_TEXT} characters")
+    return structs.replace(
+        experiment, control=control, salt=experiment.salt or f"{experiment.project}\0{experiment.key}"
+    )
+
+
+def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
+    """The experiment in its next state. Raises InvalidExperiment for a move that its state does not allow."""
+    if state not in MOVES[experiment.state]:
+        allowed = ", ".join(MOVES[experiment.state]) or "nothing: it is the end"
+        raise InvalidExperiment(
+            f"an experiment that is {experiment.state} cannot become {state}",
+            hint=f"From here it can become {allowed}.",
+        )
+    paused = experiment.paused_seconds
+    if experiment.paused_at is not None:
+        paused += max(0.0, (now - experiment.paused_at).total_seconds())
+    return structs.replace(
+        experiment,
+        state=state,
+        started_at=experiment.started_at or (now if state == "running" else None),
+        paused_at=now if state == "paused" else None,
+        paused_seconds=paused,
+        stopped_at=now if state == "stopped" else experiment.stopped_at,
+    )
+
+
+def check_revision(before: Experiment, after: Experiment) -> None:
+    """Refuse a change that would move units between arms or the goal after the start. Raises InvalidExperiment."""
+    if before.state == "draft":
+        return
+    if before.state in ("stopped", "archived"):
+        raise InvalidExperiment(f"the experiment is {before.state}: it is history, and history is not rewritten")
+    for name in FROZEN:
+        if getattr(before, name) != getattr(after, name):
+            raise InvalidExperiment(
+                f"{name} is frozen once the experiment has started",
+                hint="Stop it and start another one, under another key.",
+                value=getattr(after, name),
+            )
+    if after.coverage < before.coverage:
+        raise InvalidExperiment(
+            "the coverage can only be raised once the experiment has started",
+            hint="Units that took part would leave half-way; pause or stop it instead.",
+            value=after.coverage,
+        )
+
+
+def direction_of(experiment: Experiment, metric: Metric) -> Direction | None:
+    """Which way is better for this metric in this experiment; None when nobody has said."""
+    if experiment.better is not None and metric.name == experiment.primary_metric:
+        return experiment.better
+    return None if metric.better == "neutral" else metric.better
+
+
+def _check_key(what: str, key: str) -> None:
+    if not key:
+        raise InvalidExperiment(f"the {what}'s key is empty", hint="Give it a short name.")
+    if len(key) > LONGEST_KEY or not key.isprintable() or key != key.strip() or ":" in key:
+        raise InvalidExperiment(
+            f"the {what}'s key cannot be used",
+            hint=f"Up to {LONGEST_KEY} printable characters, no colon, no space at either end.",
+            value=key,
+        )
+
+
+def _check_variants(variants: tuple[Variant, ...]) -> None:
+    if len(variants) < 2:
+        raise InvalidExperiment("an experiment needs two arms at least", hint="Name the control and a treatment.")
+    if len(variants) > MOST_ARMS:
+        raise InvalidExperiment(f"an experiment has {MOST_ARMS} arms at most", value=len(variants))
+    seen: set[str] = set()
+    for variant in variants:
+        _check_key("arm", variant.key)
+        if variant.key in seen:
+            raise InvalidExperiment("two arms have the same key", hint="Each arm needs its own.", value=variant.key)
+        seen.add(variant.key)
+        if not (math.isfinite(variant.weight) and 0 <= variant.weight <= 1):
+            raise InvalidExperiment(
+                f"the weight of arm {variant.key} is not a share", hint="Weights lie between 0 and 1.",
+                value=variant.weight,
+            )  # fmt: skip
+        _check_payload(variant)
+    total = math.fsum(variant.weight for variant in variants)
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise InvalidExperiment(
+            f"the weights sum to {total:.6g}, not to one", hint="Write shares such as 0.5 and 0.5; coverage is apart."
+        )
+    if sum(variant.weight > 0 for variant in variants) < 2:
+        raise InvalidExperiment("only one arm has any weight", hint="Give two arms a share at least.")
+
+
+def _check_payload(variant: Variant) -> None:
+    try:
+        length = len(json.dumps(variant.payload, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidExperiment(f"the payload of arm {variant.key} is not JSON: {error}") from None
+    if length > LONGEST_PAYLOAD:
+        raise InvalidExperiment(f"the payload of arm {variant.key} is longer than {LONGEST_PAYLOAD:,} characters")
+
+
+def _check_numbers(experiment: Experiment) -> None:
+    def require(holds: bool, what: str, value: object) -> None:
+        if not holds:
+            raise InvalidExperiment(what, value=value)
+
+    e = experiment
+    require(0 < e.coverage <= 1, "the coverage must lie above 0 and up to 1", e.coverage)
+    require(0 < e.alpha <= 0.5, "alpha must lie above 0 and up to 0.5", e.alpha)
+    require(e.alpha < e.power < 1, "the power must lie between alpha and 1", e.power)
+    require(0 < e.minimum_effect < math.inf, "the minimum effect must be above 0", e.minimum_effect)
+    require(e.minimum_units >= 2, "the minimum of units is 2 at least", e.minimum_units)
+    days, units = e.planned_days, e.planned_units
+    require(days is None or 0 < days <= 3660, "the planned days must lie above 0 and up to 3660", days)
+    require(units is None or units >= 4, "the planned units are 4 at least", units)
+
+
+def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
+    primary = _comparable(experiment.primary_metric, catalogue)
+    if direction_of(experiment, primary) is None:
+        raise InvalidExperiment(
+            f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'."
+        )
+    for name in experiment.secondary_metrics:
+        _comparable(name, catalogue)
+    for guardrail in experiment.guardrails:
+        metric = _comparable(guardrail.metric, catalogue)
+        if metric.better == "neutral":
+            raise InvalidExperiment(
+                f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction."
+            )
+        if not 0 < guardrail.margin < math.inf:
+            raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin)
+    names = [experiment.primary_metric, *experiment.secondary_metrics, *(g.metric for g in experiment.guardrails)]
+    twice = _first_repeated(names)
+    if twice is not None:
+        raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
+
+
+def _comparable(name: str, catalogue: Catalogue) -> Metric:
+    try:
+        metric = catalogue.get(name)
+    except UnknownMetric as error:
+        raise InvalidExperiment(error.message, hint=error.hint, value=name) from None
+    if metric.aggregation not in COMPARABLE:
+        raise InvalidExperiment(
+            f"{name} is a {metric.aggregation}, which cannot be compared by unit",
+            hint=f"Choose a {', '.join(COMPARABLE)}: response_time.mean instead of response_time.p95, for one.",
+        )
+    return metric
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
