@@ -1,0 +1,62 @@
+"""Days, months and recent windows in the time zone that people see; used by every question of this folder.
+
+A local day has 23, 24 or 25 hours. Windows are handed on in UTC, half-open.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from barograph.core.errors import InvalidSettings
+from barograph.core.query import Window, parse_duration
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises InvalidSettings."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidSettings(
+            "timezone: no such time zone", hint="Write a name such as UTC or Europe/Berlin.", value=name
+        ) from None
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The moment at which that local day begins, in UTC; where the clock skips midnight, the first moment after."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+def day_of(now: datetime, zone: ZoneInfo) -> Window:
+    """The whole local calendar day that ``now`` lies in."""
+    today = now.astimezone(zone).date()
+    return Window(midnight(today, zone), midnight(today + timedelta(days=1), zone))
+
+
+def month_of(now: datetime, zone: ZoneInfo) -> Window:
+    """The whole local calendar month that ``now`` lies in."""
+    first = now.astimezone(zone).date().replace(day=1)
+    following = (first + timedelta(days=32)).replace(day=1)
+    return Window(midnight(first, zone), midnight(following, zone))
+
+
+def up_to(now: datetime) -> datetime:
+    """The end of a window that has everything up to and including ``now``: the next full second."""
+    return now.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def recent(duration: float | str, now: datetime) -> Window:
+    """The last so many seconds, or a duration such as ``24h``, up to and including ``now``. Raises InvalidQuery."""
+    seconds = parse_duration(duration) if isinstance(duration, str) else duration
+    return Window.last(seconds, up_to(now))
+
+
+def duration_text(seconds: float) -> str:
+    """A window's length in words: ``15 min``, ``24 h``, ``7 d``."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= (2 * length if unit == "d" else length) and seconds % length == 0:
+            return f"{seconds / length:.0f} {unit}"
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
