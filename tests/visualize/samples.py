@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+from barograph.visualize.charset import CharsetName
 from barograph.visualize.chart import (
     Bar,
     BarChart,
@@ -25,6 +26,7 @@ from barograph.visualize.chart import (
     Tile,
     Tiles,
 )
+from barograph.visualize.visualizer import Visualizer
 
 START = datetime(2026, 11, 15, tzinfo=UTC)
 
@@ -183,3 +185,9 @@ CHARTS: dict[str, Chart] = {
         ],
     ),
 }  # fmt: skip
+
+
+def drawn(charset: CharsetName, width: int, *, colour: bool = False) -> str:
+    """All charts in one text, each under its name."""
+    visualizer = Visualizer(charset, width, colour)
+    return "\n".join(f"[{name}]\n{visualizer.draw(chart)}\n" for name, chart in CHARTS.items())

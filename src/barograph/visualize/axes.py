@@ -20,7 +20,7 @@ from barograph.visualize.units import axis_labels, axis_scale
 
 _MANTISSAS = (1.0, 2.0, 2.5, 5.0)
 _SIXTIES = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)  # a step of minutes, or of hours in minutes
-_LARGEST = 1e300
+_LARGEST, _SMALLEST = 1e290, 1e-290  # beyond them steps overflow or vanish
 _MOST_STEPS = 5  # ticks of a value axis, less one
 _DAY = 86400
 _DAYS_WITH_CLOCK_NOTE = 400  # a longer axis does not say when the clocks changed
@@ -59,8 +59,9 @@ def value_axis(low: float, high: float, unit: str, rows: int, start: float | Non
     It begins at ``start`` or lower, near ``low`` when ``start`` is None, on a round number, and reaches to ``high``
     or a little beyond. Of the round steps the one is taken that leaves least empty room at about the wished height.
     """
-    low, high = max(-_LARGEST, min(low, _LARGEST)), max(-_LARGEST, min(high, _LARGEST))
+    low, high = _tamed(low), _tamed(high)
     if start is not None:
+        start = _tamed(start)
         low = min(low, start)
         high = max(high, start)
     if high - low <= max(abs(high), abs(low)) * 1e-9:
@@ -86,6 +87,11 @@ def value_axis(low: float, high: float, unit: str, rows: int, start: float | Non
     if best is None:
         return ValueAxis(low, high, (low, high), rows, rows - 1)
     return best[1]
+
+
+def _tamed(value: float) -> float:
+    """The value without the extremes at which steps overflow or vanish."""
+    return 0.0 if abs(value) < _SMALLEST else max(-_LARGEST, min(value, _LARGEST))
 
 
 def _widened(low: float, high: float, unit: str) -> tuple[float, float]:
@@ -148,7 +154,7 @@ def time_ticks(start: float, end: float, zone: ZoneInfo, cells: int) -> list[Tic
         if span / second * (label + 3) <= cells:
             return list(_within_days(start, end, zone, second))
     for days in _DAY_STEPS:
-        if span / (days * _DAY) * 8 <= cells:
+        if span / (days * _DAY) * 7 <= cells:
             return list(_by_days(start, end, zone, days))
     for months in _MONTH_STEPS:
         if span / (months * 30.4 * _DAY) * 10 <= cells:

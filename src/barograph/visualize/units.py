@@ -24,6 +24,7 @@ _SECONDS = (
     (1.0, 1.0, "s"),
     (1e-3, 1e-3, "ms"),
 )
+_LARGEST = 9e307  # rounding what is larger overflows
 _HUGE = 1e15  # beyond it a number is written with an exponent
 
 
@@ -38,7 +39,7 @@ def format_value(
     """The value with its unit. ``signed`` writes a plus too; ``tile`` writes a rating as ``4.2/5.0``."""
     if value is None or not math.isfinite(value):
         return missing(ascii_only=ascii_only)
-    text = _tile_rating(value) if tile and unit == "rating" else _magnitude(abs(value), unit, ascii_only)
+    text = _tile_rating(value) if tile and unit == "rating" else _magnitude(min(abs(value), _LARGEST), unit, ascii_only)
     if any("1" <= c <= "9" for c in text):
         if value < 0:
             return ("-" if ascii_only else MINUS) + text
@@ -77,6 +78,7 @@ def significant(value: float, digits: int = DIGITS) -> str:
     """The number in so many significant digits, without trailing zeros and without an exponent while readable."""
     if value == 0:
         return "0"
+    value = max(-_LARGEST, min(value, _LARGEST))
     if not 1e-6 <= abs(value) < _HUGE:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
@@ -158,7 +160,8 @@ def axis_scale(highest: float, unit: str) -> tuple[float, str]:
     if unit in ("1", "USD", "1/min") and highest < 1e4:
         return 1.0, "/min" if unit == "1/min" else ""
     divisor, prefix = _thousand(highest)
-    name = {"1": "", "USD": "", "tokens": "", "1/min": "/min"}.get(unit, unit)
+    plain = {"1": "", "USD": "", "tokens": "", "1/min": "/min"}
+    name = plain[unit] if unit in plain else clean(unit, 12)
     if name.startswith("/"):
         return divisor, (f" {prefix}" if prefix else "") + name
     return divisor, f" {prefix}{name}".rstrip()

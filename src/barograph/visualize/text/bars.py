@@ -30,7 +30,7 @@ def draw_bars(chart: BarChart, pen: Pen) -> list[Row]:
     labels = [pen.clean(bar.label, max(6, pen.width // 3)) for bar in chart.bars]
     left = max(map(display_width, labels))
     texts = _texts(chart, pen, full=True)
-    if pen.width - left - 3 - display_width(texts[0]) < _NARROWEST_BAR:
+    if pen.width - left - 3 - display_width(texts[0]) < 2 * _NARROWEST_BAR:
         texts = _texts(chart, pen, full=False)
     room = max(1, pen.width - left - 3 - display_width(texts[0]))
     numbers = [x for bar in chart.bars for x in (bar.value, bar.low, bar.high) if x is not None]

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from barograph.visualize.axes import Tick, number_ticks, time_ticks, zone_of
 from barograph.visualize.chart import Heatmap
-from barograph.visualize.hostile import display_width, pad
+from barograph.visualize.hostile import display_width, pad, wrap
 from barograph.visualize.text.line import GUTTER
 from barograph.visualize.text.pen import Pen, Row, heading
 
@@ -43,7 +43,8 @@ def draw_heatmap(chart: Heatmap, pen: Pen) -> list[Row]:
     zero = pen.value(0.0, chart.unit)
     ramp = pen.glyphs.shades[1:]
     key = f"{zero} {ramp} {pen.value(highest, chart.unit)}, square-root scale; blank: none"
-    return [*rows, [(" " * min(gutter + 2, pen.width // 4) + key, "muted")]]
+    indent = " " * min(gutter + 2, pen.width // 4)
+    return rows + [[(indent + text, "muted")] for text in wrap(key, pen.width - len(indent))]
 
 
 def _shade(values: list[float], highest: float, wide: int, pen: Pen) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from barograph.visualize.text.pen import Pen, Row, heading
 
 _VERDICTS = {"better": "better", "worse": "worse", "not settled": "muted"}
 _NARROWEST = 12
+_FARTHEST = 1e290  # ends beyond it are drawn there
 
 
 def draw_intervals(plot: IntervalPlot, pen: Pen) -> list[Row]:
@@ -47,7 +48,8 @@ def _range(plot: IntervalPlot) -> tuple[float, float]:
     for effect in plot.rows:
         numbers += [x for x in (effect.low, effect.estimate, effect.high) if x is not None]
     low, high = min(numbers), max(numbers)
-    if low == high:
+    low, high = max(low, -_FARTHEST), min(high, _FARTHEST)
+    if high - low < 1 / _FARTHEST:
         return low - 1.0, high + 1.0
     margin = high * 0.04 - low * 0.04
     return low - margin, high + margin

@@ -247,7 +247,9 @@ def _label(line: _Line, pen: Pen, width: int) -> str:
 
 def _end_labels(runs: Sequence[tuple[_Line, list[list[Point]]]], frame: _Frame, pen: Pen) -> dict[int, tuple[str, str]]:
     """The label of each line at the row where it ends, moved apart where two would collide."""
-    wanted = sorted((round(pieces[-1][-1][1]), -line.rank, line.style, line) for line, pieces in runs if pieces)
+    wanted = sorted(
+        (round(pieces[-1][-1][1]), -line.rank, index) for index, (line, pieces) in enumerate(runs) if pieces
+    )
     rows = [row for row, *_ in wanted][: frame.axis.rows]
     for index in range(1, len(rows)):
         rows[index] = max(rows[index], rows[index - 1] + 1)
@@ -255,9 +257,8 @@ def _end_labels(runs: Sequence[tuple[_Line, list[list[Point]]]], frame: _Frame, 
         ceiling = frame.axis.rows - 1 if index == len(rows) - 1 else rows[index + 1] - 1
         rows[index] = min(rows[index], ceiling)
     width = frame.right - 1
-    return {
-        row: (_label(line, pen, width), line.style) for row, (_, _, _, line) in zip(rows, wanted, strict=False)
-    }  # fmt: skip
+    lines = [runs[index][0] for *_, index in wanted]
+    return {row: (_label(line, pen, width), line.style) for row, line in zip(rows, lines, strict=False)}
 
 
 def beside_axis(
@@ -283,23 +284,32 @@ def _ticks(frame: _Frame, pen: Pen) -> list[Tick]:
 
 
 def _under(ticks: Sequence[Tick], frame: _Frame, pen: Pen) -> list[Row]:
-    """The x axis and its labels; a label stands under its tick, moved in at the edges, left out if it collides."""
+    """The x axis and its labels: each in the middle under its tick, or from its tick on where they would collide."""
     line = [pen.glyphs.horizontal] * frame.columns
-    places: list[tuple[int, str]] = []
-    for tick in ticks:
-        column = round(frame.column(tick.x))
-        label = pen.clean(tick.label)
-        left = max(0, min(column - len(label) // 2, frame.columns - len(label)))
-        if not places or left > places[-1][0] + len(places[-1][1]):
-            places.append((left, label))
-            line[column] = pen.glyphs.time_tick
+    columns = [round(frame.column(tick.x)) for tick in ticks]
+    labels = [pen.clean(tick.label) for tick in ticks]
+    for column in columns:
+        line[column] = pen.glyphs.time_tick
+    text, complete = _set_labels([column - len(label) // 2 for column, label in zip(columns, labels, strict=True)],
+                                 labels, frame.columns)  # fmt: skip
+    if not complete:
+        text, _ = _set_labels(columns, labels, frame.columns)
     corner = pen.glyphs.broken if frame.axis.low > 0 else pen.glyphs.corner
-    text = ""
-    for left, label in places:
-        text += " " * (left - len(text)) + label
     blank = " " * (frame.gutter + 1)
     rows: list[Row] = [[(blank + corner + "".join(line), "axis")]]
     return [*rows, [(blank + " " + text, "axis")]] if text else rows
+
+
+def _set_labels(places: Sequence[int], labels: Sequence[str], room: int) -> tuple[str, bool]:
+    """The labels at their places, moved in at the edges; those that collide are left out, and that is told."""
+    text, complete = "", True
+    for place, label in zip(places, labels, strict=True):
+        left = max(0, min(place, room - len(label)))
+        if len(label) > room or (text and left <= len(text)):
+            complete = False
+            continue
+        text += " " * (left - len(text)) + label
+    return text, complete
 
 
 def _details(chart: LineChart, frame: _Frame, ticks: Sequence[Tick], pen: Pen) -> list[str]:

@@ -67,12 +67,12 @@ def draw(chart: Chart, pen: Pen) -> list[Row]:
 
 def _paragraph(text: str, aside: str, tone: str, pen: Pen) -> list[Row]:
     """Wrapped text; what stands aside goes to the right edge of the first row, or under it."""
-    text, aside = pen.clean(text), pen.clean(aside, pen.width)
+    text, aside = pen.clean(text), pen.clean(aside)
     space = pen.width - display_width(text) - display_width(aside)
     if aside and space >= 2:
         return [[(text, tone), (" " * space, ""), (aside, "muted")]]
     rows: list[Row] = [[(line, tone)] for line in wrap(text, pen.width)]
-    return [*rows, [(aside, "muted")]] if aside else rows
+    return rows + [[(line, "muted")] for line in wrap(aside, pen.width)] if aside else rows
 
 
 def _panel(panel: Panel, pen: Pen) -> list[Row]:

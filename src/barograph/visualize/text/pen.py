@@ -79,16 +79,20 @@ class Pen(Struct, frozen=True, kw_only=True):
         return "\n".join(self._line(row) for row in rows)
 
     def _line(self, row: Row) -> str:
-        row = fit(row, self.width, self)
+        row = _stripped(fit(row, self.width, self))
         if not self.colour:
-            return "".join(text for text, _ in row).rstrip(" ")
-        parts: list[str] = []
-        for index, (text, style) in enumerate(row):
-            if index == len(row) - 1 and not style.startswith("heat"):
-                text = text.rstrip(" ")
-            code = _code(style)
-            parts.append(f"\x1b[{code}m{text}\x1b[0m" if code and text else text)
-        return "".join(parts)
+            return "".join(text for text, _ in row)
+        codes = [(text, _code(style)) for text, style in row]
+        return "".join(f"\x1b[{code}m{text}\x1b[0m" if code and text else text for text, code in codes)
+
+
+def _stripped(row: Row) -> Row:
+    """The row without blanks at its end."""
+    for index in range(len(row) - 1, -1, -1):
+        text = row[index][0].rstrip(" ")
+        if text:
+            return [*row[:index], (text, row[index][1])]
+    return []
 
 
 def _code(style: str) -> str:

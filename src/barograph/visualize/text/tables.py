@@ -27,7 +27,10 @@ def draw_table(table: Table, pen: Pen) -> list[Row]:
         max(1, display_width(title), *(display_width(row[index]) for row in cells))
         for index, title in enumerate(titles)
     ]
-    widths = _shrink(widths, numeric, pen.width)
+    stiff = [
+        numeric[index] or any(isinstance(row[index], datetime) for row in table.rows) for index in range(len(titles))
+    ]
+    widths = _shrink(widths, stiff, pen.width)
     left_out = len(table.columns) - len(widths)
     rows.append(_row(titles, widths, numeric, pen, "strong"))
     rule = (" " * GAP).join(pen.glyphs.horizontal * width for width in widths)
@@ -65,25 +68,23 @@ def _cell(cell: Cell, column: Column, pen: Pen) -> str:
     return pen.value(cell, column.unit)
 
 
-def _shrink(widths: list[int], numeric: Sequence[bool], most: int) -> list[int]:
-    """Widths that fit: the widest text gives way first, then columns are left out from the right."""
-    while widths:
-        excess = sum(widths) + GAP * (len(widths) - 1) - most
-        if excess <= 0:
-            return widths
-        texts = [index for index in range(len(widths)) if not numeric[index] and widths[index] > _SHORTEST_TEXT]
-        if not texts:
-            if len(widths) == 1:
-                return [most]
-            widths = widths[:-1]
-            continue
-        widest = max(texts, key=lambda index: widths[index])
-        others = sorted((widths[index] for index in texts if index != widest), reverse=True)
-        floor = max(_SHORTEST_TEXT, others[0] if others and others[0] < widths[widest] else widths[widest] - excess)
-        widths = list(widths)
-        widths[widest] = max(floor, widths[widest] - excess, _SHORTEST_TEXT)
-        if others and others[0] >= widths[widest] and others[0] > _SHORTEST_TEXT:
-            widths[widest] -= 1 if widths[widest] > _SHORTEST_TEXT else 0
+def _shrink(widths: list[int], stiff: Sequence[bool], most: int) -> list[int]:
+    """Widths that fit: the widest text gives way first, then columns are left out from the right.
+
+    Numbers and times, the ``stiff`` columns, are never cut while another column can give way.
+    """
+    widths = list(widths)
+    while (excess := sum(widths) + GAP * (len(widths) - 1) - most) > 0:
+        texts = [index for index in range(len(widths)) if not stiff[index] and widths[index] > _SHORTEST_TEXT]
+        if texts:
+            widest = max(texts, key=lambda index: widths[index])
+            second = max((widths[index] for index in texts if index != widest), default=_SHORTEST_TEXT)
+            give = min(excess, max(1, widths[widest] - second))
+            widths[widest] = max(_SHORTEST_TEXT, widths[widest] - give)
+        elif len(widths) > 1:
+            widths.pop()
+        else:
+            return [most]
     return widths
 
 

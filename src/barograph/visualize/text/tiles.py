@@ -18,6 +18,7 @@ GAP = 3
 _NOTE_SPARK = 12
 _NOTE_LINES = 2
 _BOX = 26  # cells of a box at least
+_LARGEST_SHARE = 10.0  # changes from there on are not told in percent
 _SMALLEST_SHARE = 0.0005  # changes below it are said to be less than 0.1 %
 
 
@@ -29,17 +30,21 @@ def draw_lines(tiles: Sequence[Tile], pen: Pen) -> list[Row]:
     rows: list[Row] = []
     for tile, front in zip(tiles, fronts, strict=True):
         used = row_width(front)
+        if used > pen.width:
+            rows += _folded(front, pen)
+            used, front = pen.width, []
         note = _note(tile, pen, spark_too=True)
         if used + GAP + row_width(note) > pen.width:
             note = _note(tile, pen, spark_too=False) or note
         wide = row_width(note)
-        if not note:
-            rows.append(front)
-        elif used + GAP + wide <= pen.width:
+        if note and used + GAP + wide <= pen.width:
             place = max(used + GAP, min(column, pen.width - wide))
             rows.append([*front, (" " * (place - used), ""), *note])
-        else:
-            rows += [front, [("  ", ""), *fit(note, pen.width - 2, pen)]]
+            continue
+        if front:
+            rows.append(front)
+        if note:
+            rows.append([("  ", ""), *fit(note, pen.width - 2, pen)])
     return rows
 
 
@@ -54,6 +59,16 @@ def _front(tile: Tile, pen: Pen) -> Row:
     if verdict:
         row.append((f" {verdict}", style))
     return row
+
+
+def _folded(front: Row, pen: Pen) -> list[Row]:
+    """A line that is too long: title and value first, the rest in rows below."""
+    head, rest = front[:2], front[2:]
+    text = "".join(piece for piece, _ in rest).strip()
+    rows: list[Row] = [fit(head, pen.width, pen)]
+    if text:
+        rows += [[("  " + line, rest[0][1])] for line in wrap(text, pen.width - 2)]
+    return rows
 
 
 def _value(tile: Tile, pen: Pen) -> str:
@@ -84,6 +99,8 @@ def _share(delta: float) -> str:
     size = abs(delta)
     if size < _SMALLEST_SHARE:
         return "<0.1%"
+    if size >= _LARGEST_SHARE:
+        return ">999%"
     return f"{significant(size * 100, 2 if size < 1 else 3)}%"
 
 
