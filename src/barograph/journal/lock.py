@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -63,14 +64,12 @@ class DirectoryLock:
         """Give the directory up; ``clean`` says that nothing is left to recover."""
         if self._descriptor < 0:
             return
-        try:
+        with suppress(OSError):  # the next start takes it for a crash, which is safe
             if clean:
                 self._write("clean")
-        except OSError:
-            pass  # the next start takes it for a crash, which is safe
-        finally:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # closing would leave it to a child that was just forked
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def abandon(self) -> None:
         """In a forked child: let go of the copy of the descriptor; the parent keeps the lock."""
