@@ -206,6 +206,22 @@ def test_after_a_step_of_the_clock_a_pending_alert_has_waited_as_long_as_before(
         assert after.state == "firing"
 
 
+def test_a_firing_alert_keeps_its_active_at_when_the_clock_is_stepped() -> None:
+    (firing,), _ = run(["breach"])
+    moved = shifted(firing, -86_400.0)
+    assert (moved.active_at, moved.fired_at, moved.evaluated_at) == (at(0), at(0), at(-86_400))
+
+
+def test_not_a_number_is_no_data_and_does_not_resolve() -> None:
+    rule = make_rule(RuleSettings(name="m", metric="metric.m", above=5.0), Catalogue())
+    condition = INACTIVE
+    for i, value in enumerate((9.0, float("nan"), None)):
+        row = MetricRow(start=at(i), end=at(i + 1), value=value, n=1)
+        condition, _ = step(condition, look(rule, row), at(i))
+        assert condition.has_fired
+    assert condition.state == "nodata"
+
+
 def test_data_that_come_and_go_while_nothing_is_active_are_quiet() -> None:
     _, transitions = run(["nodata", "clear", "nodata", "breach", "nodata", "clear"])
     assert [t.quiet for t in transitions] == [True, True, True, False, False, False]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -260,9 +263,38 @@ def test_a_failing_rule_is_an_error_with_its_reason_and_the_others_go_on(house: 
     assert manager.counters.failed == 6
 
 
+def test_a_grouped_rule_that_fails_is_one_error_and_its_groups_stand_as_they_were(house: House) -> None:
+    manager = house.manager(RuleSettings(name="slow", metric="response_time.p95", above=5.0, by=("model",)))
+    house.query(9.0, model="a")
+    house.query(9.0, model="b")
+    house.tick(manager, 1, response_time=1.0)
+    recorded = len(house.recorded)
+
+    def refuse(question: MetricQuery) -> None:
+        raise EngineUnavailable("the engine is away")
+
+    house.reader.before = refuse
+    house.tick(manager, 3)
+    assert sorted((alert.state, str(alert.labels.get("model"))) for alert in manager.active()) == [
+        ("error", "None"),
+        ("firing", "a"),
+        ("firing", "b"),
+    ]
+    assert [alert.state for alert in house.recorded[recorded:]] == ["error"]
+    house.reader.before = lambda question: None
+    house.tick(manager)
+    assert [alert.state for alert in manager.active()] == ["firing", "firing"]
+    assert "nothing" not in manager.rules()[0].reason
+
+
 def test_a_rule_that_hangs_does_not_stop_the_others(house: House) -> None:
     let_go = threading.Event()
-    house.reader.before = lambda question: let_go.wait(20) and None if question.metric == "queries" else None
+
+    def hang(question: MetricQuery) -> None:
+        if question.metric == "queries":
+            let_go.wait(20)
+
+    house.reader.before = hang
     house.query(9.0)
     manager = house.manager(RuleSettings(name="hangs", metric="queries", above=1.0), SLOW, rule_seconds=0.2)
     try:
@@ -318,6 +350,34 @@ def test_states_survive_a_restart(house: House) -> None:
     assert [(a.active_at, a.sentence) for a in third.active()] == [(alert.active_at, alert.sentence)]
     house.tick(third, 2, response_time=9.0)
     assert house.told() == [("inactive", "pending"), ("pending", "firing")]
+
+
+def test_a_process_that_is_killed_leaves_its_alerts_as_they_were(house: House, tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from datetime import timedelta
+from pathlib import Path
+from barograph.core.settings import RuleSettings
+from tests.alerts.test_alert_manager import House
+
+house = House(Path(sys.argv[1]))
+house.query(9.0)
+manager = house.manager(RuleSettings(name="slow", metric="response_time.p95", above=5.0))
+house.tick(manager, 1, response_time=9.0)
+print([alert.active_at.isoformat() for alert in manager.active()], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=root, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    moment = START + timedelta(seconds=15)
+    assert killed.stdout == f"['{moment.isoformat()}']\n"
+    manager = house.manager(SLOW)
+    assert [alert.active_at for alert in manager.active()] == [moment]
+    house.tick(manager, 2, response_time=9.0)
+    assert house.recorded == []
 
 
 def test_the_alerts_of_a_rule_that_was_removed_are_resolved_and_forgotten(house: House) -> None:

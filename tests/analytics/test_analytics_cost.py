@@ -95,7 +95,7 @@ def test_a_day_is_the_zones_day_and_the_forecast_knows_its_length(zone: str, sta
     before = spread("query", 4, start - timedelta(hours=1), 0.99, cost=100.0)
     inside = spread("query", hours * 4, start, hours, cost=1.0)
     after = spread("query", 4, start + timedelta(hours=hours), 1, cost=1000.0)
-    end = start + timedelta(hours=hours) - timedelta(seconds=1)
+    end = start + timedelta(hours=hours) - timedelta(microseconds=1)
     day = report(before + inside + after, end, zone).day
     assert day.spent == hours * 4
     assert day.forecast == pytest.approx(hours * 4, rel=1e-4)

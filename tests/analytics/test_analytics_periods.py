@@ -14,8 +14,8 @@ from barograph.core.errors import InvalidSettings
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut")
 
 
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_unknown_zone_is_an_error_of_the_settings(name: str) -> None:
 
 
 def test_a_window_up_to_now_holds_the_event_of_this_moment() -> None:
-    now = utc(2026, 11, 24, 9, 0, 0)
+    now = utc(2026, 11, 24, 9)
     window = recent("15m", now)
     assert window.start <= now < window.end
     assert window.seconds == 900
