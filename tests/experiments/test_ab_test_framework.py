@@ -1,0 +1,363 @@
+"""The framework from definition to verdict: on a control plane on disk and a Reader that counts real events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+from tests.experiments.units_reader import UnitsReader
+
+from barograph.control.database import ControlPlane
+from barograph.control.experiments import ExperimentRepository
+from barograph.core.clock import ManualClock
+from barograph.core.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
+from barograph.core.event import Exposure
+from barograph.core.metric import Catalogue
+from barograph.experiments import ab_test_framework
+from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
+
+START = datetime(2026, 11, 10, 9, tzinfo=UTC)
+RERANK = Experiment(
+    key="rerank",
+    title="Reranker comparison",
+    variants=(
+        Variant(key="control", weight=0.5, payload={"reranker": None}),
+        Variant(key="reranked", weight=0.5, payload={"reranker": "cross-encoder", "top_k": 20}),
+    ),
+    primary_metric="satisfaction",
+    secondary_metrics=("error_rate",),
+    guardrails=(Guardrail(metric="response_time.mean", margin=0.2),),
+    planned_days=7,
+)
+
+
+class Lab:
+    """A framework, its clock, and the events that it and its users have made."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = ManualClock(START)
+        self.plane = ControlPlane(path, self.clock)
+        self.events: list[dict[str, object]] = []
+        self.exposures: list[Exposure] = []
+        self.reader = UnitsReader(self.events, self.clock.now)
+        self.framework = self.another()
+
+    def another(self) -> ABTestFramework:
+        """The framework of another process on the same control plane."""
+        return ABTestFramework(self.reader, ExperimentRepository(self.plane), self.record, self.clock, Catalogue())
+
+    def record(self, exposure: Exposure) -> None:
+        self.exposures.append(exposure)
+        if exposure.event_id not in {event.get("event_id") for event in self.events}:
+            self.events.append({"kind": "exposure", **structs.asdict(exposure)})
+
+    def serve(self, unit: str, lift: float, generator: np.random.Generator) -> None:
+        """One visit: exposure, some queries, perhaps a rating."""
+        arm = self.framework.expose("rerank", unit)
+        treated = lift if arm == "reranked" else 0.0
+        self.clock.advance(1)
+        common = {"time": self.clock.now(), "user_id": unit, "project": "default"}
+        for _ in range(int(generator.integers(1, 6))):
+            self.events.append({"kind": "query", "response_time": float(generator.gamma(4, 0.5)), **common})
+        self.events.append(
+            {"kind": "feedback", "rating": float(np.clip(generator.normal(3.5 + treated, 1), 1, 5)), **common}
+        )
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path / "control.db")
+    yield lab
+    lab.plane.close()
+
+
+class TestLife:
+    def test_from_draft_to_archive_with_every_step_in_the_audit_log(self, lab: Lab) -> None:
+        f = lab.framework
+        assert f.create(RERANK, actor="ann").state == "draft"
+        for step in (f.start, f.pause, f.start, f.stop, f.archive):
+            lab.clock.advance(86400)
+            step("rerank", actor="bob")
+        history = f.history("rerank")
+        assert [entry.action for entry in history] == ["archive", "stop", "start", "pause", "start", "create"]
+        assert {entry.actor for entry in history[:-1]} == {"bob"}
+        assert history[1].detail["from"] == "running"
+        assert f.get("rerank").started_at == START + timedelta(days=1)
+        assert f.get("rerank").paused_seconds == 86400
+
+    def test_survives_a_restart_with_the_same_arms(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        units = [f"user-{n}" for n in range(100)]
+        arms = [lab.framework.assign("rerank", unit) for unit in units]
+        again = lab.another()
+        assert [again.assign("rerank", unit) for unit in units] == arms
+        assert again.get("rerank") == lab.framework.get("rerank")
+        assert set(arms) == {"control", "reranked"}
+
+    def test_a_key_is_taken_for_good(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        with pytest.raises(InvalidExperiment, match="exists already"):
+            lab.framework.create(RERANK)
+
+    def test_a_definition_that_does_not_hold_leaves_no_trace(self, lab: Lab) -> None:
+        with pytest.raises(InvalidExperiment):
+            lab.framework.create(structs.replace(RERANK, variants=equal_variants("one")))
+        assert lab.framework.list() == []
+
+    def test_a_definition_cannot_claim_to_run_already(self, lab: Lab) -> None:
+        made = lab.framework.create(structs.replace(RERANK, state="running", started_at=START))
+        assert (made.state, made.started_at) == ("draft", None)
+        assert lab.framework.assign("rerank", "user-1") is None
+
+    def test_lists_by_state(self, lab: Lab) -> None:
+        for key in ("a", "b"):
+            lab.framework.create(structs.replace(RERANK, key=key))
+        lab.framework.start("b")
+        assert [e.key for e in lab.framework.list()] == ["a", "b"]
+        assert [e.key for e in lab.framework.list("running", "paused")] == ["b"]
+
+    def test_an_unknown_key_names_what_there_is(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        for call in (
+            lab.framework.get,
+            lab.framework.start,
+            lab.framework.compare,
+            lambda k: lab.framework.assign(k, "u"),
+        ):
+            with pytest.raises(InvalidExperiment, match="There are: rerank"):
+                call("rerankk")
+
+    def test_a_change_behind_ones_back_is_refused_not_overwritten(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        repository = ExperimentRepository(lab.plane)
+        old = repository.get("default", "rerank")
+        assert old is not None
+        lab.framework.start("rerank")
+        with pytest.raises(ChangedMeanwhile):
+            repository.save(old, actor="late", action="edit")
+        assert lab.framework.get("rerank").state == "running"
+
+
+class TestRevise:
+    def test_coverage_may_rise_while_it_runs_and_moves_nobody(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, coverage=0.3))
+        f.start("rerank")
+        units = [f"user-{n}" for n in range(500)]
+        before = {unit: f.assign("rerank", unit) for unit in units}
+        f.revise(structs.replace(RERANK, coverage=0.6), actor="ann")
+        after = {unit: f.assign("rerank", unit) for unit in units}
+        assert all(after[unit] == arm for unit, arm in before.items() if arm is not None)
+        assert sum(arm is None for arm in after.values()) < sum(arm is None for arm in before.values())
+        newest = f.history("rerank")[0]
+        assert newest.detail["changed"] == {"coverage": {"from": 0.3, "to": 0.6}}
+        assert f.get("rerank").state == "running"
+
+    def test_arms_and_weights_are_frozen_once_it_runs(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        with pytest.raises(InvalidExperiment, match="variants is frozen"):
+            lab.framework.revise(structs.replace(RERANK, variants=equal_variants("control", "renamed")))
+        assert [entry.action for entry in lab.framework.history("rerank")] == ["start", "create"]
+
+
+class TestAssignAndExpose:
+    def test_assigning_records_nothing_and_exposing_records_once(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        arm = lab.framework.assign("rerank", "user-1")
+        assert lab.exposures == []
+        assert [lab.framework.expose("rerank", "user-1") for _ in range(3)] == [arm] * 3
+        (event,) = lab.exposures
+        assert (event.experiment, event.arm, event.unit_id, event.unit_kind) == ("rerank", arm, "user-1", "user")
+        assert event.time == START
+
+    def test_another_process_makes_the_same_event_so_that_it_counts_once(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        lab.framework.expose("rerank", "user-1")
+        lab.another().expose("rerank", "user-1")
+        first, second = lab.exposures
+        assert first.event_id == second.event_id
+        lab.framework.expose("rerank", "user-2")
+        assert lab.exposures[2].event_id != first.event_id
+
+    @pytest.mark.parametrize("state", ["draft", "paused", "stopped", "archived"])
+    def test_only_a_running_experiment_assigns(self, lab: Lab, state: str) -> None:
+        f = lab.framework
+        f.create(RERANK)
+        steps = {"draft": [], "paused": [f.start, f.pause], "stopped": [f.start, f.stop],
+                 "archived": [f.start, f.stop, f.archive]}  # fmt: skip
+        for step in steps[state]:
+            step("rerank")
+        assert f.assign("rerank", "user-1") is None
+        assert f.expose("rerank", "user-1") is None
+        assert f.variants_for({"user": "user-1"}) == {}
+        assert lab.exposures == []
+
+    def test_an_exposure_that_was_not_recorded_is_tried_again(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        healthy, full = lab.record, [True]
+
+        def record(exposure: Exposure) -> None:
+            if full[0]:
+                raise DiskFull("no space", hint="Make room.")
+            healthy(exposure)
+
+        framework = ABTestFramework(lab.reader, ExperimentRepository(lab.plane), record, lab.clock, Catalogue())
+        with pytest.raises(DiskFull):
+            framework.expose("rerank", "user-1")
+        full[0] = False
+        framework.expose("rerank", "user-1")
+        assert len(lab.exposures) == 1
+
+    def test_remembers_a_bounded_number_of_units(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ab_test_framework, "REMEMBERED_EXPOSURES", 10)
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        for n in range(25):
+            lab.framework.expose("rerank", f"user-{n}")
+        assert len(lab.framework._exposed) == 10
+        lab.framework.expose("rerank", "user-24")
+        assert len(lab.exposures) == 25
+        lab.framework.expose("rerank", "user-0")
+        assert lab.exposures[-1].event_id == lab.exposures[0].event_id
+
+    @pytest.mark.parametrize("unit", ["", "x" * 257, "x" * 1_000_000, None])
+    def test_an_unusable_id_is_refused(self, lab: Lab, unit: str) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        for call in (lab.framework.assign, lab.framework.expose):
+            with pytest.raises(InvalidExperiment, match="unit's id"):
+                call("rerank", unit)
+
+    def test_half_a_character_is_assigned_but_cannot_be_exposed(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        assert lab.framework.assign("rerank", "user-\ud800") in ("control", "reranked")
+        with pytest.raises(InvalidExperiment, match="half a character"):
+            lab.framework.expose("rerank", "user-\ud800")
+        assert lab.framework._exposed == {}
+
+    def test_payloads_come_back_typed_and_cannot_be_changed_from_outside(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        payload = lab.framework.payload("rerank", "reranked")
+        assert payload == {"reranker": "cross-encoder", "top_k": 20}
+        payload["top_k"] = 1
+        assert lab.framework.payload("rerank", "reranked")["top_k"] == 20
+        with pytest.raises(InvalidExperiment, match="no such arm"):
+            lab.framework.payload("rerank", "nobody")
+
+    def test_variants_for_tags_every_running_experiment_of_the_units_at_hand(self, lab: Lab) -> None:
+        f = lab.framework
+        for key, kind in (("by-user", "user"), ("by-session", "session"), ("idle", "user")):
+            f.create(structs.replace(RERANK, key=key, unit_kind=kind))
+        f.start("by-user")
+        f.start("by-session")
+        assert f.variants_for({"user": "u1", "session": "s1"}) == {
+            "by-user": f.assign("by-user", "u1"), "by-session": f.assign("by-session", "s1"),
+        }  # fmt: skip
+        assert set(f.variants_for({"user": "u1", "session": ""})) == {"by-user"}
+        assert f.variants_for({"user": "x" * 300}) == {}
+        assert lab.exposures == []
+
+    def test_eight_threads_expose_each_unit_once(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        threads = [
+            threading.Thread(target=lambda: [lab.framework.expose("rerank", f"user-{n}") for n in range(200)])
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(e.unit_id for e in lab.exposures) == sorted(f"user-{n}" for n in range(200))
+
+
+class TestCompare:
+    def test_before_the_start_is_refused(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        with pytest.raises(InvalidExperiment, match="has not started"):
+            lab.framework.compare("rerank")
+
+    def test_right_after_the_start_says_that_there_is_nothing_yet(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        found = lab.framework.compare("rerank")
+        assert found.units == {"control": 0, "reranked": 0}
+        assert found.verdict.finding == "not valid"
+        assert found.days_running == 0
+
+    def test_a_real_lift_is_settled_when_the_plan_is_through(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        for n in range(250):
+            lab.serve(f"user-{n}", 0.7, generator)
+        lab.clock.advance(3 * 86400)
+        early = lab.framework.compare("rerank")
+        assert early.verdict.finding == "not settled"
+        assert early.needs_more_days == pytest.approx(4, abs=0.1)
+        assert "needs about 4 more days" in early.verdict.sentence
+        for n in range(250, 500):
+            lab.serve(f"user-{n}", 0.7, generator)
+        lab.clock.advance(4 * 86400)
+        found = lab.framework.compare("rerank")
+        assert found.verdict.finding == "better"
+        assert found.title == "Reranker comparison"
+        assert found.split == "50/50"
+        assert [metric.role for metric in found.metrics] == ["primary", "secondary", "guardrail"]
+        assert found.metrics[2].guardrails[0].state == "held"
+        assert sum(found.units.values()) == 500
+        assert found.first_exposure == START
+        assert found.complete_to == lab.clock.now()
+
+    def test_only_what_came_after_the_exposure_counts(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.events.append(
+            {"kind": "feedback", "rating": 1.0, "user_id": "user-1", "time": START + timedelta(seconds=1)}
+        )
+        lab.framework.start("rerank")
+        lab.clock.advance(10)
+        arm = lab.framework.expose("rerank", "user-1")
+        lab.clock.advance(10)
+        lab.events.append({"kind": "feedback", "rating": 5.0, "user_id": "user-1", "time": lab.clock.now()})
+        estimate = lab.framework.compare("rerank").estimates[0]
+        assert (estimate.arm_value if arm == "reranked" else estimate.baseline_value) == 5.0
+
+    def test_a_unit_seen_in_two_arms_is_left_out_and_counted(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        for n in range(200):
+            lab.serve(f"user-{n}", 0.0, generator)
+        arm = lab.framework.assign("rerank", "user-7")
+        other = "control" if arm == "reranked" else "reranked"
+        lab.record(Exposure(event_id="x", time=lab.clock.now(), experiment="rerank", arm=other, unit_id="user-7"))
+        lab.clock.advance(1)
+        found = lab.framework.compare("rerank")
+        assert found.contaminated == 1
+        assert sum(found.units.values()) == 199
+
+    def test_a_stopped_experiment_does_not_see_what_comes_later(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        for n in range(100):
+            lab.serve(f"user-{n}", 0.0, generator)
+        lab.framework.stop("rerank")
+        then = lab.framework.compare("rerank")
+        lab.clock.advance(86400)
+        lab.events.append({"kind": "feedback", "rating": 1.0, "user_id": "user-1", "time": lab.clock.now()})
+        later = lab.framework.compare("rerank")
+        assert later.estimates == then.estimates
+        assert later.days_running == then.days_running

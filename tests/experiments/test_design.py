@@ -1,0 +1,169 @@
+"""A definition that does not hold together is refused with a hint; one that runs cannot be bent."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from barograph.core.errors import InvalidExperiment
+from barograph.core.metric import Catalogue
+from barograph.experiments.design import (
+    MOVES,
+    Experiment,
+    Guardrail,
+    Variant,
+    check_revision,
+    equal_variants,
+    moved,
+    validated,
+)
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+GOOD = Experiment(
+    key="rerank",
+    variants=equal_variants("control", "reranked"),
+    primary_metric="satisfaction",
+    guardrails=(Guardrail(metric="response_time.mean", margin=0.1),),
+)
+
+
+def changed(**values: object) -> Experiment:
+    return structs.replace(GOOD, **values)
+
+
+class TestDefinition:
+    def test_that_holds_gets_its_control_and_salt(self) -> None:
+        checked = validated(GOOD, Catalogue())
+        assert checked.control == "control"
+        assert checked.salt == "default\0rerank"
+        assert validated(checked, Catalogue()) == checked
+
+    def test_written_with_lists_and_dictionaries_is_the_same(self) -> None:
+        loose = changed(
+            variants=[{"key": "control", "weight": 0.5}, {"key": "reranked", "weight": 0.5}],
+            guardrails=[{"metric": "response_time.mean", "margin": 0.1}],
+        )
+        assert validated(loose, Catalogue()) == validated(GOOD, Catalogue())
+
+    @pytest.mark.parametrize(
+        ("values", "says"),
+        [
+            ({"key": ""}, "key is empty"),
+            ({"key": " rerank"}, "cannot be used"),
+            ({"key": "re\x1b[2Jrank"}, "cannot be used"),
+            ({"key": "a:b"}, "colon"),
+            ({"key": "\ud800"}, "cannot be used"),
+            ({"key": "x" * 129}, "cannot be used"),
+            ({"variants": ()}, "two arms"),
+            ({"variants": equal_variants("control")}, "two arms"),
+            ({"variants": equal_variants("a", "a")}, "same key"),
+            ({"variants": equal_variants("a", "")}, "key is empty"),
+            ({"variants": (Variant(key="a", weight=0.5), Variant(key="b", weight=0.4))}, "sum to 0.9"),
+            ({"variants": (Variant(key="a", weight=50), Variant(key="b", weight=50))}, "not a share"),
+            ({"variants": (Variant(key="a", weight=-0.5), Variant(key="b", weight=1.5))}, "not a share"),
+            ({"variants": (Variant(key="a", weight=math.nan), Variant(key="b", weight=1.0))}, "not a share"),
+            ({"variants": (Variant(key="a", weight=0.0), Variant(key="b", weight=1.0))}, "only one arm"),
+            ({"variants": equal_variants(*map(str, range(51)))}, "50 arms"),
+            ({"variants": (Variant(key="a", weight=0.5, payload={"k": math.inf}), *equal_variants("b"))}, "JSON"),
+            ({"variants": (Variant(key="a", weight=0.5, payload={"k": "x" * 70_000}), *equal_variants("b"))}, "longer"),
+            ({"control": "nobody"}, "not one of the arms"),
+            ({"unit_kind": ""}, "unit kind's key is empty"),
+            ({"coverage": 0.0}, "coverage"),
+            ({"coverage": 1.5}, "coverage"),
+            ({"coverage": "all"}, "not well-formed"),
+            ({"alpha": 0.0}, "alpha"),
+            ({"power": 0.01}, "power"),
+            ({"minimum_effect": 0.0}, "minimum effect"),
+            ({"minimum_units": 1}, "minimum of units"),
+            ({"planned_days": -1.0}, "planned days"),
+            ({"planned_units": 0}, "planned units"),
+            ({"primary_metric": "satisfacton"}, "Did you mean satisfaction"),
+            ({"primary_metric": "response_time.p95"}, "response_time.mean instead"),
+            ({"primary_metric": "active_users"}, "cannot be compared"),
+            ({"primary_metric": "queries"}, "which way queries is better"),
+            ({"secondary_metrics": ("nothing.like.it",)}, "no such metric"),
+            ({"secondary_metrics": ("satisfaction",)}, "named twice"),
+            ({"guardrails": (Guardrail(metric="cost_per_query", margin=0.0),)}, "margin"),
+            ({"guardrails": (Guardrail(metric="queries", margin=0.1),)}, "neither way is worse"),
+            ({"hypothesis": "x" * 5000}, "longer"),
+        ],
+    )
+    def test_that_does_not_hold_is_refused_by_name(self, values: dict[str, object], says: str) -> None:
+        with pytest.raises(InvalidExperiment) as caught:
+            validated(changed(**values), Catalogue())
+        assert says in str(caught.value)
+        assert str(caught.value).isprintable()
+
+    def test_a_control_without_weight_is_refused(self) -> None:
+        arms = (Variant(key="a", weight=0.0), Variant(key="b", weight=0.5), Variant(key="c", weight=0.5))
+        with pytest.raises(InvalidExperiment, match="no weight"):
+            validated(changed(variants=arms), Catalogue())
+
+    def test_a_metric_without_direction_is_taken_once_one_is_given(self) -> None:
+        assert validated(changed(primary_metric="queries", better="higher"), Catalogue()).better == "higher"
+
+
+class TestLife:
+    def test_goes_one_way_and_may_rest(self) -> None:
+        experiment = GOOD
+        for state in ("running", "paused", "running", "stopped", "archived"):
+            experiment = moved(experiment, state, NOW)
+            assert experiment.state == state
+
+    @pytest.mark.parametrize(
+        ("before", "after"), [(a, b) for a, allowed in MOVES.items() for b in MOVES if b not in allowed]
+    )
+    def test_other_moves_are_refused_with_those_that_are_possible(self, before: str, after: str) -> None:
+        with pytest.raises(InvalidExperiment, match="cannot become"):
+            moved(changed(state=before), after, NOW)
+
+    def test_days_running_leave_out_pauses_and_end_with_the_stop(self) -> None:
+        day = timedelta(days=1)
+        running = moved(GOOD, "running", NOW)
+        assert running.days_running(NOW + 2 * day) == 2
+        paused = moved(running, "paused", NOW + 2 * day)
+        assert paused.days_running(NOW + 9 * day) == 2
+        again = moved(paused, "running", NOW + 5 * day)
+        assert again.days_running(NOW + 6 * day) == 3
+        assert moved(again, "stopped", NOW + 7 * day).days_running(NOW + 70 * day) == 4
+        assert moved(paused, "stopped", NOW + 5 * day).days_running(NOW + 70 * day) == 2
+        assert GOOD.days_running(NOW) == 0
+
+    def test_a_clock_that_was_set_back_gives_no_negative_days(self) -> None:
+        assert moved(GOOD, "running", NOW).days_running(NOW - timedelta(hours=1)) == 0
+
+
+class TestRevision:
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"variants": equal_variants("control", "renamed")},
+            {"variants": equal_variants("control")},
+            {"variants": (Variant(key="control", weight=0.9), Variant(key="reranked", weight=0.1))},
+            {"control": "reranked"},
+            {"salt": "other"},
+            {"unit_kind": "session"},
+            {"primary_metric": "accuracy"},
+            {"alpha": 0.2},
+            {"coverage": 0.1},
+        ],
+    )
+    @pytest.mark.parametrize("state", ["running", "paused"])
+    def test_of_what_was_promised_is_refused_once_it_has_started(self, values: dict[str, object], state: str) -> None:
+        before = changed(state=state, coverage=0.5)
+        with pytest.raises(InvalidExperiment, match=r"frozen|raised"):
+            check_revision(before, structs.replace(before, **values))
+        check_revision(changed(coverage=0.5), changed(**values))  # a draft may still become anything
+
+    def test_of_words_secondary_metrics_and_coverage_upwards_is_free(self) -> None:
+        before = changed(state="running", coverage=0.5)
+        check_revision(before, structs.replace(before, coverage=0.8, title="T", secondary_metrics=("accuracy",)))
+
+    @pytest.mark.parametrize("state", ["stopped", "archived"])
+    def test_of_history_is_refused(self, state: str) -> None:
+        before = changed(state=state)
+        with pytest.raises(InvalidExperiment, match="history"):
+            check_revision(before, structs.replace(before, title="better than it was"))

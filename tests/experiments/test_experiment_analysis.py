@@ -1,0 +1,275 @@
+"""The verdict says what the data allows, and nothing more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from msgspec import structs
+from scipy import stats
+from tests.experiments.units_reader import moments
+
+from barograph.core.metric import Catalogue, Metric
+from barograph.core.query import UnitAnswer, UnitMoments
+from barograph.experiments.analysis import analyse
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated
+from barograph.experiments.verdict import days_text
+from barograph.stats.summary import RatioSummary
+
+START = datetime(2026, 11, 10, 9, tzinfo=UTC)
+CATALOGUE = Catalogue()
+
+
+def experiment(days: float = 10.0, **values: object) -> Experiment:
+    base = Experiment(
+        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", planned_days=days,
+        state="running", started_at=START,
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
+
+
+def once_each(values: np.ndarray) -> RatioSummary:
+    return RatioSummary.from_values(values, np.ones(len(values)))
+
+
+def answer(*arms: UnitMoments, contaminated: int = 0) -> UnitAnswer:
+    return UnitAnswer(
+        arms=arms, contaminated=contaminated, first_exposure=START, last_exposure=START, complete_to=START
+    )
+
+
+def compare(
+    defined: Experiment, days: float, contaminated: int = 0, guards: dict[str, list[UnitMoments]] | None = None,
+    **arms: RatioSummary | np.ndarray,
+) -> Comparison:  # fmt: skip
+    found = [moments(key, once_each(a) if isinstance(a, np.ndarray) else a) for key, a in arms.items()]
+    answers = {defined.primary_metric: answer(*found, contaminated=contaminated)}
+    answers |= {name: answer(*those) for name, those in (guards or {}).items()}
+    metrics: dict[str, Metric] = {name: CATALOGUE.get(name) for name in answers}
+    return analyse(defined, metrics, answers, START + timedelta(days=days))
+
+
+def ratings(mean: float, n: int, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0.0, 1.0, n)
+    return mean + noise - noise.mean()
+
+
+class TestVerdict:
+    def test_better_is_said_with_values_interval_and_p(self) -> None:
+        found = compare(experiment(), 10, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
+        assert found.verdict.finding == "better"
+        assert found.verdict.sentence.startswith("Better: reranked raises user satisfaction from 3.8/5.0 to 4.2/5.0 (+")
+        assert "95 % interval +" in found.verdict.sentence
+        assert found.verdict.sentence.endswith("p < 0.0001).")
+        assert found.needs_more_days is None
+
+    def test_the_same_difference_the_other_way_is_worse(self) -> None:
+        found = compare(experiment(), 10, control=ratings(4.2, 800, 1), reranked=ratings(3.8, 800, 2))
+        assert found.verdict.finding == "worse"
+
+    def test_a_metric_of_which_less_is_better_turns_the_verdict(self) -> None:
+        defined = experiment(primary_metric="response_time.mean")
+        found = compare(defined, 10, control=ratings(3.0, 800, 1), reranked=ratings(2.5, 800, 2))
+        assert found.verdict.finding == "better"
+        assert "lowers average response time from 3 s to 2.5 s" in found.verdict.sentence
+
+    def test_before_the_planned_end_nothing_is_better_whatever_the_interval_says(self) -> None:
+        found = compare(experiment(), 4, control=ratings(3.0, 800, 1), reranked=ratings(4.5, 800, 2))
+        assert found.estimates[0].p_value is not None
+        assert found.estimates[0].p_value < 1e-50
+        assert found.verdict.finding == "not settled"
+        assert "needs about 6 more days" in found.verdict.sentence
+        assert "not adjusted for looking early" in found.verdict.sentence
+        assert found.needs_more_days == pytest.approx(6)
+        assert any("not adjusted" in warning for warning in found.warnings)
+
+    def test_planned_units_are_waited_for_at_the_present_traffic(self) -> None:
+        defined = experiment(planned_days=None, planned_units=4000)
+        found = compare(defined, 5, control=ratings(3.0, 500, 1), reranked=ratings(4.5, 500, 2))
+        assert found.verdict.finding == "not settled"
+        assert found.needs_more_days == pytest.approx(15)
+        assert "1,000 of 4,000 planned users" in found.verdict.sentence
+
+    def test_days_and_units_are_both_waited_for(self) -> None:
+        found = compare(experiment(planned_units=4000), 12, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
+        assert found.verdict.finding == "not settled"
+
+    def test_without_a_plan_a_verdict_is_given_with_a_warning(self) -> None:
+        found = compare(experiment(planned_days=None), 1, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
+        assert found.verdict.finding == "better"
+        assert any("no end was planned" in warning for warning in found.warnings)
+
+    def test_no_difference_at_the_end_is_not_settled_and_says_what_it_would_take(self) -> None:
+        found = compare(experiment(), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.0, 60, 2))
+        assert found.verdict.finding == "not settled"
+        assert "to find a change of 5 % it needs about" in found.verdict.sentence
+        assert found.needs_more_days is not None
+        units = 60 * (1 + found.needs_more_days / 10)
+        sd = np.std(ratings(4.0, 60, 1), ddof=1)
+        wanted = 2 * (1.96 + 0.8416) ** 2 * (sd / (0.05 * ratings(4.0, 60, 1).mean())) ** 2
+        assert units == pytest.approx(wanted, rel=0.02)
+
+    def test_no_difference_with_plenty_of_units_says_so(self) -> None:
+        found = compare(experiment(), 10, control=ratings(4.0, 9000, 1), reranked=ratings(4.0, 9000, 4))
+        assert found.verdict.finding == "not settled"
+        assert "would most likely have shown" in found.verdict.sentence
+        assert found.needs_more_days == 0
+
+    def test_stopped_early_stays_unsettled(self) -> None:
+        defined = experiment(state="stopped", stopped_at=START + timedelta(days=3))
+        found = compare(defined, 40, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
+        assert "it was stopped after 3 of 10 planned days" in found.verdict.sentence
+        assert found.days_running == 3
+
+
+class TestGate:
+    def test_a_sample_ratio_mismatch_comes_before_everything(self) -> None:
+        found = compare(experiment(), 10, control=ratings(3.0, 800, 1), reranked=ratings(4.5, 1000, 2))
+        assert found.sample_ratio.mismatch
+        assert found.verdict.finding == "not valid"
+        assert found.verdict.sentence.startswith("Not valid: the arms did not get their shares of users: 800 instead")
+        assert found.verdict.p_value is None
+
+    def test_few_units_settle_nothing(self) -> None:
+        found = compare(experiment(), 10, control=ratings(3.0, 29, 1), reranked=ratings(4.5, 29, 2))
+        assert found.verdict.finding == "not valid"
+        assert "29 users" in found.verdict.sentence
+
+    def test_an_arm_nobody_was_exposed_to_is_no_arm(self) -> None:
+        found = compare(experiment(), 10, control=ratings(3.0, 500, 1))
+        assert found.units == {"control": 500, "reranked": 0}
+        assert found.verdict.finding == "not valid"
+        assert found.sample_ratio.mismatch
+
+    def test_nothing_at_all_is_not_valid_and_no_error(self) -> None:
+        found = compare(experiment(), 0)
+        assert found.verdict.finding == "not valid"
+        assert found.sample_ratio.p_value is None
+
+    def test_units_in_two_arms_are_counted_and_many_close_the_gate(self) -> None:
+        arms = {"control": ratings(3.0, 500, 1), "reranked": ratings(4.5, 500, 2)}
+        some = compare(experiment(), 10, contaminated=9, **arms)
+        assert some.verdict.finding == "better"
+        assert some.contaminated == 9
+        assert "9 users were seen in two arms and are left out" in some.warnings
+        many = compare(experiment(), 10, contaminated=20, **arms)
+        assert many.verdict.finding == "not valid"
+        assert "20 of 1,020 users" in many.verdict.sentence
+
+    def test_an_arm_that_the_definition_does_not_have_closes_the_gate(self) -> None:
+        found = compare(
+            experiment(),
+            10,
+            control=ratings(3, 500, 1),
+            reranked=ratings(4, 500, 2),
+            **{"\x1b[2Jren": ratings(4, 9, 3)},
+        )
+        assert found.verdict.finding == "not valid"
+        assert "arms that the definition does not have" in found.verdict.sentence
+        assert found.verdict.sentence.isprintable()
+
+    @pytest.mark.parametrize("value", [4.0, 0.1, 0.0])
+    def test_equal_values_everywhere_are_not_valid(self, value: float) -> None:
+        constant = np.full(100, value)
+        found = compare(experiment(), 10, control=constant, reranked=constant)
+        assert found.verdict.finding == "not valid"
+        assert found.estimates[0].p_value is None
+
+    def test_exposed_units_without_a_measurement_do_not_count_towards_the_minimum(self) -> None:
+        few = RatioSummary.from_values([4.0, 3.0, 5.0] + [0.0] * 500, [1.0] * 3 + [0.0] * 500)
+        found = compare(experiment(), 10, control=few, reranked=few)
+        assert found.verdict.finding == "not valid"
+        assert "3 users with a measurement" in found.verdict.sentence
+        assert found.units == {"control": 503, "reranked": 503}
+
+
+class TestMethods:
+    def test_a_rate_with_many_events_a_unit_is_a_clustered_ratio(self) -> None:
+        generator = np.random.default_rng(3)
+        queries = generator.integers(1, 50, 400).astype(float)
+        errors = generator.binomial(queries.astype(int), 0.1).astype(float)
+        arm = RatioSummary.from_values(errors, queries)
+        found = compare(experiment(primary_metric="error_rate"), 10, control=arm, reranked=arm)
+        assert found.estimates[0].method.startswith("delta method")
+        assert found.estimates[0].arm_value == pytest.approx(errors.sum() / queries.sum())
+
+    def test_a_rate_with_one_event_a_unit_is_a_share_that_holds_at_zero(self) -> None:
+        arms = {"control": np.zeros(50), "reranked": np.array([1.0] * 4 + [0.0] * 46)}
+        found = compare(experiment(primary_metric="error_rate"), 10, **arms)
+        assert found.estimates[0].method.startswith("Fisher's exact")
+        assert found.estimates[0].p_value == pytest.approx(0.11746329272102468)
+        assert found.verdict.finding == "not settled"
+
+    def test_a_rate_that_never_happens_in_an_arm_of_busy_units_is_not_called_certain(self) -> None:
+        never = RatioSummary.from_values([0.0] * 50, [3.0] * 50)
+        some = RatioSummary.from_values([1.0] * 4 + [0.0] * 46, [3.0] * 50)
+        found = compare(experiment(primary_metric="error_rate"), 10, control=never, reranked=some)
+        assert found.verdict.finding == "not valid"
+        assert "every user of control has the same value" in found.verdict.sentence
+
+    def test_a_sum_is_compared_a_unit_and_units_without_any_count_as_zero(self) -> None:
+        generator = np.random.default_rng(3)
+        cost = generator.exponential(0.1, 300)
+        control = RatioSummary.from_values(np.append(cost, np.zeros(50)), np.append(np.ones(300), np.zeros(50)))
+        treated = RatioSummary.from_values(np.append(cost * 2, np.zeros(50)), np.append(np.ones(300), np.zeros(50)))
+        found = compare(experiment(primary_metric="cost"), 10, control=control, reranked=treated)
+        expected = stats.ttest_ind(np.append(cost * 2, np.zeros(50)), np.append(cost, np.zeros(50)), equal_var=False)
+        assert found.estimates[0].p_value == pytest.approx(expected.pvalue)
+        assert found.estimates[0].arm_n == 350
+        assert found.verdict.finding == "worse"
+        assert "cost a user" in found.verdict.sentence
+        assert found.primary.per_unit
+
+    def test_three_arms_are_corrected_together_and_each_is_judged(self) -> None:
+        defined = experiment(variants=equal_variants("control", "a", "b"))
+        arms = {"control": ratings(4.0, 400, 1), "a": ratings(4.14, 400, 2), "b": ratings(3.5, 400, 3)}
+        found = compare(defined, 10, **arms)
+        raw = {estimate.arm: estimate.p_value for estimate in found.estimates}
+        adjusted = {verdict.arm: verdict.p_value for verdict in found.arm_verdicts}
+        assert raw["a"] is not None
+        assert adjusted["b"] == pytest.approx(2 * (raw["b"] or 0))
+        assert adjusted["a"] == pytest.approx(raw["a"])
+        assert {verdict.arm: verdict.finding for verdict in found.arm_verdicts}["b"] == "worse"
+
+    def test_an_arm_of_weight_zero_is_left_out(self) -> None:
+        arms = (Variant(key="control", weight=0.5), Variant(key="off", weight=0.0), Variant(key="reranked", weight=0.5))
+        found = compare(experiment(variants=arms), 10, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
+        assert [estimate.arm for estimate in found.estimates] == ["reranked"]
+        assert found.sample_ratio.degrees in (None, 1)
+        assert found.verdict.finding == "better"
+
+
+class TestGuardrails:
+    def guarded(self, slower: float, n: int = 800) -> Comparison:
+        defined = experiment(guardrails=(Guardrail(metric="response_time.mean", margin=0.1),))
+        times = {"control": ratings(10.0, n, 5), "reranked": ratings(10.0 * (1 + slower), n, 6)}
+        guards = {"response_time.mean": [moments(key, once_each(values)) for key, values in times.items()]}
+        return compare(defined, 10, guards=guards, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
+
+    def test_within_the_margin_holds_though_it_is_worse(self) -> None:
+        found = self.guarded(0.04)
+        assert found.metrics[1].guardrails[0].state == "held"
+        assert "guardrail" not in found.verdict.sentence
+
+    def test_beyond_the_margin_is_breached_and_said_in_the_verdict(self) -> None:
+        found = self.guarded(0.3)
+        assert found.metrics[1].guardrails[0].state == "breached"
+        assert "but a guardrail is breached: Average response time" in found.verdict.sentence
+
+    def test_too_little_data_is_neither(self) -> None:
+        found = self.guarded(0.09, n=20)
+        assert found.metrics[1].guardrails[0].state == "open"
+        assert "not yet known" in found.verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (None, "a number of days that cannot be told yet"), (0.2, "less than a day more"), (1.0, "about 1 more day"),
+        (3.2, "about 4 more days"), (99999.0, "years"),
+    ],
+)  # fmt: skip
+def test_waits_are_said_as_people_say_them(days: float | None, text: str) -> None:
+    assert days_text(days) == text
