@@ -20,7 +20,7 @@ from barograph.alerts.book import VANISHED_SECONDS
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.clock import Clock, ManualClock, SystemClock
-from barograph.core.errors import DiskFull, EngineUnavailable, InvalidRule
+from barograph.core.errors import DiskFull, EngineUnavailable, InvalidEvent, InvalidRule
 from barograph.core.event import Alert
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricQuery
@@ -423,6 +423,20 @@ def test_a_transition_that_could_not_be_recorded_is_recorded_later_and_the_alert
     house.tick(manager)
     assert house.told() == [("inactive", "firing")]
     assert manager.counters.unrecorded == 0
+
+
+def test_a_transition_that_is_refused_does_not_hold_up_the_next(house: House) -> None:
+    def record(alert: Alert) -> None:
+        if alert.rule == "slow":
+            raise InvalidEvent("message", "cannot be kept")
+        house.recorded.append(alert)
+
+    manager = house.manager(SLOW, RuleSettings(name="busy", metric="queries", above=0.5), record=record)
+    house.query(9.0)
+    house.tick(manager)
+    assert [alert.rule for alert in house.recorded] == ["busy"]
+    assert manager.counters.unrecorded == 0
+    assert "cannot be kept" in manager.counters.last_error
 
 
 def test_a_quiet_night_writes_nothing(house: House) -> None:

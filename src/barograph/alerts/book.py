@@ -20,7 +20,7 @@ from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.rule import ThresholdRule
 from barograph.control.alert_states import AlertState, AlertStateRepository
-from barograph.core.errors import BarographError, shorten
+from barograph.core.errors import BarographError, InvalidInput, shorten
 from barograph.core.event import MAX_NUMBER, Alert
 from barograph.core.identifiers import derived_id
 
@@ -158,12 +158,15 @@ class AlertBook:
     def commit(self) -> list[Exception]:
         """Record what has changed, then save the states; what fails is returned and tried again next time."""
         failures: list[Exception] = []
-        try:
-            while self._unrecorded:
+        while self._unrecorded:
+            try:
                 self._record(self._unrecorded[0])
-                self._unrecorded.popleft()
-        except Exception as error:  # a full disk must not stop the watch
-            failures.append(error)
+            except InvalidInput as error:  # it will never be taken, and must not hold up those behind it
+                failures.append(error)
+            except Exception as error:  # a full disk must not stop the watch
+                failures.append(error)
+                break
+            self._unrecorded.popleft()
         try:
             self._save()
         except BarographError as error:
