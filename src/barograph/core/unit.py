@@ -46,7 +46,7 @@ def _finite(value: float, unit: str, precise: bool) -> str:
     if unit in ("ratio", "%"):
         return f"{_plain(value * 100 if unit == 'ratio' else value, precise)}{NARROW_SPACE}%"
     if unit == "rating":
-        return f"{value:.6g}/5.0" if precise else f"{value:.1f}/5.0"
+        return f"{value:.6g}/5.0" if precise or value >= _EXPONENT_FROM else f"{value:.1f}/5.0"
     if unit == "score":
         return f"{value:.6g}" if precise else _trim(f"{value:.2f}") if 0.0095 < value < 10 else _plain(value, precise)
     if unit == "B":
