@@ -110,6 +110,7 @@ def test_eight_threads_lose_and_double_nothing(open_journal: Open):
         account = journal.account()
         assert account.received == account.stored + account.rejected + account.duplicate
         seen.append(len(served_ids(journal)))
+        threads[0].join(0.02)
     for thread in threads:
         thread.join()
     assert seen == sorted(seen)

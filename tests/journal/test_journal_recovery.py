@@ -279,7 +279,7 @@ journal.append([Entry("query", "parent again", b'{"kind":"query","event_id":"par
 grandchild = os.fork()
 if grandchild == 0:
     import time
-    time.sleep(3)
+    time.sleep(0.5)
     os._exit(0)
 journal.close()
 Journal(Path(sys.argv[1]), SystemClock(), JournalSettings()).close()

@@ -79,9 +79,12 @@ def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
     )
     try:
         verify(temporary, packed)
-    except JournalError:
+    except JournalError as error:
         temporary.unlink()
-        raise
+        raise JournalError(
+            f"{target} did not read back as it was written: {error.message}",
+            hint="Check the disk; the plain file was kept, and the next attempt begins anew.",
+        ) from None
     temporary.replace(target)
     sync_directory(folder)
     return packed
@@ -94,9 +97,7 @@ def verify(path: Path, packed: Packed) -> None:
         digest.update(part)
         size += len(part)
     if size != packed.bytes or digest.hexdigest() != packed.sha256:
-        raise JournalError(
-            f"{path} does not hold what was put into it", hint="Check the disk; the plain file was kept."
-        )
+        raise JournalError(f"{path} does not hold what its index says", hint="Restore this file from a backup.")
 
 
 def read_packed(path: Path, packed: Packed, start: int, end: int) -> bytes:
@@ -142,7 +143,7 @@ def describe(path: Path) -> Packed:
         lines=lines,
         bytes=sum(plain),
         sha256=digest.hexdigest(),
-        frame_bytes=max(plain[0], 1) if plain else FRAME_BYTES,
+        frame_bytes=plain[0] if len(plain) > 1 else max([FRAME_BYTES, *plain]),
         frames=tuple(frames),
     )
 

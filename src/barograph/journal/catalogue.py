@@ -123,9 +123,10 @@ class Catalogue:
     def remove(self, kind: str, day: date) -> None:
         """Forget a day's segments."""
         with self._lock:
-            for (of, _), files in self._streams.items():
-                if of == kind:
-                    files[:] = [file for file in files if file.day != day]
+            for key in [(kind, False), (kind, True)]:
+                left = [file for file in self._streams.pop(key, ()) if file.day != day]
+                if left:
+                    self._streams[key] = left
             self._ordered = None
 
     # answers
