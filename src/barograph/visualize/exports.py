@@ -36,7 +36,7 @@ Line = Sequence[object]
 
 
 def to_json(chart: Chart) -> str:
-    """The specification as indented JSON; ``type`` names the kind of chart. It can be read back."""
+    """The specification as indented JSON; ``type`` names the kind of chart."""
     try:
         encoded = msgspec.json.encode(chart)
     except UnicodeEncodeError:  # a lone surrogate in some text

@@ -19,6 +19,7 @@ MARKS_ON_ONE = 2  # combining marks kept on one letter; more climb into the line
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _NUMBER = re.compile(r"\A[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_RETURNS = re.compile(r"\r\n?")
 _SPACES = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # What is made wide by Unicode 16; terminals follow it whatever the interpreter's own tables say.
@@ -30,7 +31,7 @@ _ASCII = {
     "…": "...", "·": "-", "•": "*", "→": "->", "←": "<-", "↑": "^", "↓": "v", "▲": "^", "▼": "v", "×": "x", "÷": "/",
     "±": "+/-", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "µ": "u", "μ": "u", "°": " deg", "ß": "ss", "æ": "ae",
     "œ": "oe", "ø": "o", "Ø": "O", "Æ": "AE", "đ": "d", "ł": "l", "Ł": "L", "€": "EUR", "£": "GBP", "✓": "v", "✗": "x",
-    "│": "|", "─": "-", "█": "#",
+    "\u2044": "/", "│": "|", "─": "-", "█": "#",
 }  # fmt: skip
 
 
@@ -70,10 +71,11 @@ def _harmless(char: str) -> str:
 def _to_ascii(char: str) -> str:
     if char in _ASCII:
         return _ASCII[char]
-    plain = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode("ascii")
-    if plain:
-        return plain if plain.isprintable() else "?"
-    return "" if _cells(char) == 0 else "?"
+    parts = unicodedata.normalize("NFKD", char)
+    if parts == char:
+        return "" if _cells(char) == 0 else "?"
+    plain = "".join(c if c.isascii() else _to_ascii(c) for c in parts)
+    return plain if "?" not in plain and plain.isprintable() else "?"
 
 
 def clean(text: str, width: int | None = None, *, ascii_only: bool = False) -> str:
@@ -170,7 +172,7 @@ def csv_cell(value: object) -> object:
     """A cell that no spreadsheet runs: a text that starts like a formula gets a leading ``'``; numbers stay."""
     if not isinstance(value, str):
         return value
-    value = encodable(value)
+    value = _RETURNS.sub("\n", encodable(value))  # a bare carriage return ends the row for some readers
     if value.lstrip(" \u00a0").startswith(FORMULA) and not _NUMBER.match(value):
         return "'" + value
     return value

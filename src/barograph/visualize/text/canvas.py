@@ -127,12 +127,12 @@ class Canvas:
             self.put(place, level, char, style, rank)
 
     def lines(self) -> Iterator[Row]:
-        """The rows from the top, neighbours of one style joined."""
+        """The rows from the top, neighbours of one style joined; a blank goes with what stands before it."""
         for chars, styles in zip(self._chars, self._styles, strict=True):
             row: Row = []
             start = 0
             for index in range(1, self.columns + 1):
-                if index == self.columns or styles[index] != styles[start]:
+                if index == self.columns or (styles[index] != styles[start] and chars[index] != " "):
                     row.append(("".join(chars[start:index]), styles[start]))
                     start = index
             yield row
