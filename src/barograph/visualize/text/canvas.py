@@ -13,9 +13,10 @@ from barograph.visualize.charset import Glyphs
 from barograph.visualize.text.pen import Row
 
 NORTH, EAST, SOUTH, WEST = 1, 2, 4, 8
-LIGHT = "•│─└││┌├─┘─┴┐┤┬┼"
-HEAVY = "•┃━┗┃┃┏┣━┛━┻┓┫┳╋"
-DOUBLE = "•║═╚║║╔╠═╝═╩╗╣╦╬"
+# A cell that the line enters from above and from below is drawn as just that: in dense data, junctions are a tangle.
+LIGHT = "•│─└││┌│─┘─┴┐│┬│"
+HEAVY = "•┃━┗┃┃┏┃━┛━┻┓┃┳┃"
+DOUBLE = "•║═╚║║╔║═╝═╩╗║╦║"
 WEIGHTS = {"─": LIGHT, "━": HEAVY, "═": DOUBLE}
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
 DOTS_HIGH, DOTS_WIDE = 4, 2
@@ -62,6 +63,9 @@ class Canvas:
             self._draw_box(run, WEIGHTS.get(key, LIGHT), style, rank, dash)
 
     def _draw_dots(self, run: Sequence[Point], style: str, rank: int, dash: int) -> None:
+        if len(run) == 1:
+            self.put(round(run[0][0]), round(run[0][1]), self._glyphs.dot, style, rank)  # one dot would be overlooked
+            return
         length = 0
         previous: tuple[int, int] | None = None
         for column, row in run:

@@ -20,6 +20,7 @@ from barograph.visualize.units import axis_labels
 
 FEW = 20  # samples below which a point is drawn hollow
 _EMPTY_ROWS = 3
+_AROUND = 1800.0  # seconds shown on both sides of a single moment
 GUTTER = 7  # cells of the value labels at least, so that the charts of a page line up
 _RANKS = {"main": 60, "p99": 55, "p95": 54, "p90": 53, "p50": 52, "group": 50, "limit": 20, "comparison": 10}
 _MARK, _GRID = 2, 1
@@ -121,10 +122,11 @@ def _frame(chart: LineChart, lines: Sequence[_Line], pen: Pen) -> _Frame:
     ends = [x for x in (chart.start, chart.end) if x is not None]
     xs += [_position(x) for x in ends] or ([_position(mark.x) for mark in chart.marks] if not xs else [])
     start, end = (min(xs), max(xs)) if xs else (math.nan, math.nan)
-    if start == end:
-        start, end = start - 0.5, end + 0.5
     some: list[datetime | float] = [x for one in chart.series for x, _ in one.points[:1]]
     timed = any(isinstance(x, datetime) for x in (*some, *ends, *(mark.x for mark in chart.marks)))
+    if start == end:
+        around = _AROUND if timed else 0.5
+        start, end = start - around, end + around
     return _Frame(axis, start, end, timed, gutter, pen.width - gutter - 2 - right, right)
 
 
@@ -159,20 +161,24 @@ def _draw(canvas: Canvas, line: _Line, runs: list[list[Point]], chart: LineChart
         canvas.draw(run, line.key, line.style, line.rank, dash=COARSE_DASH if aside else 0)
 
 
-def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -> bool:
-    """Points of few samples as hollow signs, where points lie far enough apart; true when there are any."""
-    found = False
+def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -> str:
+    """Points of few samples as hollow signs, where points lie far enough apart; returns what to say of them."""
+    shown = hidden = 0
     for line in lines:
         points = line.series.points
         crowded = len(points) * 3 > frame.columns
         for (x, y), n in zip(points, line.series.n, strict=False):
             if y is None or n is None or n >= FEW:
                 continue
-            found = True
+            hidden += crowded
+            shown += not crowded
             if not crowded:
                 column, row = round(frame.column(x)), round(frame.axis.height(y))
                 canvas.put(column, row, pen.glyphs.few, line.style, line.rank)
-    return found
+    if shown:
+        return f"{pen.glyphs.few} fewer than {FEW} samples"
+    points = "1 point has" if hidden == 1 else f"{hidden:,} points have"
+    return f"{points} fewer than {FEW} samples" if hidden else ""
 
 
 def _draw_behind(canvas: Canvas, frame: _Frame, marks: Sequence[tuple[int, str, Mark]], pen: Pen) -> None:
@@ -321,7 +327,7 @@ def _details(chart: LineChart, frame: _Frame, ticks: Sequence[Tick], pen: Pen) -
     return [chart.subtitle, f"{day}{pen.timezone}"]
 
 
-def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: bool, drawn: bool) -> list[str]:
+def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, drawn: bool) -> list[str]:
     notes: list[str] = []
     if lost:
         notes.append(f"{lost} earlier or outside {'mark is' if lost == 1 else 'marks are'} not shown")
@@ -330,7 +336,7 @@ def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: bool, d
         dashed = pen.glyphs.unfinished if pen.ascii else "dashed end:"
         parts.append(f"{dashed} the last bucket is incomplete")
     if few:
-        parts.append(f"{pen.glyphs.few} fewer than {FEW} samples")
+        parts.append(few)
     if frame.axis.low > 0 and drawn:
         parts.append(f"axis from {axis_labels(frame.axis.ticks, chart.unit, ascii_only=pen.ascii)[0]}")
     if frame.timed:
