@@ -88,6 +88,10 @@ class TestTheDatabase:
         with pytest.raises(ControlError):
             ControlPlane(address, clock)
 
+    def test_without_its_driver_names_what_to_install(self, clock: ManualClock) -> None:
+        with pytest.raises(ControlError, match="Install psycopg"):
+            ControlPlane("postgresql+pg8000://host/name", clock)
+
     def test_keeps_a_transaction_whole_or_not_at_all(self, plane: ControlPlane) -> None:
         def half_way() -> None:
             with plane.writing() as connection:

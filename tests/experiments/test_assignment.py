@@ -83,6 +83,8 @@ class TestShares:
         tenths = [(str(index), 0.1) for index in range(10)]
         assigner = Assigner("tenths", [*tenths[:9], ("9", 1 - 1e-9 - 0.9), ("never", 0.0)])
         assert {assigner.arm(unit) for unit in UNITS} == {str(index) for index in range(10)}
+        gap = Assigner("gap", [("a", 0.45), ("b", 0.45), ("never", 0.0)])  # far more of a gap than rounding leaves
+        assert {gap.arm(unit) for unit in UNITS} == {"a", "b"}
 
 
 class TestBadIds:

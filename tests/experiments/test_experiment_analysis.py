@@ -111,6 +111,14 @@ class TestVerdict:
         wanted = 2 * (1.96 + 0.8416) ** 2 * (sd / (0.05 * ratings(4.0, 60, 1).mean())) ** 2
         assert units == pytest.approx(wanted, rel=0.02)
 
+    def test_more_arms_need_more_days(self) -> None:
+        two = compare(experiment(), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.0, 60, 2))
+        arms = {"control": ratings(4.0, 60, 1), "a": ratings(4.0, 60, 2), "b": ratings(4.0, 60, 3)}
+        three = compare(experiment(variants=equal_variants("control", "a", "b")), 10, **arms)
+        assert two.needs_more_days is not None
+        assert three.needs_more_days is not None
+        assert three.needs_more_days > 1.1 * two.needs_more_days
+
     def test_no_difference_with_plenty_of_units_says_so(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.0, 9000, 1), reranked=ratings(4.0, 9000, 4))
         assert found.verdict.finding == "not settled"
@@ -257,6 +265,14 @@ class TestGuardrails:
         found = self.guarded(0.3)
         assert found.metrics[1].guardrails[0].state == "breached"
         assert "but a guardrail is breached: Average response time" in found.verdict.sentence
+
+    def test_is_one_sided_at_alpha_and_so_settled_sooner_than_a_two_sided_interval(self) -> None:
+        found = self.guarded(0.1 - 1.8 * 0.1 * 2**0.5 / 800**0.5)  # 1.8 standard errors inside: 1.64 < 1.8 < 1.96
+        assert found.metrics[1].guardrails[0].state == "held"
+        relative = found.metrics[1].estimates[0].relative
+        assert relative is not None
+        assert relative.high is not None
+        assert relative.high > 0.1
 
     def test_too_little_data_is_neither(self) -> None:
         found = self.guarded(0.09, n=20)

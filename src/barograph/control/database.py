@@ -41,7 +41,13 @@ class ControlPlane:
         self._closed = False
         url = _address(url_or_path)
         self.address = url.render_as_string(hide_password=True)
-        self._engine = create_engine(url)
+        try:
+            self._engine = create_engine(url)
+        except ModuleNotFoundError as error:
+            raise ControlError(
+                f"{url.get_backend_name()} needs a driver: {error}",
+                hint="Install psycopg and write postgresql+psycopg://host/name.",
+            ) from None
         if url.get_backend_name() == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
