@@ -321,3 +321,33 @@ def test_reading_what_is_gone_is_an_error_with_a_hint(open_journal: Open, tmp_pa
     shutil.rmtree(tmp_path / "data" / "journal" / "query")
     with pytest.raises(JournalError, match=segment.name):
         journal.read(segment, 0, segment.size)
+
+
+def test_files_removed_under_a_running_journal_are_noticed_and_writing_goes_on(open_journal: Open, tmp_path: Path):
+    journal = open_journal()
+    journal.append([entry("a")])
+    shutil.rmtree(tmp_path / "data" / "journal")
+    with pytest.raises(JournalError, match="was removed"):
+        journal.append([entry("b")])
+    assert journal.append([entry("b")]) == ["stored"]
+    assert '"b"' in (tmp_path / "data/journal/query/2026-11-24/000002.jsonl").read_text()
+
+
+def test_in_interval_mode_a_write_that_fails_takes_back_only_itself(
+    open_journal: Open, monkeypatch: pytest.MonkeyPatch
+):
+    journal = open_journal(durability="interval", sync_interval=60)
+    journal.append([entry("a")])
+    with monkeypatch.context() as broken:
+
+        def full(descriptor: int, data: bytes) -> None:
+            os.write(descriptor, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        broken.setattr(stream, "write_all", full)
+        with pytest.raises(DiskFull):
+            journal.append([entry("b")])
+    assert journal.append([entry("b"), entry("a")]) == ["stored", "duplicate"]
+    journal.sync()
+    assert served_ids(journal) == ["a", "b"]
+    assert journal.lost == 0

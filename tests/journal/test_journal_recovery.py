@@ -308,3 +308,14 @@ def test_what_is_not_ours_in_the_folders_is_left_alone(open_journal: Open, tmp_p
     again = open_journal()
     assert [line["event_id"] for line in served(again)] == ["a"]
     assert (day / "notes.txt").read_text() == "mine"
+
+
+def test_a_time_without_a_zone_written_by_hand_does_not_stop_the_start(open_journal: Open, tmp_path: Path):
+    with open_journal() as journal:
+        journal.append([entry("a"), entry("b", "score")])
+    file = tmp_path / "data" / SEGMENT
+    file.write_bytes(b'{"kind":"query","event_id":"by hand","received_at":"2026-11-24T09:00:01"}\n')
+    again = open_journal()
+    again.append([entry("c")])
+    assert served_ids(again) == ["by hand", "c", "b"]
+    assert again.append([entry("by hand")]) == ["duplicate"]

@@ -55,9 +55,26 @@ def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
     make_directories(folder)
     target = folder / (stem + SUFFIX)
     temporary = target.with_name(target.name + ".tmp")
+    try:
+        packed = _compress(plain, size, temporary, stem)
+        verify(temporary, packed)
+        temporary.replace(target)
+    except (OSError, JournalError) as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise
+        raise JournalError(
+            f"{target} did not read back as it was written: {error.message}",
+            hint="Check the disk; the plain file was kept, and the next attempt begins anew.",
+        ) from None
+    sync_directory(folder)
+    return packed
+
+
+def _compress(plain: Path, size: int, target: Path, stem: str) -> Packed:
     digest, lines, frames = hashlib.sha256(), 0, []
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         for start in range(0, size, FRAME_BYTES):
             part = read_range(plain, start, min(start + FRAME_BYTES, size))
@@ -69,7 +86,7 @@ def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
         sync_file(descriptor)
     finally:
         os.close(descriptor)
-    packed = Packed(
+    return Packed(
         segment=stem,
         lines=lines,
         bytes=size,
@@ -77,17 +94,6 @@ def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
         frame_bytes=FRAME_BYTES,
         frames=tuple(frames),
     )
-    try:
-        verify(temporary, packed)
-    except JournalError as error:
-        temporary.unlink()
-        raise JournalError(
-            f"{target} did not read back as it was written: {error.message}",
-            hint="Check the disk; the plain file was kept, and the next attempt begins anew.",
-        ) from None
-    temporary.replace(target)
-    sync_directory(folder)
-    return packed
 
 
 def verify(path: Path, packed: Packed) -> None:

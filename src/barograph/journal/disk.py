@@ -45,7 +45,11 @@ def make_directories(path: Path) -> None:
         path = path.parent
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
-        sync_directory(folder.parent)
+        try:
+            sync_directory(folder.parent)
+        except OSError:
+            folder.rmdir()  # the next attempt must not take it for durable
+            raise
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -77,13 +81,17 @@ def read_range(path: Path, start: int, end: int) -> bytes:
 def write_new(path: Path, data: bytes) -> None:
     """Write a whole file under a temporary name, sync it, and give it its name: all of it is there, or none."""
     temporary = path.with_name(path.name + ".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        write_all(descriptor, data)
-        sync_file(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(descriptor, data)
+            sync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full disk has no room for halves
+        raise
     sync_directory(path.parent)
 
 

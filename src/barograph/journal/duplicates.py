@@ -29,7 +29,8 @@ CAP = 4  # the window holds at most so many times the least number of ids
 _BLOCK = 4096  # ids that are remembered and forgotten together
 _CHUNK = 1 << 22  # bytes of the journal read at a time
 _FOREVER_AGO = datetime.min.replace(tzinfo=UTC)
-_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_uuid = re.compile(_UUID).fullmatch
 
 
 def key_of(event_id: str) -> Key:
@@ -154,8 +155,13 @@ def _parse(data: bytes, kind: str) -> tuple[datetime, list[Key]]:
     if head is None:
         return _FOREVER_AGO, []
     # every line of ours begins alike, so the lines fall apart right before their ids; any other is parsed
-    pieces = (b"\n" + data).split(b'\n{"kind":"%s","event_id":"' % kind.encode())[1:]
-    if len(pieces) != data.count(b"\n"):
+    start = b'\n{"kind":"%s","event_id":"' % kind.encode()
+    lines = data.count(b"\n")
+    ids = re.findall(start + _UUID.encode() + b'"', b"\n" + data)
+    if len(ids) == lines:
+        return head.received_at, [int(digits.replace(b"-", b""), 16) for digits in ids]
+    pieces = (b"\n" + data).split(start)[1:]
+    if len(pieces) != lines:
         heads = [event_head(line) for line in data.splitlines()]
         return head.received_at, [key_of(head.event_id) for head in heads if head]
     return head.received_at, [_id(piece) for piece in pieces]

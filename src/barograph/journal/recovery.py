@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from barograph.core.clock import as_utc
 from barograph.core.errors import JournalError
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.disk import make_directories, read_range, sync_directory, sync_file, write_new
@@ -51,8 +52,9 @@ def event_head(line: bytes) -> LineHead | None:
     if b"\0" in line:
         return None
     try:
-        return _event_line.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        head = _event_line.decode(line)
+        return LineHead(head.event_id, as_utc(head.received_at))
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
         return None
 
 

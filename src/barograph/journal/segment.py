@@ -61,7 +61,6 @@ class LogFile:
     first_size: int = 0  # durable bytes when this process first saw it
     first_lines: int | None = None  # lines in those; None until counted
     added: int = 0  # durable lines since
-    excess: bool = False  # bytes behind ``size`` wait to be cut off before the next write
     sealed: bool = False  # takes no more lines
 
     def count_first(self) -> int:

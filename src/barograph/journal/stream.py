@@ -40,13 +40,12 @@ class AppendFile:
         self.lines = 0
         self.keys: list[Key] = []
         self.excess = False  # bytes behind ``written`` that could not be taken back yet
-        new = not log.path.exists()
         make_directories(log.path.parent)
         self._descriptor = os.open(log.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            if new:
-                sync_directory(log.path.parent)
             size = os.fstat(self._descriptor).st_size
+            if size == 0:
+                sync_directory(log.path.parent)
             if size < log.size:
                 log.sealed = True
                 raise OSError(errno.EIO, "the file is shorter than it was", str(log.path))
@@ -68,6 +67,8 @@ class AppendFile:
         """Make what is written durable. Raises OSError; then nothing behind ``log.size`` can be relied on."""
         try:
             sync_file(self._descriptor)
+            if os.fstat(self._descriptor).st_nlink == 0:
+                raise OSError(errno.ENOENT, "the file was removed while it was written", str(self.log.path))
         except OSError:
             self.log.sealed = True
             raise
