@@ -128,6 +128,14 @@ class EngineUnavailable(EngineError):
     """The engine cannot be reached or opened; what is journaled is loaded when it is back."""
 
 
+class EngineRefused(EngineError):
+    """The engine would not take a statement or a line; ``code`` is ClickHouse's own error code."""
+
+    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+        self.code = code
+        super().__init__(message, hint=hint)
+
+
 class QueryTooExpensive(EngineError):
     """The question passed its time, memory or row limit."""
 

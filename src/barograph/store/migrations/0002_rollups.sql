@@ -127,16 +127,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'query' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id')) AS g_sketch,
+        [0, 1] AS levels, project, 'query' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
             environment AS g_environment, model AS g_model, status AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             multiIf(measured = 'user_id', user_id, measured = 'session_id', session_id, '') AS text
         FROM query
         ARRAY JOIN
@@ -151,7 +151,7 @@ FROM (
              toFloat64(document_count), toFloat64(top_score)] AS maybe
         WHERE isNotNull(maybe)
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -167,16 +167,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [0] AS levels, project, 'feedback' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('', 'low_rating')) AS g_sketch,
+        [0] AS levels, project, 'feedback' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'low_rating')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
             '' AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM feedback
         ARRAY JOIN
@@ -184,7 +184,7 @@ FROM (
             [toNullable(toFloat64(1)), rating, toFloat64(rating <= 2)] AS maybe
         WHERE isNotNull(maybe)
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -198,16 +198,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [1] AS levels, project, 'feedback' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('', 'low_rating')) AS g_sketch,
+        [1] AS levels, project, 'feedback' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'low_rating')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
             environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM attribution
         ARRAY JOIN
@@ -215,7 +215,7 @@ FROM (
             [toNullable(toFloat64(1)), value, toFloat64(value <= 2)] AS maybe
         WHERE isNotNull(maybe) AND subject = 'feedback'
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -229,16 +229,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [0] AS levels, project, 'score' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('')) AS g_sketch,
+        [0] AS levels, project, 'score' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
             '' AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM score
         ARRAY JOIN
@@ -246,7 +246,7 @@ FROM (
             [toNullable(toFloat64(1)), toNullable(value)] AS maybe
         WHERE isNotNull(maybe)
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -260,16 +260,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [1] AS levels, project, 'score' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('')) AS g_sketch,
+        [1] AS levels, project, 'score' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
             environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM attribution
         ARRAY JOIN
@@ -277,7 +277,7 @@ FROM (
             [toNullable(toFloat64(1)), value] AS maybe
         WHERE isNotNull(maybe) AND subject = 'score'
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -291,16 +291,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'metric' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('')) AS g_sketch,
+        [0, 1] AS levels, project, 'metric' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
             environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM metric
         ARRAY JOIN
@@ -308,7 +308,7 @@ FROM (
             [toNullable(toFloat64(1)), toNullable(value)] AS maybe
         WHERE isNotNull(maybe)
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
@@ -322,16 +322,16 @@ SELECT
     uniqCombined64MergeState(12)(g_different) AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'system' AS kind, name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(value) AS g_total, min(value) AS g_least, max(value) AS g_most,
-        argMaxState(value, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(value, name NOT IN ('')) AS g_sketch,
+        [0, 1] AS levels, project, 'system' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
+        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
+        argMaxState(number, time) AS g_last,
+        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
         uniqCombined64StateIf(12)(text, text != '') AS g_different
     FROM (
         SELECT
             project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
             environment AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS name, assumeNotNull(maybe) AS value,
+            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
             '' AS text
         FROM system
         ARRAY JOIN
@@ -342,7 +342,7 @@ FROM (
              toFloat64(process_memory), toFloat64(gpu_percent), toFloat64(gpu_memory_percent)] AS maybe
         WHERE isNotNull(maybe)
     )
-    GROUP BY project, name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
 )
 ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;

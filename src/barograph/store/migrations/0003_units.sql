@@ -10,8 +10,8 @@ CREATE TABLE unit_1d (
     day Date,
     kind LowCardinality(String),
     arrived Date,
-    n SimpleAggregateFunction(sumMap, Map(LowCardinality(String), UInt64)),
-    total SimpleAggregateFunction(sumMap, Map(LowCardinality(String), Float64))
+    n SimpleAggregateFunction(sumMap, Map(String, UInt64)),
+    total SimpleAggregateFunction(sumMap, Map(String, Float64))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(arrived)
 ORDER BY (project, unit_kind, experiment, arm, unit_id, day, kind, arrived)
 SETTINGS non_replicated_deduplication_window = 1000;
@@ -54,8 +54,8 @@ FROM (
          toFloat64(time_to_first_token), toFloat64(input_tokens), toFloat64(output_tokens), toFloat64(cached_tokens),
          toFloat64(cost), toFloat64(accuracy_score), toFloat64(document_count), toFloat64(top_score)] AS maybe,
         arrayFilter((name, value) -> isNotNull(value), names, maybe) AS kept,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'), arrayMap(name -> toUInt64(1), kept)) AS ones,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'),
+        mapFromArrays(kept, arrayMap(name -> toUInt64(1), kept)) AS ones,
+        mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM query
     ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit
@@ -75,8 +75,8 @@ FROM (
         ['', 'rating', 'low_rating'] AS names,
         [toNullable(toFloat64(1)), value, toFloat64(value <= 2)] AS maybe,
         arrayFilter((name, value) -> isNotNull(value), names, maybe) AS kept,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'), arrayMap(name -> toUInt64(1), kept)) AS ones,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'),
+        mapFromArrays(kept, arrayMap(name -> toUInt64(1), kept)) AS ones,
+        mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM attribution
     ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit
@@ -97,8 +97,8 @@ FROM (
         ['', toString(name)] AS names,
         [toNullable(toFloat64(1)), value] AS maybe,
         arrayFilter((name, value) -> isNotNull(value), names, maybe) AS kept,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'), arrayMap(name -> toUInt64(1), kept)) AS ones,
-        mapFromArrays(CAST(kept, 'Array(LowCardinality(String))'),
+        mapFromArrays(kept, arrayMap(name -> toUInt64(1), kept)) AS ones,
+        mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM attribution
     ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit

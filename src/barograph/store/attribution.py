@@ -1,0 +1,131 @@
+"""Attribution: which query a feedback or a score belongs to, decided once and journaled as a derived line.
+
+A feedback mostly carries only a trace id. When it has been loaded, its query is looked up; pipeline, environment,
+model, user and variants go into an ``attribution`` event whose id is derived from the feedback's, so that deciding
+again adds nothing and a rebuild never decides. What the caller gave itself wins. What is not found is tried again
+as queries come in, for a while, and is then journaled as not found. Until then it counts in the totals only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from barograph.core.clock import Clock
+from barograph.core.event import Attribution, Feedback, Score
+from barograph.core.identifiers import derived_id
+from barograph.journal.entry import Entry
+from barograph.journal.journal import Journal
+from barograph.store.engine import Engine
+
+PATIENCE = 60.0  # seconds a trace is waited for
+RETRY_SECONDS = 1.0
+LOOK_UP = 1000  # traces asked for in one question
+REMEMBER_DAYS = 7  # how far back an undecided feedback is looked for after a start
+
+_KINDS: dict[str, type[Feedback | Score]] = {"feedback": Feedback, "score": Score}
+_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in _KINDS.items()}
+_INHERITED = ("session_id", "user_id", "pipeline", "environment", "model")
+
+
+class Attributor:
+    """Keeps what is undecided, and decides it. Called by the store's one loading thread or under its lock."""
+
+    def __init__(self, journal: Journal, engine: Engine, clock: Clock) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._clock = clock
+        self._undecided: dict[str, tuple[Feedback | Score, float]] = {}  # by event id: the event, give up at
+        self._fresh = False
+        self._tried_at = clock.monotonic()
+
+    @property
+    def undecided(self) -> int:
+        """How many wait for their trace."""
+        return len(self._undecided)
+
+    def loaded(self, kind: str, lines: bytes) -> None:
+        """Told of every range that was loaded."""
+        if kind == "query":
+            self._fresh = True
+        elif kind in _DECODERS:
+            give_up = self._clock.monotonic() + PATIENCE
+            decode = _DECODERS[kind].decode
+            for line in lines.splitlines():
+                event = decode(line)
+                self._undecided[event.event_id] = (event, give_up)
+            self._fresh = True
+
+    def recover(self) -> None:
+        """After a start, when all is loaded: find what was loaded and never decided."""
+        for kind, struct in _KINDS.items():
+            columns = ", ".join(name for name in struct.__struct_fields__ if name not in ("time", "tags"))
+            rows = self._engine.select(
+                f"SELECT {columns}, toUnixTimestamp64Micro(time) / 1e6 AS time FROM {kind} "
+                "WHERE arrived >= today() - {days:UInt32} AND event_id NOT IN "
+                "(SELECT subject_id FROM attribution WHERE subject = {kind:String} "
+                "AND arrived >= today() - {days:UInt32}) LIMIT 50000",
+                {"days": REMEMBER_DAYS, "kind": kind},
+            )
+            give_up = self._clock.monotonic() + PATIENCE
+            for row in rows:
+                event = msgspec.convert(row, struct, strict=False)
+                self._undecided.setdefault(event.event_id, (event, give_up))
+        self._fresh = self._fresh or bool(self._undecided)
+
+    def decide(self) -> int:
+        """Decide what can be decided now; returns how many lines were journaled. Durable on return."""
+        now = self._clock.monotonic()
+        if not self._undecided or not (self._fresh or now - self._tried_at >= RETRY_SECONDS):
+            return 0
+        self._fresh, self._tried_at = False, now
+        found = self._look_up(event for event, _ in self._undecided.values())
+        decided = [
+            _attribution(event, found.get((event.project, event.trace_id)))
+            for event, give_up in self._undecided.values()
+            if not event.trace_id or (event.project, event.trace_id) in found or now >= give_up
+        ]
+        if decided:
+            encode = msgspec.json.Encoder().encode
+            self._journal.append([Entry("attribution", line.event_id, encode(line)[:-1], True) for line in decided])
+            for line in decided:
+                del self._undecided[line.subject_id]
+        return len(decided)
+
+    def _look_up(self, events: Iterable[Feedback | Score]) -> dict[tuple[str, str], dict[str, Any]]:
+        wanted: dict[str, set[str]] = {}
+        for event in events:
+            if event.trace_id:
+                wanted.setdefault(event.project, set()).add(event.trace_id)
+        found = {}
+        for project, traces in wanted.items():
+            ids = sorted(traces)
+            for at in range(0, len(ids), LOOK_UP):
+                rows = self._engine.select(
+                    "SELECT trace_id, session_id, user_id, pipeline, environment, model, variants FROM query "
+                    "WHERE project = {project:String} AND trace_id IN {ids:Array(String)} "
+                    "ORDER BY time LIMIT 1 BY trace_id",
+                    {"project": project, "ids": ids[at : at + LOOK_UP]},
+                )
+                found.update({(project, row["trace_id"]): row for row in rows})
+        return found
+
+
+def _attribution(event: Feedback | Score, query: dict[str, Any] | None) -> Attribution:
+    known = query or {}
+    return Attribution(
+        event_id=derived_id(event.event_id, "attribution"),
+        time=event.time,
+        project=event.project,
+        origin="internal",
+        subject="feedback" if isinstance(event, Feedback) else "score",
+        subject_id=event.event_id,
+        name="rating" if isinstance(event, Feedback) else event.name,
+        value=event.rating if isinstance(event, Feedback) else event.value,
+        trace_id=event.trace_id,
+        found=query is not None,
+        variants=event.variants or known.get("variants", {}),
+        **{name: getattr(event, name) or known.get(name, "") for name in _INHERITED},
+    )

@@ -1,0 +1,289 @@
+"""``DataStore``: the journal's events in the engine, and every answer that is given from there.
+
+It owns the engine, the loader and its thread, attribution, verification, rebuilding and retention, and is the
+``Reader`` that alerts, analytics, experiments and the dashboard ask. The journal is the truth: whatever happens to
+the engine, ``rebuild`` makes it again with the same answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from msgspec import Struct
+
+from barograph.core.clock import Clock
+from barograph.core.errors import BarographError, EngineUnavailable
+from barograph.core.event import EPOCH
+from barograph.core.metric import Catalogue
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
+from barograph.core.settings import EngineSettings
+from barograph.journal.journal import Journal
+from barograph.store.archive_rollups import archived, export_day
+from barograph.store.attribution import Attributor
+from barograph.store.checkpoint import Checkpoint
+from barograph.store.engine import Engine
+from barograph.store.event_answers import event_page
+from barograph.store.loader import Loader, LoaderThread
+from barograph.store.metric_answers import Answerer
+from barograph.store.schema import EVENT_TABLES, drop, migrate
+from barograph.store.unit_answers import unit_answer
+from barograph.store.verification import Report, compare, damaged_days, import_archive, rebuild_day
+
+
+class Pruned(Struct, frozen=True, kw_only=True):
+    """A day of a kind that was retired: how many raw events went; their rollups stay."""
+
+    kind: str
+    day: date
+    events: int
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The store in a few facts. ``problem`` is what stops the loader, in a sentence, or empty."""
+
+    engine: str
+    ready: bool
+    complete_to: datetime
+    bytes_behind: int
+    undecided: int
+    rebuilt_days: tuple[date, ...]
+    problem: str
+
+
+class DataStore:
+    """Journal to engine, and answers. ``start`` loads in the background; without it ``flush`` loads on demand.
+
+    Every method that asks raises EngineError when the engine does not answer; nothing journaled is lost by that.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, settings: EngineSettings, catalogue: Catalogue) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._settings = settings
+        self._catalogue = catalogue
+        self._folder = journal.directory / "engine"
+        self._engine = Engine(settings, self._folder / "chdb")
+        self._checkpoint = Checkpoint(self._folder / f"checkpoint-{settings.database}.json")
+        self._attributor = Attributor(journal, self._engine, clock)
+        self._loader = Loader(journal, self._engine, self._checkpoint, self._attributor.loaded)
+        self._answerer = Answerer(self._engine, catalogue)
+        self._thread = LoaderThread(self._round, clock, settings.load_interval)
+        self._ready = threading.Event()  # opened, migrated, caught up and checked
+        self._rebuilt: list[date] = []
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # loading
+
+    def start(self) -> None:
+        """Open the engine and keep it up to the journal, in a thread of its own."""
+        self._thread.start()
+
+    def flush(self) -> datetime:
+        """Make everything that is durable now visible, attribution included; returns the watermark.
+
+        Raises EngineError when the engine is away, JournalError when the journal fails.
+        """
+        self._journal.sync()
+        goal = self._journal.snapshot().complete_to
+        with self._loader.lock:
+            while not self._round() or self._loader.watermark < goal:
+                pass
+            if self._attributor.decide():
+                while not self._loader.step():
+                    pass
+        return self._loader.watermark
+
+    def _round(self) -> bool:
+        with self._loader.lock:
+            if self._closed:
+                return True
+            if not self._ready.is_set():
+                self._prepare()
+            complete = self._loader.step()
+            if complete and self._attributor.decide():
+                complete = self._loader.step()
+            return complete
+
+    def _prepare(self) -> None:
+        """Open, migrate, catch up; after an unclean start check the engine and make the damaged days again."""
+        self._engine.open()
+        if not self._checkpoint.path.exists() or migrate(self._engine):
+            self._start_over()
+        if self._journal.unclean_start and not self._rebuilt:
+            watermark, self._loader.watermark = self._loader.watermark, EPOCH
+            while not self._loader.step():
+                pass
+            days = damaged_days(self._journal, self._engine, self._checkpoint)
+            for day in sorted(days):
+                self._rebuild_day(day)
+            self._rebuilt = sorted(days)
+            self._loader.watermark = watermark
+        while not self._loader.step():
+            pass
+        self._attributor.recover()
+        self._ready.set()
+
+    def _start_over(self) -> None:
+        """An empty engine in the present schema, and nothing loaded."""
+        drop(self._engine)
+        migrate(self._engine)
+        self._checkpoint.reset()
+        import_archive(self._journal, self._engine)
+
+    # answers
+
+    def query(self, question: MetricQuery) -> MetricAnswer:
+        """Answer a metric question from rollups where they suffice, from raw events where they do not."""
+        self._catalogue.get(question.metric)
+        self._wait()
+        answer = self._answerer.answer(question, self.watermark())
+        return self._with_notes(answer, question)
+
+    def query_raw(self, question: MetricQuery) -> MetricAnswer:
+        """The same answer from raw events alone; slower, and the proof that the rollups are right."""
+        self._wait()
+        return self._answerer.answer(question, self.watermark(), raw_only=True)
+
+    def events(self, question: EventQuery) -> EventPage:
+        """A page of events."""
+        self._wait()
+        return event_page(self._engine, question, self.watermark())
+
+    def units(self, question: UnitQuery) -> UnitAnswer:
+        """Per-unit moments by arm."""
+        self._wait()
+        return unit_answer(self._engine, self._catalogue, question, self.watermark())
+
+    def watermark(self) -> datetime:
+        """Every event journaled with ``received_at`` up to here can be queried."""
+        return self._loader.watermark
+
+    def _wait(self) -> None:
+        """Answers are given once the engine is open and checked; the first caller opens it when nobody did."""
+        if self._ready.is_set():
+            return
+        if self._thread.problem is not None:
+            raise self._thread.problem
+        self._round()
+
+    def _with_notes(self, answer: MetricAnswer, question: MetricQuery) -> MetricAnswer:
+        pruned = self._pruned_before()
+        if answer.read_from == "rollup" or pruned is None or question.window.start.date() > pruned:
+            return answer
+        note = f"Raw events that arrived up to {pruned} were retired; this answer reads raw events and may miss them."
+        return msgspec.structs.replace(answer, notes=(*answer.notes, note))
+
+    def _pruned_before(self) -> date | None:
+        days = [day for day, _, _, _ in archived(self._journal.directory / "archive" / "rollup")]
+        return max(days, default=None)
+
+    # care
+
+    def verify(self) -> Report:
+        """Load what is there, then compare journal and engine by kind and day, rollups included."""
+        with self._drained():
+            return compare(self._journal, self._engine)
+
+    def rebuild(self, day: date | None = None) -> Report:
+        """Make the engine again from the journal, whole or one day of arrival; returns the verification."""
+        if day is not None:
+            with self._drained():
+                self._rebuild_day(day)
+                return compare(self._journal, self._engine)
+        with self._loader.lock:
+            self._loader.watermark = EPOCH
+            self._engine.open()
+            self._start_over()
+            self._ready.set()
+        return self.verify()
+
+    def _rebuild_day(self, day: date) -> None:
+        staging = Engine(self._settings, self._folder / "chdb", database=f"{self._settings.database}_staging")
+        try:
+            rebuild_day(self._journal, self._engine, staging, self._staging_loader, day)
+        finally:
+            staging.close()
+        loaded = self._checkpoint.state.loaded
+        loaded.update({part.name: part.size for part in self._journal.snapshot().segments if part.day == day})
+        self._checkpoint.write()
+
+    def _staging_loader(self, engine: Engine, checkpoint: Checkpoint) -> Loader:
+        return Loader(self._journal, engine, checkpoint, lambda kind, lines: None)
+
+    def prune(self, older_than: timedelta, kinds: tuple[str, ...] = ()) -> list[Pruned]:
+        """Retire raw days of arrival older than that: their final rollups are exported and stay in every answer.
+
+        Only closed days that are wholly loaded go. Raises EngineError, and deletes nothing, when the export fails.
+        """
+        cutoff = (self._clock.now() - older_than).date()
+        done: list[Pruned] = []
+        with self._drained():
+            for kind in kinds or EVENT_TABLES:
+                for day in self._journal.days(kind):
+                    if day < cutoff and day < self._clock.now().date():
+                        export_day(self._engine, self._journal.directory / "archive" / "rollup", kind, day)
+                        events = self._journal.retire(kind, day)
+                        self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
+                        done.append(Pruned(kind=kind, day=day, events=events))
+        return done
+
+    def compress_closed(self) -> int:
+        """Compress the journal's closed days that are loaded; returns how many segments were packed."""
+        with self._drained():
+            return len(self._journal.compress_closed())
+
+    def health(self) -> Health:
+        """Facts about the store, without asking the engine."""
+        problem: BarographError | None = self._thread.problem
+        return Health(
+            engine="embedded" if self._engine.embedded else "remote",
+            ready=self._ready.is_set(),
+            complete_to=self.watermark(),
+            bytes_behind=self._loader.behind(),
+            undecided=self._attributor.undecided,
+            rebuilt_days=tuple(self._rebuilt),
+            problem=str(problem) if problem else "",
+        )
+
+    @contextlib.contextmanager
+    def _drained(self) -> Iterator[None]:
+        """Everything loaded, and nobody loading."""
+        with self._loader.lock:
+            if self._closed:
+                raise EngineUnavailable("the store is closed")
+            self.flush()
+            yield
+
+    def close(self) -> None:
+        """Load what is durable if the engine is ready, write the checkpoint, let the engine go."""
+        if self._closed:
+            return
+        self._thread.stop()
+        with self._loader.lock:
+            if self._ready.is_set():
+                with contextlib.suppress(BarographError):  # what is not loaded now is loaded at the next start
+                    self._round()
+                with contextlib.suppress(OSError):
+                    self._loader.settle()
+            self._closed = True
+            self._engine.close()
+
+
+def forget_engine(journal: Journal) -> None:
+    """Delete the embedded engine's files; the next start makes it again from the journal."""
+    shutil.rmtree(journal.directory / "engine", ignore_errors=True)

@@ -1,0 +1,93 @@
+"""Pages of events: newest first or ordered by a number, with a cursor that neither repeats nor skips."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from barograph.core.errors import InvalidQuery
+from barograph.core.event import KINDS
+from barograph.core.query import EventPage, EventQuery
+from barograph.store.engine import Engine
+from barograph.store.filters import Parameters, columns_of, condition
+
+MAX_PAGE = 1000
+_EXTRA_COLUMNS = {"query": ("top_score",)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def event_page(engine: Engine, question: EventQuery, complete_to: datetime) -> EventPage:
+    """The page; raises InvalidQuery for an unknown kind, order, filter or cursor."""
+    if question.kind not in KINDS:
+        raise InvalidQuery("no such kind of event", hint=f"Use one of {', '.join(KINDS)}.", value=question.kind)
+    if question.order != "time" and question.order not in columns_of(question.kind):
+        raise InvalidQuery(f"{question.kind} events have no {question.order} to order by", value=question.order)
+    if not 1 <= question.limit <= MAX_PAGE:
+        raise InvalidQuery(f"a page has 1 to {MAX_PAGE} rows", value=question.limit)
+    sql, parameters = _statement(question)
+    rows = engine.select(sql, parameters)
+    more = len(rows) > question.limit
+    rows = rows[: question.limit]
+    cursor = _cursor(rows[-1]) if more else ""
+    return EventPage(items=tuple(_row(row) for row in rows), cursor=cursor, complete_to=complete_to)
+
+
+def _statement(question: EventQuery) -> tuple[str, dict[str, Any]]:
+    parameters = Parameters()
+    kind, order = question.kind, question.order
+    fields = [name for name in KINDS[kind].__struct_fields__ if name != "time"]
+    columns = ", ".join([*fields, *_EXTRA_COLUMNS.get(kind, ())])
+    by = "toUnixTimestamp64Micro(time)" if order == "time" else order
+    direction, comparison = ("DESC", "<") if question.descending else ("ASC", ">")
+    where = [
+        f"project = {parameters.add(question.project, 'String')}",
+        f"time >= fromUnixTimestamp64Micro({parameters.add(_micros(question.window.start), 'Int64')}, 'UTC')",
+        f"time < fromUnixTimestamp64Micro({parameters.add(_micros(question.window.end), 'Int64')}, 'UTC')",
+        *(condition(filter_, kind, parameters) for filter_ in question.where),
+        f"isNotNull({by})",
+    ]
+    if question.cursor:
+        last, event_id = _read_cursor(question.cursor)
+        kept = "String" if isinstance(last, str) else "Float64" if isinstance(last, float) else "Int64"
+        mark, id_mark = parameters.add(last, kept), parameters.add(event_id, "String")
+        where.append(f"({by}, event_id) {comparison} ({mark}, {id_mark})")
+    sql = (
+        f"SELECT {columns}, toUnixTimestamp64Micro(time) AS time_micros, "
+        f"toUnixTimestamp64Micro(received_at) AS received_micros, {by} AS order_by "
+        f"FROM {kind} WHERE {' AND '.join(where)} "
+        f"ORDER BY {by} {direction}, event_id {direction} LIMIT {question.limit + 1}"
+    )
+    return sql, parameters.values
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the event was: times as aware datetimes, nothing of our ordering."""
+    del row["order_by"]
+    row["time"] = _moment(row.pop("time_micros"))
+    row["received_at"] = _moment(row.pop("received_micros"))
+    return row
+
+
+def _cursor(row: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode([row["order_by"], row["event_id"]])).decode()
+
+
+def _read_cursor(text: str) -> tuple[str | int | float, str]:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=tuple[str | int | float, str])
+    except (ValueError, msgspec.MsgspecError):
+        raise InvalidQuery(
+            "not a cursor of ours", hint="Take it from the page before, unchanged.", value=text
+        ) from None
+
+
+def _micros(moment: datetime) -> int:
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _moment(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)

@@ -1,0 +1,111 @@
+"""Filters and groups as SQL: names come from literal lists or go in as parameters, values always as parameters."""
+
+from __future__ import annotations
+
+import re
+
+from barograph.core.errors import InvalidQuery
+from barograph.core.event import KINDS
+from barograph.core.query import DIMENSIONS, LABELS, Filter
+from barograph.store.engine import Value
+
+_NUMBERS = {
+    name
+    for kind in ("query", "feedback", "score", "metric", "system", "span", "alert")
+    for name, annotation in KINDS[kind].__annotations__.items()
+    if re.search(r"\b(Seconds|Tokens|Dollars|Fraction|Number|Count|Percent|Bytes|float|int)\b", str(annotation))
+} | {"top_score"}
+_MAX_VALUES = 1000
+_MAX_PATTERN = 256
+_MAPS = {"tag": "tags", "variant": "variants"}
+
+
+class Parameters:
+    """Server-side parameters under construction: ``add`` returns the placeholder for a value."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Value] = {}
+
+    def add(self, value: Value, type_name: str) -> str:
+        """The placeholder ``{p3:String}`` of a new parameter."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f"{{{name}:{type_name}}}"
+
+
+def columns_of(kind: str) -> frozenset[str]:
+    """The names that can be asked of a kind's events."""
+    names = set(KINDS[kind].__struct_fields__) - {"documents", "tags", "variants", "attributes", "labels", "modelled"}
+    return frozenset(names | ({"top_score"} if kind == "query" else set()) | {"received_at"})
+
+
+def dimension(name: str, kind: str, parameters: Parameters) -> str:
+    """The text expression of a dimension: a column, ``tag.<name>`` or ``variant.<experiment>``. Raises InvalidQuery."""
+    family, _, key = name.partition(".")
+    if family in _MAPS and key:
+        if family == "variant" and "variants" not in KINDS[kind].__struct_fields__:
+            raise InvalidQuery(f"{kind} events carry no experiment variants", value=name)
+        return f"toString({_MAPS[family]}[{parameters.add(key, 'String')}])"
+    if name not in columns_of(kind) or name in ("time", "received_at", "project"):
+        known = sorted(set(DIMENSIONS) & columns_of(kind))
+        raise InvalidQuery(
+            f"{kind} events have no dimension {name}", hint=f"Use one of {', '.join(known)}, tag.<name>.", value=name
+        )
+    return f"toString({name})"
+
+
+def only_labels(names: list[str]) -> bool:
+    """Whether rollups keep all of these apart."""
+    return all(name in LABELS for name in names)
+
+
+def condition(filter_: Filter, kind: str, parameters: Parameters) -> str:
+    """The SQL condition of one filter. Raises InvalidQuery."""
+    _check(filter_)
+    if filter_.field in _NUMBERS and filter_.field in columns_of(kind):
+        return _number(filter_, parameters)
+    text, op = dimension(filter_.field, kind, parameters), filter_.op
+    if op == "exists":
+        return f"{text} != ''"
+    if op == "in":
+        return f"{text} IN {parameters.add(list(filter_.values), 'Array(String)')}"
+    if op == "match":
+        return f"match({text}, {parameters.add(_pattern(filter_.values[0]), 'String')})"
+    value = parameters.add(filter_.values[0], "String")
+    if op == "has":
+        return f"positionCaseInsensitiveUTF8({text}, {value}) > 0"
+    comparison = {"eq": "=", "ne": "!=", "gte": ">=", "lte": "<="}[op]
+    return f"{text} {comparison} {value}"
+
+
+def _number(filter_: Filter, parameters: Parameters) -> str:
+    name, op = filter_.field, filter_.op
+    if op == "exists":
+        return f"isNotNull({name})"
+    if op in ("has", "match"):
+        raise InvalidQuery(f"{name} is a number", hint="Compare it with eq, ne, in, gte or lte.", value=op)
+    try:
+        values = [float(value) for value in filter_.values]
+    except ValueError:
+        raise InvalidQuery(f"{name} is compared with a number", value=filter_.values) from None
+    if op == "in":
+        return "(" + " OR ".join(f"{name} = {parameters.add(value, 'Float64')}" for value in values) + ")"
+    comparison = {"eq": "=", "ne": "!=", "gte": ">=", "lte": "<="}[op]
+    return f"{name} {comparison} {parameters.add(values[0], 'Float64')}"
+
+
+def _check(filter_: Filter) -> None:
+    count = len(filter_.values)
+    expected = count == 0 if filter_.op == "exists" else 1 <= count <= _MAX_VALUES if filter_.op == "in" else count == 1
+    if not expected:
+        raise InvalidQuery(f"{filter_.field}:{filter_.op} has {count} values", hint="in takes up to 1000, exists none.")
+
+
+def _pattern(text: str) -> str:
+    if len(text) > _MAX_PATTERN:
+        raise InvalidQuery(f"a pattern may have {_MAX_PATTERN} characters", value=text)
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise InvalidQuery(f"not a regular expression: {error}", value=text) from None
+    return text

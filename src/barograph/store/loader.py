@@ -1,0 +1,170 @@
+"""The loader: journal bytes into the engine, each line exactly once, with the watermark that says how far.
+
+A range is cut at line ends, written to the checkpoint, sent as one block under a token that names its bytes, and
+only then counted as loaded. A range that cannot be read is bisected; the bad line is set aside with its reason
+and the rest is served. ``step`` does one round; ``LoaderThread`` keeps doing so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from barograph.core.clock import Clock
+from barograph.core.errors import BarographError, EngineRefused, JournalError
+from barograph.core.event import EPOCH
+from barograph.journal.journal import Journal
+from barograph.journal.segment import Segment, Snapshot
+from barograph.store.checkpoint import Checkpoint, Range
+from barograph.store.engine import Engine
+from barograph.store.schema import EVENT_TABLES
+
+BLOCK_LINES = 50_000
+BLOCK_BYTES = 16 * 2**20
+BLOCK = f"{BLOCK_LINES}/{BLOCK_BYTES}"
+ROUND_BYTES = 64 * 2**20  # read and sent between two looks at the journal
+SLOWEST_RETRY = 5.0  # seconds between attempts while the engine is away
+
+# ClickHouse's codes for input that it cannot read: the block was refused before any of it was kept.
+UNREADABLE = frozenset(
+    (6, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 128, 131, 190, 321, 349, 407, 439, 453, 467, 691)
+)
+
+LoadedLines = Callable[[str, bytes], None]
+
+
+class Loader:
+    """Brings the engine up to the journal. One at a time; ``lock`` is held by whoever changes the engine."""
+
+    def __init__(self, journal: Journal, engine: Engine, checkpoint: Checkpoint, on_loaded: LoadedLines) -> None:
+        self.lock = threading.RLock()
+        self.watermark: datetime = EPOCH
+        self.lines_loaded = 0
+        self._journal = journal
+        self._engine = engine
+        self._checkpoint = checkpoint
+        self._on_loaded = on_loaded
+
+    def step(self) -> bool:
+        """Load one round; true when everything that was durable at its start is loaded.
+
+        Raises EngineUnavailable while the engine is away: nothing is lost, the same ranges go out again.
+        """
+        with self.lock:
+            state = self._checkpoint.state
+            snapshot = self._journal.snapshot()
+            segments = {segment.name: segment for segment in snapshot.segments}
+            if state.in_flight:
+                self._send([part for part in state.in_flight if part.segment in segments], segments)
+            parts, complete = self._plan(snapshot)
+            self._send(parts, segments)
+            if complete:
+                self.watermark = max(self.watermark, snapshot.complete_to)
+            return complete
+
+    def settle(self) -> None:
+        """Write down that nothing is on its way; called when the process ends well."""
+        with self.lock:
+            self._checkpoint.write()
+
+    def behind(self) -> int:
+        """Durable bytes that are not loaded yet."""
+        loaded = self._checkpoint.state.loaded
+        return sum(max(0, part.size - loaded.get(part.name, 0)) for part in self._journal.snapshot().segments)
+
+    def _plan(self, snapshot: Snapshot) -> tuple[list[Range], bool]:
+        """The next ranges, and whether they are all there is."""
+        loaded, budget = self._checkpoint.state.loaded, ROUND_BYTES
+        parts: list[Range] = []
+        order = {kind: place for place, kind in enumerate(EVENT_TABLES)}
+        for segment in sorted(snapshot.segments, key=lambda s: (s.day, order.get(s.kind, 99), s.number)):
+            start = loaded.get(segment.name, 0)
+            while start < segment.size and segment.kind in order:
+                if budget <= 0:
+                    return parts, False
+                part = self._cut(segment, start)
+                parts.append(part)
+                budget -= part.end - start
+                start = part.end
+        return parts, True
+
+    def _cut(self, segment: Segment, start: int) -> Range:
+        data = self._journal.read(segment, start, min(segment.size, start + BLOCK_BYTES))
+        end = data.rfind(b"\n") + 1
+        if data.count(b"\n") > BLOCK_LINES:
+            end = 0
+            for _ in range(BLOCK_LINES):
+                end = data.index(b"\n", end) + 1
+        if end == 0:
+            raise JournalError(
+                f"no line ends within {BLOCK_BYTES} bytes of {segment.name}, offset {start}",
+                hint="`barograph verify` names damaged segments; docs/format.md tells how to repair one.",
+            )
+        return Range(segment.name, start, start + end)
+
+    def _send(self, parts: list[Range], segments: dict[str, Segment]) -> None:
+        """Send ranges in order; what is refused is halved until the bad line stands alone."""
+        state = self._checkpoint.state
+        waiting = list(reversed(parts))
+        if waiting:
+            state.in_flight, state.block = list(reversed(waiting)), BLOCK
+            self._checkpoint.write()
+        while waiting:
+            part = waiting.pop()
+            segment = segments[part.segment]
+            data = self._journal.read(segment, part.start, part.end)
+            try:
+                self._engine.insert(part.kind, data, part.token)
+            except EngineRefused as error:
+                if error.code not in UNREADABLE:
+                    raise
+                if data.count(b"\n") > 1:
+                    middle = part.start + data.index(b"\n", len(data) // 2 - 1 if len(data) > 2 else 0) + 1
+                    if middle == part.end:  # the second half is one long line
+                        middle = part.start + data.rindex(b"\n", 0, len(data) - 1) + 1
+                    waiting += [Range(part.segment, middle, part.end), Range(part.segment, part.start, middle)]
+                    state.in_flight = list(reversed(waiting))
+                    self._checkpoint.write()
+                    continue
+                self._journal.set_aside(segment, part.start, data, error.message)
+            else:
+                self.lines_loaded += data.count(b"\n")
+                self._on_loaded(part.kind, data)
+            state.loaded[part.segment] = max(part.end, state.loaded.get(part.segment, 0))
+        state.in_flight = []
+
+
+class LoaderThread:
+    """Runs a round again and again until stopped; an engine that is away costs a delay and is told in ``problem``."""
+
+    def __init__(self, work: Callable[[], bool], clock: Clock, interval: float) -> None:
+        self.problem: BarographError | None = None
+        self._work = work
+        self._clock = clock
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="barograph-loader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end after the round it is in, and wait for that."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = self._interval
+        while not self._stopping.is_set():
+            try:
+                complete = self._work()
+                self.problem, pause = None, self._interval if complete else 0.0
+            except BarographError as error:
+                self.problem, pause = error, min(max(pause * 2, self._interval), SLOWEST_RETRY)
+            except Exception as error:  # the loader must outlive what nobody thought of; it is told, and tried again
+                self.problem = BarographError(f"loading failed: {type(error).__name__}: {error}")
+                pause = SLOWEST_RETRY
+            if pause:
+                self._clock.wait(self._stopping, pause)

@@ -1,0 +1,142 @@
+"""Windows and buckets: which tier answers which part of a window, and where calendar buckets begin.
+
+A window is covered by the coarsest rollup tiers that fit its buckets, and by raw rows for what is left of a
+minute at either end, so that an answer is exact to the microsecond and still costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+
+from barograph.core.errors import InvalidQuery
+from barograph.core.query import Calendar, Window
+from barograph.store.schema import TIERS
+
+RAW = "raw"
+MAX_BUCKETS = 20_000
+
+
+class Piece(Struct, frozen=True):
+    """A part of a window and the table that answers it: a tier of the rollups, or ``raw``."""
+
+    table: str
+    window: Window
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises InvalidQuery."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidQuery(
+            "no such time zone", hint="Use an IANA name such as Europe/Berlin or UTC.", value=name
+        ) from None
+
+
+def tiers_for(every: float | Calendar | None, window: Window, zone_: ZoneInfo) -> list[str]:
+    """The rollup tiers, coarsest first, whose buckets lie wholly inside the asked ones."""
+    if every is None:
+        fits = list(TIERS)
+    elif isinstance(every, str):
+        offsets = {_offset(moment, zone_) for moment in _days(window)}
+        fits = [tier for tier, seconds in TIERS.items() if all(offset % seconds == 0 for offset in offsets)]
+    else:
+        fits = [tier for tier, seconds in TIERS.items() if every % seconds == 0]
+    return sorted(fits, key=lambda tier: -TIERS[tier])
+
+
+def cover(window: Window, tiers: Sequence[str]) -> list[Piece]:
+    """The window as pieces, in order: the coarsest tier in the middle, finer ones and raw rows at the ends."""
+    if not tiers:
+        return [Piece(RAW, window)]
+    seconds = TIERS[tiers[0]]
+    start = _ceil(window.start, seconds)
+    end = _floor(window.end, seconds)
+    if start >= end:
+        return cover(window, tiers[1:])
+    before = cover(Window(window.start, start), tiers[1:]) if window.start < start else []
+    after = cover(Window(end, window.end), tiers[1:]) if end < window.end else []
+    return [*before, Piece(tiers[0], Window(start, end)), *after]
+
+
+def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneInfo) -> list[Window]:
+    """The buckets that the window falls into, cut to it. Raises InvalidQuery when there are too many."""
+    if every is None:
+        return [window]
+    found: list[Window] = []
+    start = bucket_start(window.start, every, zone_)
+    while start < window.end:
+        following = _next(start, every, zone_)
+        found.append(Window(max(start, window.start), min(following, window.end)))
+        start = following
+        if len(found) > MAX_BUCKETS:
+            raise InvalidQuery(f"more than {MAX_BUCKETS} buckets", hint="Ask for longer buckets or a shorter window.")
+    return found
+
+
+def bucket_start(moment: datetime, every: float | Calendar, zone_: ZoneInfo) -> datetime:
+    """The beginning of the bucket that holds a moment, in UTC."""
+    if not isinstance(every, str):
+        return datetime.fromtimestamp(moment.timestamp() // every * every, UTC)
+    day = moment.astimezone(zone_).date()
+    if every == "week":
+        day -= timedelta(days=day.weekday())
+    elif every == "month":
+        day = day.replace(day=1)
+    return datetime.combine(day, time(), zone_).astimezone(UTC)
+
+
+def bucket_sql(column: str, every: float | Calendar | None, zone_name: str) -> str:
+    """The bucket's beginning as Unix seconds. ``zone_name`` is a placeholder of a parameter."""
+    if every is None:
+        return "0"
+    if not isinstance(every, str):
+        return f"toFloat64(intDiv(toUnixTimestamp({column}), {int(every)}) * {int(every)})"
+    if every == "day":
+        return f"toFloat64(toUnixTimestamp(toStartOfDay(toTimeZone({column}, {zone_name}))))"
+    first = f"toStartOfWeek({column}, 1, {zone_name})" if every == "week" else f"toStartOfMonth({column}, {zone_name})"
+    return f"toFloat64(toUnixTimestamp(toDateTime({first}, {zone_name})))"
+
+
+def earlier(window: Window, compare: str, zone_: ZoneInfo) -> Window:
+    """The period to compare with: just before, or the same wall-clock time a day or a week earlier."""
+    if compare == "previous":
+        return window.shifted(-window.seconds)
+    days = timedelta(days=7 if compare == "week" else 1)
+    start, end = ((moment.astimezone(zone_) - days).astimezone(UTC) for moment in (window.start, window.end))
+    return Window(start, end)
+
+
+def _next(start: datetime, every: float | Calendar, zone_: ZoneInfo) -> datetime:
+    if not isinstance(every, str):
+        return start + timedelta(seconds=every)
+    local = start.astimezone(zone_).date()
+    if every == "month":
+        following = (local.replace(day=28) + timedelta(days=4)).replace(day=1)
+    else:
+        following = local + timedelta(days=7 if every == "week" else 1)
+    return datetime.combine(following, time(), zone_).astimezone(UTC)
+
+
+def _offset(moment: datetime, zone_: ZoneInfo) -> int:
+    offset = moment.astimezone(zone_).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
+
+
+def _days(window: Window) -> list[datetime]:
+    """A moment in every fortnight of the window: offsets that last shorter do not exist."""
+    count = int(window.seconds // (14 * 86400)) + 1
+    return [window.start + timedelta(days=14 * i) for i in range(count)] + [window.end]
+
+
+def _floor(moment: datetime, seconds: int) -> datetime:
+    return datetime.fromtimestamp(int(moment.timestamp()) // seconds * seconds, UTC)
+
+
+def _ceil(moment: datetime, seconds: int) -> datetime:
+    floor = _floor(moment, seconds)
+    return floor if floor == moment else floor + timedelta(seconds=seconds)
