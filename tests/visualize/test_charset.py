@@ -104,7 +104,7 @@ def test_a_visualizer_refuses_what_it_cannot_be() -> None:
     with pytest.raises(InvalidSettings, match="20 cells at least"):
         Visualizer(width=10)
     with pytest.raises(InvalidSettings, match="ascii, unicode or braille"):
-        Visualizer("morse")  # type: ignore[arg-type]
+        Visualizer("morse")
     with pytest.raises(InvalidChart, match="Europe/Berlin"):
         Visualizer(timezone="Mars/Olympus")
 

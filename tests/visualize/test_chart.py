@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from samples import CHARTS, LATENCY, START, TILES
 
 from barograph.core.errors import InvalidChart, InvalidSettings
+from barograph.visualize.charset import CHARSETS
 from barograph.visualize.chart import (
     Bar,
+    Better,
     Column,
     Effect,
     Heatmap,
@@ -98,7 +100,7 @@ def test_json_survives_a_lone_surrogate() -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="text, json or csv"):
-        Visualizer().draw(TILES[0], "pdf")  # type: ignore[arg-type]
+        Visualizer().draw(TILES[0], "pdf")
 
 
 def test_the_overview_reads_as_the_design_shows() -> None:
@@ -119,9 +121,9 @@ def test_the_overview_reads_as_the_design_shows() -> None:
      (0.0, "lower", None, "")],
 )  # fmt: skip
 def test_a_change_is_judged_by_word_and_not_by_colour_alone(
-    delta: float, better: str, significant: bool | None, word: str
+    delta: float, better: Better, significant: bool | None, word: str
 ) -> None:
-    tile = Tile(title="t", value=1.0, delta=delta, better=better, significant=significant)  # type: ignore[arg-type]
+    tile = Tile(title="t", value=1.0, delta=delta, better=better, significant=significant)
     text = Visualizer().draw(tile)
     assert text.endswith(f") {word}" if word else ")")
     assert "\x1b" in Visualizer(colour=True).draw(tile)
@@ -130,7 +132,7 @@ def test_a_change_is_judged_by_word_and_not_by_colour_alone(
 
 def test_marks_are_numbered_in_a_lane_and_named_under_the_plot() -> None:
     for charset, number, line in (("ascii", "1", ":"), ("unicode", "①", "┆")):
-        rows = Visualizer(charset, 80).draw(LATENCY).split("\n")  # type: ignore[arg-type]
+        rows = Visualizer(charset, 80).draw(LATENCY).split("\n")
         assert rows[1].strip().startswith(number)
         assert rows[2][rows[1].index(number)] == line
         assert f"{number} 11-20 08:00 deploy v2.4.1" in rows[-1]
@@ -154,10 +156,16 @@ def test_the_zone_is_named_and_times_are_shown_in_it() -> None:
 
 
 def test_an_unfinished_bucket_and_few_samples_are_said() -> None:
-    for charset in ("ascii", "unicode", "braille"):
-        text = Visualizer(charset, 80).draw(CHARTS["line-compared"])  # type: ignore[arg-type]
+    for charset in CHARSETS:
+        text = Visualizer(charset, 80).draw(CHARTS["line-compared"])
         assert "the last bucket is incomplete" in text
         assert "fewer than 20 samples" in text
+
+
+def test_points_of_few_samples_that_lie_too_close_to_mark_are_counted() -> None:
+    points: list[tuple[datetime | float, float | None]] = [(float(x), 1.0) for x in range(200)]
+    chart = LineChart(title="t", series=[Series(name="s", points=points, n=[5] * 150 + [90] * 50)])
+    assert "150 points have fewer than 20 samples" in Visualizer().draw(chart)
 
 
 def test_a_zoomed_axis_says_where_it_begins() -> None:
@@ -186,7 +194,7 @@ def test_charts_without_data_say_so() -> None:
 def test_a_page_of_six_charts_takes_a_few_milliseconds() -> None:
     page = Page(
         title="t", parts=[CHARTS[name] for name in ("line", "bars", "histogram", "intervals", "table", "heatmap")]
-    )  # type: ignore[misc]
+    )
     visualizer = Visualizer("braille", 80)
     visualizer.draw(page)
     times = []

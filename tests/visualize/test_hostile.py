@@ -40,10 +40,12 @@ def test_ascii_keeps_what_can_be_said_in_ascii(text: str, shown: str) -> None:
 @given(st.text(), st.integers(0, 60), st.booleans())
 def test_a_cleaned_text_fits_and_is_measured_as_a_terminal_does(text: str, width: int, ascii_only: bool) -> None:
     shown = clean(text, width, ascii_only=ascii_only)
-    assert display_width(shown) == wcswidth(shown) <= width
+    assert wcswidth(shown) <= display_width(shown) <= width
+    if not any(unicodedata.category(c) == "Mc" for c in shown):  # vowel signs, about which terminals disagree
+        assert wcswidth(shown) == display_width(shown)
+        assert wcswidth(pad(shown, width)) == width
     assert all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
     assert shown.isascii() or not ascii_only
-    assert wcswidth(pad(shown, width)) == width
 
 
 @given(st.text(), st.integers(2, 40))

@@ -64,7 +64,7 @@ def line_charts(draw: st.DrawFn) -> LineChart:
         values = draw(st.lists(MAYBE, max_size=60))
         sizes = draw(st.one_of(st.just([]), st.lists(st.integers(0, 50), min_size=len(values), max_size=len(values))))
         points = [(start + timedelta(seconds=step * index), y) for index, y in enumerate(values)]
-        series.append(Series(name=draw(TEXTS), points=points, role=role, n=sizes))  # type: ignore[arg-type]
+        series.append(Series(name=draw(TEXTS), points=points, role=role, n=sizes))
     marks = [
         Mark(
             x=start + timedelta(seconds=step * place),
@@ -192,8 +192,8 @@ class Plot:
     def __init__(self, picture: str) -> None:
         lines = picture.split("\n")
         bottom = next(index for index, line in enumerate(lines) if re.match(r"^ +[└+≈~][─┬+-]+", line))
-        self.left = re.search(r"[└+≈~]", lines[bottom]).end()  # type: ignore[union-attr]
-        self.columns = len(re.match(r"[─┬+-]+", lines[bottom][self.left :]).group())  # type: ignore[union-attr]
+        self.left = re.search(r"[└+≈~]", lines[bottom]).end()
+        self.columns = len(re.match(r"[─┬+-]+", lines[bottom][self.left :]).group())
         self.rows: list[str] = []
         labels: dict[int, float] = {}
         plot = [line for line in lines[:bottom] if len(line) >= self.left and line[self.left - 1] in "│┤|+"]

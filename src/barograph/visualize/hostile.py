@@ -38,7 +38,7 @@ _ASCII = {
 @lru_cache(maxsize=8192)
 def _cells(char: str) -> int:
     code = ord(char)
-    if unicodedata.category(char) in ("Mn", "Me", "Mc", "Cf") or 0x1160 <= code <= 0x11FF or 0xD7B0 <= code <= 0xD7FF:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf") or 0x1160 <= code <= 0x11FF or 0xD7B0 <= code <= 0xD7FF:
         return 0
     if unicodedata.east_asian_width(char) in "WF" or any(low <= code <= high for low, high in _WIDE):
         return 2
@@ -46,7 +46,11 @@ def _cells(char: str) -> int:
 
 
 def display_width(text: str) -> int:
-    """How many terminal cells a cleaned text takes; wide characters take two, combining ones none."""
+    """How many terminal cells a cleaned text takes; wide characters take two, combining ones none.
+
+    Terminals disagree about spacing vowel signs (Devanagari, Tamil …): each is counted as one cell, so that a
+    line may come out shorter than wished and never wider.
+    """
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 

@@ -177,8 +177,8 @@ def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -
                 canvas.put(column, row, pen.glyphs.few, line.style, line.rank)
     if shown:
         return f"{pen.glyphs.few} fewer than {FEW} samples"
-    points = "1 point has" if hidden == 1 else f"{hidden:,} points have"
-    return f"{points} fewer than {FEW} samples" if hidden else ""
+    who = "1 point has" if hidden == 1 else f"{hidden:,} points have"
+    return f"{who} fewer than {FEW} samples" if hidden else ""
 
 
 def _draw_behind(canvas: Canvas, frame: _Frame, marks: Sequence[tuple[int, str, Mark]], pen: Pen) -> None:
