@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def recount(directory: Path) -> tuple[int, int, int]:
         lines("rejected/*.jsonl"),
         lines("rejected/duplicates/*.jsonl"),
     )
+
+
+def test_the_page_on_the_format_counts_right(open_journal: Open, tmp_path: Path):
+    journal = open_journal()
+    for n in range(3):
+        work(journal, n * 10)
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+    counted = {}
+    for line in page.split("## Counting")[1].split("```")[1].splitlines():
+        command, _, what = line.partition("#")
+        if command.startswith("cat "):
+            done = subprocess.run(["sh", "-c", command], cwd=tmp_path / "data", capture_output=True, check=True)
+            counted[what.strip()] = int(done.stdout)
+    assert counted == {
+        "stored, in plain segments": 15,
+        "Barograph's own": 3,
+        "rejected": 9,
+        "duplicates": 6,
+    }
 
 
 def work(journal: Journal, first: int) -> None:

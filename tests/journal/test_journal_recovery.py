@@ -19,7 +19,7 @@ from barograph.core.clock import ManualClock, SystemClock
 from barograph.core.errors import DirectoryLocked
 from barograph.core.settings import JournalSettings
 from barograph.journal import disk, stream
-from barograph.journal.entry import Rejection
+from barograph.journal.entry import Entry, Rejection
 from barograph.journal.journal import Journal
 
 SEGMENT = Path("journal/query/2026-11-24/000001.jsonl")
@@ -61,9 +61,18 @@ def test_a_torn_last_line_is_cut_off_and_kept_aside(open_journal: Open, tmp_path
         LINE[:50] + b"\0" * 39 + b"\n",
         b"\xff\xfe\n{}\n[]\n",
         b"\n\n\n",
+        LINE.replace(b'"query":""', b'"query":"\xff"'),
         b"x" * 700_000,
     ],
-    ids=["zeros", "zeros and a line feed", "a line half zeros", "no events", "empty lines", "longer than one look"],
+    ids=[
+        "zeros",
+        "zeros and a line feed",
+        "a line half zeros",
+        "no events",
+        "empty lines",
+        "no UTF-8",
+        "longer than one look",
+    ],
 )
 def test_garbage_behind_the_last_line_is_cut_off_and_kept_aside(open_journal: Open, tmp_path: Path, garbage: bytes):
     first = open_journal()
@@ -295,6 +304,24 @@ def test_a_forked_child_writes_nothing_and_holds_no_lock(open_journal: Open, tmp
     journal = open_journal()
     assert served_ids(journal) == ["parent", "parent again"]
     assert not journal.unclean_start
+
+
+def test_the_lock_goes_with_the_close_even_if_a_child_has_a_copy_of_it(open_journal: Open):
+    journal = open_journal()
+    copy = os.dup(journal._owner._descriptor)  # what a child has between its fork and its first step
+    journal.close()
+    open_journal()
+    os.close(copy)
+
+
+def test_a_whole_last_line_is_never_cut_however_odd_its_text(open_journal: Open):
+    odd = Entry("query", "odd", b'{"kind":"query","event_id":"odd","query":"lone \\ud800"')
+    with open_journal() as journal:
+        journal.append([entry("a"), odd])
+    again = open_journal()
+    assert again.recovered == []
+    assert again.count() == 2
+    assert again.append([entry("odd")]) == ["duplicate"]
 
 
 def test_what_is_not_ours_in_the_folders_is_left_alone(open_journal: Open, tmp_path: Path):

@@ -8,6 +8,7 @@ start).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -49,12 +50,20 @@ _record_line = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def event_head(line: bytes) -> LineHead | None:
     """The id and the arrival of a whole event line; None if it is damaged."""
-    if b"\0" in line:
-        return None
     try:
-        head = _event_line.decode(line)
+        head = _event_line.decode(line.decode("utf-8"))
         return LineHead(head.event_id, as_utc(head.received_at))
-    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        return _lenient_head(line)
+
+
+def _lenient_head(line: bytes) -> LineHead | None:
+    """The same by the standard library, which takes more (such as lone surrogates): no whole line may be cut off."""
+    try:
+        record = json.loads(line)
+        event_id, arrival = record["event_id"], datetime.fromisoformat(record["received_at"])
+        return LineHead(event_id, as_utc(arrival)) if isinstance(event_id, str) else None
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -66,8 +75,8 @@ def is_event(line: bytes) -> bool:
 def is_record(line: bytes) -> bool:
     """Whether the line is a JSON object, as those of ``rejected/`` are."""
     try:
-        return b"\0" not in line and _record_line.decode(line) is not None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _record_line.decode(line.decode("utf-8")) is not None
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return False
 
 
