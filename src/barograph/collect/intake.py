@@ -1,0 +1,143 @@
+"""One event's way through the collector: validate, process, encode; what comes out is an entry or a rejection.
+
+Used by ``metrics_collector`` and ``background``, which hand the result to a sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from barograph.collect.plain import original
+from barograph.collect.validate import Validator, decode, encode
+from barograph.core.errors import InvalidEvent, shorten
+from barograph.core.event import Event, kind_of
+from barograph.journal.entry import Entry, Outcome, Rejection
+
+Processor = Callable[[Event], Event | None]
+SAMPLED_FIELD = "sample"
+SAMPLED_REASON = "sampled out"
+_NO_KIND = "unknown"  # what a rejection is filed under if its kind is none of ours
+
+
+class Taken(NamedTuple):
+    """What became of one input: an entry for the journal, or a rejection with the error that tells why.
+
+    A sampled-out event is a rejection without an error.
+    """
+
+    event_id: str
+    entry: Entry | None = None
+    rejection: Rejection | None = None
+    error: InvalidEvent | None = None
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the callers' events in this process.
+
+    ``received = stored + rejected + duplicate``, as in the journal's account; ``sampled`` tells how many of the
+    rejected were sampled out; ``dropped`` counts, by reason, what background mode had to let go before that.
+    """
+
+    received: int = 0
+    stored: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    sampled: int = 0
+    dropped: Mapping[str, int] = {}
+
+
+class Intake:
+    """Makes entries of inputs. Raises nothing but what a processor raises that is no Exception."""
+
+    def __init__(self, validator: Validator, processors: Sequence[Processor] = ()) -> None:
+        self._validator = validator
+        self._processors = tuple(processors)
+
+    def take(self, kind: str, raw: object, moment: datetime | None = None) -> Taken:
+        """Validate, process and encode a mapping of a kind."""
+        try:
+            event = self._validator.event(kind, raw, moment)
+            if self._processors:
+                kept = self._process(event)
+                if kept is None:
+                    return _sampled_out(kind, event.event_id)
+                event = kept
+            return Taken(event.event_id, Entry(kind, event.event_id, encode(event)))
+        except InvalidEvent as error:
+            return refused(kind, raw, error)
+
+    def take_item(self, item: object, kind: str | None) -> Taken:
+        """The same for an item of a batch: a mapping, or a line of JSON; without ``kind`` it may name its own."""
+        raw = item
+        if isinstance(item, bytes | bytearray | memoryview | str):
+            try:
+                raw = decode(item)
+            except InvalidEvent as error:
+                return refused(kind or _NO_KIND, item, error)
+        if kind is None:
+            own = raw.get("kind", "query") if type(raw) is dict else "query"
+            if type(own) is not str:
+                return refused(_NO_KIND, item, InvalidEvent("kind", "must be text", value=own))
+            taken = self.take(own, raw)
+        else:
+            taken = self.take(kind, raw)
+        if taken.error is not None and raw is not item:  # the line itself is what is kept
+            return refused(taken.rejection.kind if taken.rejection else _NO_KIND, item, taken.error)
+        return taken
+
+    def _process(self, event: Event) -> Event | None:
+        current: Event | None = event
+        for processor in self._processors:
+            try:
+                current = processor(current) if current is not None else None
+            except InvalidEvent:
+                raise
+            except Exception as error:
+                encode(event)  # a text that is no Unicode is the usual reason, and has a better name
+                name = getattr(processor, "__name__", type(processor).__name__)
+                reason = f"the processor {shorten(name, 60)} failed with {type(error).__name__}"
+                raise InvalidEvent("", reason, value=error) from error
+        return current
+
+
+def take_internal(event: Event) -> Entry:
+    """The entry of an event of Barograph's own. Raises InvalidEvent if it breaks the bounds of its fields."""
+    if event.origin != "internal":
+        event = msgspec.structs.replace(event, origin="internal")
+    body = encode(event)
+    try:
+        msgspec.convert(msgspec.to_builtins(event), type(event))
+    except msgspec.ValidationError as error:
+        raise InvalidEvent("", str(error)) from None
+    return Entry(kind_of(event), event.event_id, body, internal=True)
+
+
+def refused(kind: object, raw: object, error: InvalidEvent) -> Taken:
+    """The rejection of an input, with the original as far as it can be kept."""
+    name = kind if isinstance(kind, str) else _NO_KIND
+    return Taken("", None, Rejection(shorten(name), error.field, error.reason, original(raw)), error)
+
+
+def _sampled_out(kind: str, event_id: str) -> Taken:
+    text = msgspec.json.encode({"event_id": event_id.encode("utf-8", "replace").decode()})
+    return Taken(event_id, None, Rejection(kind, SAMPLED_FIELD, SAMPLED_REASON, text))
+
+
+class Tally:
+    """Counts of one process. ``add`` is called under no lock but its own caller's."""
+
+    def __init__(self) -> None:
+        self.stored = self.rejected = self.duplicate = self.sampled = 0
+
+    def add(self, taken: Iterable[Taken], outcomes: Sequence[Outcome]) -> None:
+        """Count a batch that is durable."""
+        self.stored += outcomes.count("stored")
+        self.duplicate += outcomes.count("duplicate")
+        for one in taken:
+            if one.rejection is not None:
+                self.rejected += 1
+                self.sampled += one.error is None

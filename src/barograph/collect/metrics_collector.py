@@ -1,0 +1,175 @@
+"""MetricsCollector: the front door. Takes events in, validates, redacts, acknowledges when durable.
+
+Synchronous mode answers when the event is on disk; background mode (``background``) never blocks or raises into the
+program it runs in. Both send what ``intake`` makes of the input to an ``EventSink``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from barograph.collect.intake import Counts, Intake, Processor, Taken, Tally, take_internal
+from barograph.collect.sinks import EventSink
+from barograph.collect.validate import Validator
+from barograph.core.clock import Clock
+from barograph.core.errors import InvalidEvent
+from barograph.core.event import Event
+from barograph.core.identifiers import IdentifierSource
+from barograph.core.settings import CollectSettings
+from barograph.journal.entry import Outcome, Receipt
+
+BATCH = 1000  # items of record_many that share a commit
+_IN_FLIGHT = 4  # batches that wait for the journal while the next is made
+
+Result = str | InvalidEvent
+_Sent = tuple[list[Taken], Receipt]
+
+
+class MetricsCollector:
+    """Records events of one project into a sink. Safe to share between threads; a context manager.
+
+    The record methods return the event's id. In synchronous mode they return once it is durable (a duplicate is) and
+    raise InvalidEvent for what cannot be recorded (the original is kept in ``rejected/``) or JournalError if it could
+    not be made durable.
+    """
+
+    def __init__(
+        self,
+        sink: EventSink,
+        clock: Clock,
+        identifiers: IdentifierSource,
+        settings: CollectSettings,
+        *,
+        project: str = "default",
+        processors: Sequence[Processor] = (),
+        background: bool = False,
+    ) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._intake = Intake(Validator(clock, identifiers, project), processors)
+        self._tally = Tally()
+        self._counting = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # one event
+
+    def record_query_execution(self, fields: Mapping[str, object]) -> str:
+        """Record one execution of the RAG system; docs/events.md has the fields and their aliases."""
+        return self.record_event("query", fields)
+
+    def record_feedback(self, fields: Mapping[str, object]) -> str:
+        """Record what a user said of an answer."""
+        return self.record_event("feedback", fields)
+
+    def record_score(self, fields: Mapping[str, object]) -> str:
+        """Record a named judgement: ``name`` and ``value``."""
+        return self.record_event("score", fields)
+
+    def record_system(self, fields: Mapping[str, object]) -> str:
+        """Record the state of a machine."""
+        return self.record_event("system", fields)
+
+    def record_exposure(self, fields: Mapping[str, object]) -> str:
+        """Record that an experiment's arm took effect for a unit."""
+        return self.record_event("exposure", fields)
+
+    def record(self, name: str, value: float, tags: Mapping[str, object] | None = None, **more: object) -> str:
+        """Record any named number. ``more`` are fields of a metric event, such as unit, pipeline or time."""
+        fields: dict[str, object] = {"name": name, "value": value, **more}
+        if tags is not None:
+            fields["tags"] = tags
+        return self.record_event("metric", fields)
+
+    def annotate(
+        self,
+        title: str,
+        category: str = "other",
+        text: str = "",
+        link: str = "",
+        time: datetime | str | float | None = None,
+        environment: str = "",
+    ) -> str:
+        """Record something people did: a deploy, a new prompt, an index rebuild. Shown on charts."""
+        fields: dict[str, object] = {
+            "title": title, "category": category, "text": text, "link": link, "environment": environment,
+        }  # fmt: skip
+        if time is not None:
+            fields["time"] = time
+        return self.record_event("annotation", fields)
+
+    def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
+        """Record an event of any kind that callers may send."""
+        taken = self._intake.take(kind, fields)
+        self._settle(self._send([taken]))
+        if taken.error is not None:
+            raise taken.error
+        return taken.event_id
+
+    def record_internal(self, event: Event) -> Outcome:
+        """Record an event of Barograph's own; durable on return. Raises InvalidEvent or JournalError."""
+        return self._sink.submit([take_internal(event)]).wait()[0]
+
+    # many events
+
+    def record_many(self, items: Iterable[object], kind: str | None = None) -> list[Result]:
+        """Record mappings or lines of JSON; per item its event id or the InvalidEvent. Raises JournalError.
+
+        Without ``kind`` an item may name its own in ``kind``, else it is a query.
+        """
+        return [result for batch in self.stream(items, kind) for result in batch]
+
+    def stream(self, items: Iterable[object], kind: str | None = None) -> Iterator[list[Result]]:
+        """As ``record_many``, a batch at a time, each durable when it is given out. Does nothing until iterated."""
+        sent: deque[_Sent] = deque()
+        batch: list[Taken] = []
+        for item in items:
+            batch.append(self._intake.take_item(item, kind))
+            if len(batch) == BATCH:
+                sent.append(self._send(batch))
+                batch = []
+                if len(sent) > _IN_FLIGHT:
+                    yield self._settle(sent.popleft())
+        if batch:
+            sent.append(self._send(batch))
+        while sent:
+            yield self._settle(sent.popleft())
+
+    def _send(self, batch: list[Taken]) -> _Sent:
+        entries = [taken.entry for taken in batch if taken.entry is not None]
+        rejections = [taken.rejection for taken in batch if taken.rejection is not None]
+        return batch, self._sink.submit(entries, rejections)
+
+    def _settle(self, sent: _Sent) -> list[Result]:
+        batch, receipt = sent
+        outcomes = receipt.wait()
+        with self._counting:
+            self._tally.add(batch, outcomes)
+        return [taken.error or taken.event_id for taken in batch]
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the callers' events in this process."""
+        with self._counting:
+            tally = self._tally
+            return Counts(
+                received=tally.stored + tally.rejected + tally.duplicate,
+                stored=tally.stored,
+                rejected=tally.rejected,
+                duplicate=tally.duplicate,
+                sampled=tally.sampled,
+            )
+
+    def close(self) -> None:
+        """Nothing waits in synchronous mode."""
