@@ -18,7 +18,7 @@ from journal_support import START, Open, crash, entries, entry, served, served_i
 from barograph.core.clock import ManualClock, SystemClock
 from barograph.core.errors import DirectoryLocked
 from barograph.core.settings import JournalSettings
-from barograph.journal import disk, stream
+from barograph.journal import disk, recovery, stream
 from barograph.journal.entry import Entry, Rejection
 from barograph.journal.journal import Journal
 
@@ -175,7 +175,7 @@ class Disk:
             real_directory(path)
             self.names[path] = set(os.listdir(path))
 
-        for module in (disk, stream):
+        for module in (disk, stream, recovery):
             monkeypatch.setattr(module, "sync_file", sync_file)
             monkeypatch.setattr(module, "sync_directory", sync_directory)
 
@@ -214,6 +214,22 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(
             assert sorted(ids) == sorted(acknowledged)
             assert after.account().duplicate == step + 1
     journal.close()
+
+
+def test_what_a_killed_process_left_unsynced_is_synced_before_a_retry_is_called_a_duplicate(
+    open_journal: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    power = Disk(monkeypatch)
+    first = open_journal()
+    first.append([entry("a")])
+    crash(first)
+    with (tmp_path / "data" / SEGMENT).open("ab") as append:
+        append.write(LINE)  # written whole, then killed before the sync
+    again = open_journal()
+    assert again.append([entry("torn")]) == ["duplicate"]
+    power.after_power_cut(tmp_path / "data", tmp_path / "copy", b"")
+    with Journal(tmp_path / "copy", SystemClock(), JournalSettings()) as after:
+        assert served_ids(after) == ["a", "torn"]
 
 
 def test_interval_mode_keeps_after_a_power_cut_all_that_readers_were_shown(
