@@ -12,10 +12,11 @@ from typing import NamedTuple
 import msgspec
 
 from barograph.collect.plain import original
+from barograph.collect.sinks import EventSink
 from barograph.collect.validate import Validator, decode, encode
 from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import Event, kind_of
-from barograph.journal.entry import Entry, Outcome, Rejection
+from barograph.journal.entry import Entry, Outcome, Receipt, Rejection
 
 Processor = Callable[[Event], Event | None]
 SAMPLED_FIELD = "sample"
@@ -57,10 +58,10 @@ class Intake:
         self._validator = validator
         self._processors = tuple(processors)
 
-    def take(self, kind: str, raw: object, moment: datetime | None = None) -> Taken:
-        """Validate, process and encode a mapping of a kind."""
+    def take(self, kind: str, raw: object, moment: datetime | None = None, event_id: str = "") -> Taken:
+        """Validate, process and encode a mapping of a kind; ``moment`` and ``event_id`` are for one without."""
         try:
-            event = self._validator.event(kind, raw, moment)
+            event = self._validator.event(kind, raw, moment, event_id)
             if self._processors:
                 kept = self._process(event)
                 if kept is None:
@@ -104,6 +105,13 @@ class Intake:
         return current
 
 
+def deliver(sink: EventSink, batch: Sequence[Taken]) -> Receipt:
+    """Hand a batch to a sink."""
+    entries = [taken.entry for taken in batch if taken.entry is not None]
+    rejections = [taken.rejection for taken in batch if taken.rejection is not None]
+    return sink.submit(entries, rejections)
+
+
 def take_internal(event: Event) -> Entry:
     """The entry of an event of Barograph's own. Raises InvalidEvent if it breaks the bounds of its fields."""
     if event.origin != "internal":
@@ -128,16 +136,31 @@ def _sampled_out(kind: str, event_id: str) -> Taken:
 
 
 class Tally:
-    """Counts of one process. ``add`` is called under no lock but its own caller's."""
+    """What one thread, or those that share a lock, have settled."""
 
     def __init__(self) -> None:
         self.stored = self.rejected = self.duplicate = self.sampled = 0
 
-    def add(self, taken: Iterable[Taken], outcomes: Sequence[Outcome]) -> None:
+    def add(self, batch: Iterable[Taken], outcomes: Sequence[Outcome]) -> None:
         """Count a batch that is durable."""
         self.stored += outcomes.count("stored")
         self.duplicate += outcomes.count("duplicate")
-        for one in taken:
-            if one.rejection is not None:
+        for taken in batch:
+            if taken.rejection is not None:
                 self.rejected += 1
-                self.sampled += one.error is None
+                self.sampled += taken.error is None
+
+    def counts(self, other: Tally | None = None, dropped: Mapping[str, int] | None = None) -> Counts:
+        """This and another one together."""
+        both = (self, other) if other is not None else (self,)
+        stored, rejected, duplicate = (
+            sum(getattr(tally, name) for tally in both) for name in ("stored", "rejected", "duplicate")
+        )
+        return Counts(
+            received=stored + rejected + duplicate,
+            stored=stored,
+            rejected=rejected,
+            duplicate=duplicate,
+            sampled=sum(tally.sampled for tally in both),
+            dropped=dict(dropped or {}),
+        )

@@ -6,15 +6,19 @@ program it runs in. Both send what ``intake`` makes of the input to an ``EventSi
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
-from barograph.collect.intake import Counts, Intake, Processor, Taken, Tally, take_internal
+from barograph.collect.background import Background
+from barograph.collect.intake import Counts, Intake, Processor, Taken, Tally, deliver, take_internal
 from barograph.collect.sinks import EventSink
+from barograph.collect.timing import TimedQuery, timed
 from barograph.collect.validate import Validator
 from barograph.core.clock import Clock
 from barograph.core.errors import InvalidEvent
@@ -24,8 +28,11 @@ from barograph.core.settings import CollectSettings
 from barograph.journal.entry import Outcome, Receipt
 
 BATCH = 1000  # items of record_many that share a commit
+CLOSE_SECONDS = 30.0  # how long close waits for the disk
 _IN_FLIGHT = 4  # batches that wait for the journal while the next is made
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Result = str | InvalidEvent
 _Sent = tuple[list[Taken], Receipt]
 
@@ -35,7 +42,8 @@ class MetricsCollector:
 
     The record methods return the event's id. In synchronous mode they return once it is durable (a duplicate is) and
     raise InvalidEvent for what cannot be recorded (the original is kept in ``rejected/``) or JournalError if it could
-    not be made durable.
+    not be made durable. In background mode they return at once and raise nothing; ``counts`` tells what became of it,
+    ``flush`` waits. ``record_many``, ``stream`` and ``record_internal`` are synchronous in both.
     """
 
     def __init__(
@@ -52,6 +60,13 @@ class MetricsCollector:
         self._sink = sink
         self._clock = clock
         self._intake = Intake(Validator(clock, identifiers, project), processors)
+        self._background = (
+            Background(sink, clock, identifiers.new, self._intake, settings.queue) if background else None
+        )
+        self._reset()
+        _collectors.add(self)
+
+    def _reset(self) -> None:
         self._tally = Tally()
         self._counting = threading.Lock()
 
@@ -111,6 +126,8 @@ class MetricsCollector:
 
     def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
         """Record an event of any kind that callers may send."""
+        if self._background is not None:
+            return self._background.put(kind, fields)
         taken = self._intake.take(kind, fields)
         self._settle(self._send([taken]))
         if taken.error is not None:
@@ -120,6 +137,14 @@ class MetricsCollector:
     def record_internal(self, event: Event) -> Outcome:
         """Record an event of Barograph's own; durable on return. Raises InvalidEvent or JournalError."""
         return self._sink.submit([take_internal(event)]).wait()[0]
+
+    def query(self, **fields: object) -> TimedQuery:
+        """A context manager that times one query and its stages, and records it when its block ends."""
+        return TimedQuery(self.record_query_execution, self._clock, fields)
+
+    def timed(self, **fields: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """A decorator that records each call of a RAG function as a query."""
+        return timed(self.record_query_execution, self._clock, **fields)
 
     # many events
 
@@ -147,9 +172,7 @@ class MetricsCollector:
             yield self._settle(sent.popleft())
 
     def _send(self, batch: list[Taken]) -> _Sent:
-        entries = [taken.entry for taken in batch if taken.entry is not None]
-        rejections = [taken.rejection for taken in batch if taken.rejection is not None]
-        return batch, self._sink.submit(entries, rejections)
+        return batch, deliver(self._sink, batch)
 
     def _settle(self, sent: _Sent) -> list[Result]:
         batch, receipt = sent
@@ -158,18 +181,36 @@ class MetricsCollector:
             self._tally.add(batch, outcomes)
         return [taken.error or taken.event_id for taken in batch]
 
+    # what became of it
+
     @property
     def counts(self) -> Counts:
         """What became of the callers' events in this process."""
+        waiting = self._background
         with self._counting:
-            tally = self._tally
-            return Counts(
-                received=tally.stored + tally.rejected + tally.duplicate,
-                stored=tally.stored,
-                rejected=tally.rejected,
-                duplicate=tally.duplicate,
-                sampled=tally.sampled,
-            )
+            return self._tally.counts(waiting.tally, waiting.dropped) if waiting else self._tally.counts()
 
-    def close(self) -> None:
-        """Nothing waits in synchronous mode."""
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was recorded so far is durable, rejected or dropped; false if that took longer."""
+        return self._background is None or self._background.flush(timeout)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Flush; in background mode what is recorded later is dropped. The sink stays open."""
+        if self._background is not None:
+            self._background.close(timeout)
+
+    def _after_fork(self) -> None:
+        self._reset()
+        if self._background is not None:
+            self._background.after_fork()
+
+
+_collectors: weakref.WeakSet[MetricsCollector] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for collector in list(_collectors):
+        collector._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

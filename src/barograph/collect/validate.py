@@ -55,8 +55,11 @@ class Validator:
         self._project = project
         self._sets_project = project != "default"
 
-    def event(self, kind: str, raw: object, moment: datetime | None = None) -> Event:
-        """The event of a mapping. ``moment`` is its time if it has none. Raises InvalidEvent, and nothing else."""
+    def event(self, kind: str, raw: object, moment: datetime | None = None, event_id: str = "") -> Event:
+        """The event of a mapping. ``moment`` and ``event_id`` are for one that has none.
+
+        Raises InvalidEvent, and nothing else.
+        """
         try:
             schema = _SCHEMAS.get(kind)
             if schema is None:
@@ -64,18 +67,20 @@ class Validator:
             now = self._clock.now()
             if type(raw) is dict and raw.keys() <= schema.fields:
                 try:
-                    return self._convert(schema, dict(raw), now, moment)
+                    return self._convert(schema, dict(raw), now, moment, event_id)
                 except (msgspec.ValidationError, _Thorough):
                     pass
-            return self._thorough(schema, raw, now, moment)
+            return self._thorough(schema, raw, now, moment, event_id)
         except InvalidEvent:
             raise
         except Exception as error:  # an object that does not want to be read
             raise InvalidEvent("", f"cannot be read: {type(error).__name__}: {shorten(_said(error), 60)}") from None
 
-    def _convert(self, schema: _Schema, fields: dict[str, object], now: datetime, moment: datetime | None) -> Event:
+    def _convert(
+        self, schema: _Schema, fields: dict[str, object], now: datetime, moment: datetime | None, event_id: str
+    ) -> Event:
         if "event_id" not in fields:
-            fields["event_id"] = self._new_id()
+            fields["event_id"] = event_id or self._new_id()
         if "time" not in fields:
             fields["time"] = moment or now
         else:
@@ -90,7 +95,7 @@ class Validator:
             raise InvalidEvent("origin", "is for Barograph's own events", value=fields["origin"])
         return msgspec.convert(fields, schema.struct)
 
-    def _thorough(self, schema: _Schema, raw: object, now: datetime, moment: datetime | None) -> Event:
+    def _thorough(self, schema: _Schema, raw: object, now: datetime, moment: datetime | None, event_id: str) -> Event:
         read = plain(raw)
         if not isinstance(read, dict):
             raise InvalidEvent("", f"an event is a mapping of fields to values, not {type(raw).__name__}", value=raw)
@@ -103,7 +108,7 @@ class Validator:
                 fields[name] = _texts(fields[name], name)
         _rest_to_tags(fields, schema.fields)
         try:
-            return self._convert(schema, dict(fields), now, moment)
+            return self._convert(schema, dict(fields), now, moment, event_id)
         except msgspec.ValidationError as error:
             raise explain(error, fields) from None
 

@@ -1,0 +1,208 @@
+"""Background mode: the program appends to a queue and goes on; a thread validates, encodes and submits.
+
+Used by ``metrics_collector``. ``put`` never blocks and never raises; the queue is bounded by count and by bytes, and
+what does not fit is dropped and counted. The queue is a SimpleQueue because its ``put`` may interrupt itself, as
+happens when a signal handler records.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from queue import Empty, SimpleQueue
+
+from barograph.collect.exit_flush import ExitFlush
+from barograph.collect.intake import Intake, Taken, Tally, deliver
+from barograph.collect.sinks import EventSink
+from barograph.core.clock import Clock
+from barograph.core.errors import JournalClosed, JournalError
+
+QUEUE_BYTES = 64 * 2**20  # texts that wait, about
+BATCH = 1000
+EXIT_SECONDS = 5.0  # how long the end of the program waits for the disk
+_RETRY_SECONDS = 1.0  # between tries when the journal refuses
+_EVENT_BYTES = 512  # what an event takes in memory besides its texts, about
+
+_Item = tuple[str, object, datetime, str, int]  # kind, fields, time, event id, size
+_Mark = threading.Event  # set when all that was put before it is settled
+
+
+class Background:
+    """The queue and its thread. ``new_id`` makes event ids; ``tally`` is only written by the thread."""
+
+    def __init__(self, sink: EventSink, clock: Clock, new_id: Callable[[], str], intake: Intake, limit: int) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._new_id = new_id
+        self._intake = intake
+        self._limit = limit
+        self._start_afresh()
+        self._exit = ExitFlush(self._flush_at_exit)
+
+    def _start_afresh(self) -> None:
+        self.tally = Tally()
+        self.dropped: dict[str, int] = {}
+        self._queue: SimpleQueue[_Item | _Mark | None] = SimpleQueue()
+        self._giving = threading.RLock()  # the thread takes it for drops only; a handler that records may take it twice
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._stopping = threading.Event()
+        self._given = self._given_bytes = 0  # written under the lock
+        self._settled = self._settled_bytes = 0  # written by the thread
+
+    def after_fork(self) -> None:
+        """In the child: the parent's queue is the parent's to write, and its thread is not here."""
+        closed = self._closed
+        self._start_afresh()
+        self._closed = closed
+
+    # in the caller's thread
+
+    def put(self, kind: str, fields: object) -> str:
+        """Queue an event, or drop and count it; its id."""
+        try:
+            copy: object = dict(fields) if isinstance(fields, Mapping) else fields
+            event_id = _given_id(copy) or self._new_id()
+            item = (kind, copy, self._clock.now(), event_id, _size(copy))
+            reason = self._try_put(item)
+        except Exception:  # a mapping that cannot be read, or no memory
+            event_id, reason = "", "unreadable"
+        if reason:
+            self._drop(reason)
+        return event_id
+
+    def _try_put(self, item: _Item) -> str:
+        with self._giving:
+            if self._closed:
+                return "closed"
+            if self._given - self._settled >= self._limit:
+                return "queue full"
+            waiting = self._given_bytes - self._settled_bytes
+            if waiting and waiting + item[4] > QUEUE_BYTES:
+                return "queue bytes"
+            if self._thread is None:
+                self._start()
+            self._given += 1
+            self._given_bytes += item[4]
+            self._queue.put(item)
+            return ""
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, args=(self._queue,), name="barograph-collect", daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def _drop(self, reason: str, events: int = 1) -> None:
+        with self._giving:
+            self.dropped[reason] = self.dropped.get(reason, 0) + events
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was put so far is settled; false if that took longer."""
+        if self._given == self._settled:
+            return True
+        mark = threading.Event()
+        self._queue.put(mark)
+        return mark.wait(timeout)
+
+    def _flush_at_exit(self) -> None:
+        if not self.flush(EXIT_SECONDS / 2):
+            self._stopping.set()  # one more try of what waits, then it is dropped
+            self.flush(EXIT_SECONDS / 2)
+
+    def close(self, timeout: float) -> None:
+        """Flush, and end the thread. What comes later is dropped."""
+        with self._giving:
+            self._closed = True
+            thread = self._thread
+        self.flush(timeout)
+        self._stopping.set()
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(timeout)
+        self._exit.remove()
+
+    # the thread
+
+    def _run(self, queue: SimpleQueue[_Item | _Mark | None]) -> None:
+        while True:
+            item = queue.get()
+            batch: list[_Item] = []
+            while isinstance(item, tuple):
+                batch.append(item)
+                if len(batch) == BATCH:
+                    break
+                try:
+                    item = queue.get_nowait()
+                except Empty:
+                    break
+            if batch:
+                self._settle(batch)
+            if item is None:
+                return
+            if isinstance(item, _Mark):
+                item.set()
+
+    def _settle(self, batch: list[_Item]) -> None:
+        try:
+            reason = self._deliver([self._intake.take(kind, raw, at, eid) for kind, raw, at, eid, _ in batch])
+        except Exception:  # nothing that goes wrong here may end the thread or reach the program
+            reason = "fault"
+        if reason:
+            self._drop(reason, len(batch))
+        self._settled_bytes += sum(item[4] for item in batch)
+        self._settled += len(batch)
+
+    def _deliver(self, batch: list[Taken]) -> str:
+        """Hand a batch in, again and again while the journal refuses; why it was dropped, if it was."""
+        while True:
+            last = self._stopping.is_set()
+            try:
+                self.tally.add(batch, deliver(self._sink, batch).wait())
+            except JournalClosed:
+                return "journal closed"
+            except JournalError:
+                if last:
+                    return "journal refused"
+                self._clock.wait(self._stopping, _RETRY_SECONDS)
+            else:
+                return ""
+
+
+def _given_id(fields: object) -> str:
+    """The id that the caller gave, if any; whether it is a good one is seen later."""
+    if type(fields) is not dict:
+        return ""
+    given = fields.get("event_id") or fields.get("id")
+    return given if type(given) is str else ""
+
+
+def _size(fields: object) -> int:
+    """About how many bytes wait: texts down to those of the documents."""
+    if type(fields) is not dict:
+        return _EVENT_BYTES + (len(fields) if isinstance(fields, str | bytes | bytearray) else 0)
+    size = _EVENT_BYTES
+    for value in fields.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is list:
+            size += _size_of_list(value)
+        elif kind is dict:
+            size += 64 * len(value) + sum(len(text) for text in value.values() if type(text) is str)
+        elif kind is bytes:
+            size += len(value)
+    return size
+
+
+def _size_of_list(items: list[object]) -> int:
+    size = 64 * len(items)
+    for item in items:
+        if type(item) is dict:
+            size += 64 * len(item)
+            for text in item.values():
+                if type(text) is str:
+                    size += len(text)
+        elif type(item) is str:
+            size += len(item)
+    return size
