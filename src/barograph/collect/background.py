@@ -1,14 +1,16 @@
 """Background mode: the program appends to a queue and goes on; a thread validates, encodes and submits.
 
 Used by ``metrics_collector``. ``put`` never blocks and never raises; the queue is bounded by count and by bytes, and
-what does not fit is dropped and counted. The queue is a SimpleQueue because its ``put`` may interrupt itself, as
-happens when a signal handler records.
+what does not fit is dropped and counted. Waking a thread costs more than all the rest of ``put``, so the thread looks
+for itself while there is work, and is woken only after a while without any.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -22,10 +24,13 @@ QUEUE_BYTES = 64 * 2**20  # texts that wait, about
 BATCH = 1000
 EXIT_SECONDS = 5.0  # how long the end of the program waits for the disk
 _RETRY_SECONDS = 1.0  # between tries when the journal refuses
+_LOOK_SECONDS = 0.05  # between looks at the queue while there is work
+_LOOKS = 40  # without any work, before the thread sleeps until it is woken
 _EVENT_BYTES = 512  # what an event takes in memory besides its texts, about
 
 _Item = tuple[str, object, datetime, str, int]  # kind, fields, time, event id, size
 _Mark = threading.Event  # set when all that was put before it is settled
+_Queue = deque[_Item | _Mark | None]  # None ends the thread
 
 
 class Background:
@@ -43,7 +48,9 @@ class Background:
     def _start_afresh(self) -> None:
         self.tally = Tally()
         self.dropped: dict[str, int] = {}
-        self._queue: SimpleQueue[_Item | _Mark | None] = SimpleQueue()
+        self._queue: _Queue = deque()  # its append and popleft are atomic
+        self._bell: SimpleQueue[None] = SimpleQueue()  # may be rung from a signal handler, unlike an Event
+        self._asleep = False
         self._giving = threading.RLock()  # the thread takes it for drops only; a handler that records may take it twice
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -85,11 +92,19 @@ class Background:
                 self._start()
             self._given += 1
             self._given_bytes += item[4]
-            self._queue.put(item)
-            return ""
+            self._queue.append(item)
+        if self._asleep:
+            self._ring()
+        return ""
+
+    def _ring(self) -> None:
+        self._asleep = False
+        self._bell.put(None)
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, args=(self._queue,), name="barograph-collect", daemon=True)
+        thread = threading.Thread(
+            target=self._run, args=(self._queue, self._bell), name="barograph-collect", daemon=True
+        )
         thread.start()
         self._thread = thread
 
@@ -102,7 +117,8 @@ class Background:
         if self._given == self._settled:
             return True
         mark = threading.Event()
-        self._queue.put(mark)
+        self._queue.append(mark)
+        self._ring()
         return mark.wait(timeout)
 
     def _flush_at_exit(self) -> None:
@@ -118,30 +134,37 @@ class Background:
         self.flush(timeout)
         self._stopping.set()
         if thread is not None:
-            self._queue.put(None)
+            self._queue.append(None)
+            self._ring()
             thread.join(timeout)
         self._exit.remove()
 
     # the thread
 
-    def _run(self, queue: SimpleQueue[_Item | _Mark | None]) -> None:
+    def _run(self, queue: _Queue, bell: SimpleQueue[None]) -> None:
+        idle = 0
         while True:
-            item = queue.get()
-            batch: list[_Item] = []
-            while isinstance(item, tuple):
-                batch.append(item)
-                if len(batch) == BATCH:
-                    break
-                try:
-                    item = queue.get_nowait()
-                except Empty:
-                    break
+            batch, mark, last = _next_batch(queue)
             if batch:
                 self._settle(batch)
-            if item is None:
+            if mark is not None:
+                mark.set()
+            if last:
                 return
-            if isinstance(item, _Mark):
-                item.set()
+            if batch or mark is not None:
+                idle = 0
+            else:
+                idle += 1
+                self._wait(queue, bell, idle >= _LOOKS)
+
+    def _wait(self, queue: _Queue, bell: SimpleQueue[None], long: bool) -> None:
+        """Until the bell rings, or for a moment. Who puts something in looks whether this sleeps, after putting it."""
+        self._asleep = long
+        if long and queue:
+            self._asleep = False
+            return
+        with suppress(Empty):
+            bell.get(timeout=None if long else _LOOK_SECONDS)
 
     def _settle(self, batch: list[_Item]) -> None:
         try:
@@ -167,6 +190,19 @@ class Background:
                 self._clock.wait(self._stopping, _RETRY_SECONDS)
             else:
                 return ""
+
+
+def _next_batch(queue: _Queue) -> tuple[list[_Item], _Mark | None, bool]:
+    """What waits, up to a mark or the end."""
+    batch: list[_Item] = []
+    while queue and len(batch) < BATCH:
+        item = queue.popleft()
+        if item is None:
+            return batch, None, True
+        if isinstance(item, _Mark):
+            return batch, item, False
+        batch.append(item)
+    return batch, None, False
 
 
 def _given_id(fields: object) -> str:
