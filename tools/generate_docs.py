@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from barograph.collect.aliases import ALIASES
 from barograph.core import event as events
 from barograph.core.metric import BUILT_IN, FAMILIES, Measure, Metric
 from barograph.core.settings import PREFIX, Settings
@@ -30,8 +31,15 @@ is USD; what is absent is unknown, never zero. Numbers must be finite. A field t
 event, with the field and the reason; a field that is not listed here is kept as a tag. One event has at most
 {most:,} bytes as JSON.
 
-`event_id` and `time` are made when the event is recorded, where the caller leaves them out. Fields that hold nothing
-are left out of the journal's lines; `received_at` is added there, by the journal.
+`event_id` and `time` are made when the event is recorded, where the caller leaves them out. A time may also be given as
+a datetime (without a zone it is UTC) or as seconds since 1970. Nothing (`null`, `None`) is the same as leaving a field
+out. A text of digits is not a number, and a truth value is not one either. Of each kind some other names are taken, as
+listed below it; a name beside the one it stands for refuses the event. A query with an error's type or message and no
+status has the status `error`. Of a document, entries of `metadata` are read as if they stood beside it, and what is not
+listed is kept in the query's tags, as `documents.<name>`, one value a document. Fields that hold nothing are left out
+of the journal's lines; `received_at` is added there, by the journal.
+
+A tag's text has at most 4,096 characters; numbers and truth values become text, lists and mappings JSON.
 """
 METRICS_HEAD = """\
 # Metrics
@@ -156,9 +164,17 @@ def events_page() -> str:
             mark = " (derived, written by Barograph itself)" if title else ""
             parts.append(f"\n## {kind}\n\n{_first_line(struct)}{mark}\n\n")
             parts.append(table(head, fields_of(known[struct.__name__], ["kind", *common])))
+            parts.append(aliases_of(kind))
     parts.append(f"\n## document\n\n{_first_line(events.Document)} Part of a query.\n\n")
     parts.append(table(head, fields_of(known["Document"])))
+    parts.append(aliases_of("document"))
     return "".join(parts)
+
+
+def aliases_of(kind: str) -> str:
+    """The table of a kind's aliases, if it has any."""
+    rows = [(f"`{alias.name}`", f"`{alias.field}`", alias.note) for alias in ALIASES.get(kind, ())]
+    return "\nAlso taken:\n\n" + table(("Name", "Is kept as", "Value"), rows) if rows else ""
 
 
 def _all_but(schema: Schema, kept: Iterable[str]) -> list[str]:

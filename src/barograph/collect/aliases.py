@@ -6,7 +6,7 @@ docs/events.md. An alias beside the field it stands for refuses the event: one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from barograph.collect.plain import Plain
@@ -14,13 +14,12 @@ from barograph.core.errors import InvalidEvent
 
 
 class Alias(NamedTuple):
-    """``name`` stands for ``field``. ``convert(value, name)`` makes ours of theirs; ``implies`` holds if not given."""
+    """``name`` stands for ``field``; ``convert(value, name)`` makes our value of theirs, as ``note`` says."""
 
     name: str
     field: str
     convert: Callable[[Plain, str], Plain] | None = None
     note: str = ""
-    implies: Mapping[str, str] = {}
 
 
 def milliseconds(value: Plain, name: str) -> Plain:
@@ -121,7 +120,7 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
         Alias("num_documents", "document_count"),
         Alias("documents_retrieved", "document_count"),
         Alias("success", "status", success, "true is ok, false is error"),
-        Alias("error", "error_message", None, "status is error if it is not given", {"status": "error"}),
+        Alias("error", "error_message"),
     ),
     "feedback": (
         *_TIME,
@@ -186,7 +185,7 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
         Alias("duration_ms", "duration", milliseconds, _MS),
     ),
     "alert": (*_TIME, Alias("id", "event_id")),
-    "document": (
+    "document": (  # a ``metadata`` mapping is read as if its entries stood beside it
         Alias("doc_id", "id"),
         Alias("document_id", "id"),
         Alias("chunk_id", "id"),

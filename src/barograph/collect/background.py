@@ -69,7 +69,7 @@ class Background:
     def put(self, kind: str, fields: object) -> str:
         """Queue an event, or drop and count it; its id."""
         try:
-            copy: object = dict(fields) if isinstance(fields, Mapping) else fields
+            copy: object = dict(fields) if type(fields) is dict or isinstance(fields, Mapping) else fields
             event_id = _given_id(copy) or self._new_id()
             item = (kind, copy, self._clock.now(), event_id, _size(copy))
             reason = self._try_put(item)
@@ -105,8 +105,12 @@ class Background:
         thread = threading.Thread(
             target=self._run, args=(self._queue, self._bell), name="barograph-collect", daemon=True
         )
-        thread.start()
-        self._thread = thread
+        self._thread = thread  # before it runs: a signal handler that records must not start a second one
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread = None
+            raise
 
     def _drop(self, reason: str, events: int = 1) -> None:
         with self._giving:
@@ -151,10 +155,8 @@ class Background:
                 mark.set()
             if last:
                 return
-            if batch or mark is not None:
-                idle = 0
-            else:
-                idle += 1
+            idle = 0 if batch else idle + 1
+            if len(batch) < BATCH and mark is None:  # what comes meanwhile shares the next commit
                 self._wait(queue, bell, idle >= _LOOKS)
 
     def _wait(self, queue: _Queue, bell: SimpleQueue[None], long: bool) -> None:

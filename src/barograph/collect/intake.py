@@ -126,6 +126,7 @@ def take_internal(event: Event) -> Entry:
 
 def refused(kind: object, raw: object, error: InvalidEvent) -> Taken:
     """The rejection of an input, with the original as far as it can be kept."""
+    error.__traceback__ = error.__context__ = None  # results are kept by the thousand; frames hold what was sent
     name = kind if isinstance(kind, str) else _NO_KIND
     return Taken("", None, Rejection(shorten(name), error.field, error.reason, original(raw)), error)
 

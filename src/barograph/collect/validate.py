@@ -7,6 +7,7 @@ become tags, and ``explain`` tells what is still wrong. Nothing but InvalidEvent
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
@@ -89,6 +90,8 @@ class Validator:
             _check_tags(fields["tags"])
         if "documents" in fields:
             _check_documents(fields["documents"], fields)
+        if "status" not in fields and (fields.get("error_type") or fields.get("error_message")):
+            fields["status"] = "error"
         if self._sets_project:
             fields.setdefault("project", self._project)
         if "origin" in fields and fields["origin"] != "caller":
@@ -210,7 +213,6 @@ def _canonical(given: dict[str, Plain], known: frozenset[str], aliases: dict[str
     """The fields by our names. Raises InvalidEvent where two stand for the same."""
     fields: dict[str, Plain] = {}
     source: dict[str, str] = {}
-    implied: dict[str, str] = {}
     for name, value in given.items():
         alias = None if name in known else aliases.get(name)
         field = alias.field if alias else name
@@ -220,10 +222,6 @@ def _canonical(given: dict[str, Plain], known: frozenset[str], aliases: dict[str
             )
         fields[field] = alias.convert(value, name) if alias and alias.convert else value
         source[field] = name
-        if alias and value:
-            implied.update(alias.implies)
-    for field, text in implied.items():
-        fields.setdefault(field, text)
     return fields
 
 
@@ -287,9 +285,9 @@ def decode(line: bytes | bytearray | memoryview | str) -> object:
     if len(line) > MAX_LINE:
         raise InvalidEvent("", f"a line has at most {MAX_LINE:,} bytes", hint="Shorten its texts", value=len(line))
     try:
-        return _decode(line)
-    except UnicodeError as error:
-        raise InvalidEvent("", f"the line is not UTF-8: {error.reason}", value=line) from None  # type: ignore[attr-defined]
+        return _decode(line.removeprefix(BOM_UTF8) if isinstance(line, bytes) else line)
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise InvalidEvent("", f"the line is not UTF-8: {error.reason}", value=line) from None
     except RecursionError:
         raise InvalidEvent("", "the line is nested too deep", value=line) from None
     except (msgspec.MsgspecError, ValueError) as error:
