@@ -1,0 +1,92 @@
+"""What pages are made from: the components, and what is known beside them.
+
+Filled by ``dashboard_interface``; read by the pages and by ``report``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from barograph.alerts.alert_manager import AlertManager
+from barograph.analytics.analytics_engine import AnalyticsEngine
+from barograph.analytics.period import recent
+from barograph.analytics.status import Facts
+from barograph.core.clock import Clock
+from barograph.core.event import EARLIEST
+from barograph.core.metric import Catalogue
+from barograph.core.query import EventPage, EventQuery, Filter, Reader, Window
+from barograph.core.settings import Settings
+from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.visualize.axes import zone_of
+from barograph.visualize.chart import Page
+
+
+@dataclass(frozen=True)
+class Material:
+    """One open data directory, as pages see it.
+
+    ``facts`` are about the machine, ``health`` are sentences about the journal and the store, empty when all is well;
+    ``account`` counts the callers' events: received, stored, rejected, duplicate.
+    """
+
+    analytics: AnalyticsEngine
+    reader: Reader
+    alerts: AlertManager
+    experiments: ABTestFramework
+    catalogue: Catalogue
+    settings: Settings
+    clock: Clock
+    facts: Facts = field(default_factory=Facts)
+    health: tuple[str, ...] = ()
+    account: Mapping[str, int] = field(default_factory=dict)
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def local(self, moment: datetime) -> datetime:
+        """The moment in the zone that people see."""
+        return moment.astimezone(zone_of(self.settings.timezone))
+
+    def recent(self, duration: float | str) -> Window:
+        """The last so many seconds, or a duration such as ``7d``, up to now."""
+        return recent(duration, self.now())
+
+    def events(
+        self,
+        kind: str,
+        window: Window,
+        *,
+        where: tuple[Filter, ...] = (),
+        order: str = "time",
+        descending: bool = True,
+        limit: int = 50,
+    ) -> EventPage:
+        """Some events of a kind, the newest first unless told otherwise."""
+        return self.reader.events(
+            EventQuery(
+                kind=kind,
+                window=window,
+                where=where,
+                order=order,
+                descending=descending,
+                limit=limit,
+                project=self.settings.project,
+            )
+        )
+
+    def always(self) -> Window:
+        """All the time in which events can lie, up to now."""
+        return Window(EARLIEST, self.recent(1.0).end)
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """A page: its name, the question that it answers, the time it looks at, and what makes it."""
+
+    name: str
+    title: str
+    question: str
+    span: str
+    build: Callable[[Material, Window], Page]

@@ -1,0 +1,1 @@
+"""The pages, one file each: which questions are asked, and which shape shows each answer."""

@@ -1,0 +1,211 @@
+"""Queries over time by status, and response time: the charts that several pages share.
+
+One question (queries by status) answers how many, how many failed and how many had no answer; it also says which
+bucket holds enough queries for a percentile. Asks ``analytics``; hands charts to the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import median
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from barograph.analytics.summary import Period
+from barograph.core.query import MetricRow, Window
+from barograph.dashboard.material import Material
+from barograph.dashboard.page.shapes import (
+    DAY,
+    HOUR,
+    SURE_TAIL,
+    aligned,
+    line_chart,
+    line_of,
+    step_for,
+    step_text,
+)
+from barograph.visualize.chart import LineChart, Mark, Part, Role, Series
+
+STATUSES = ("ok", "no_answer", "error")
+_LONGEST_HOURLY = 8 * DAY
+_TAIL_STEPS = (900.0, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """Queries in buckets of ``every`` seconds: all of them, by status, and those of the earlier period."""
+
+    window: Window
+    every: float
+    times: tuple[tuple[datetime, datetime], ...]
+    counts: tuple[float, ...]
+    by_status: dict[str, tuple[float, ...]]
+    before: tuple[MetricRow, ...] = ()
+    later: float = 0.0  # seconds from the earlier period to this one
+    incomplete: bool = False
+
+    @property
+    def total(self) -> int:
+        return round(sum(self.counts))
+
+    def rows(self, status: str | None = None) -> list[MetricRow]:
+        """The buckets of one status, or of all, as rows."""
+        values = self.counts if status is None else self.by_status.get(status, (0.0,) * len(self.counts))
+        return [
+            MetricRow(start=start, end=end, value=value, n=round(value))
+            for (start, end), value in zip(self.times, values, strict=True)
+        ]
+
+    def share(self, status: str) -> list[MetricRow]:
+        """A status as a share of all, in each bucket that has a query."""
+        part = self.rows(status)
+        return [
+            replace(row, value=(row.value or 0.0) / whole if whole else None, n=round(whole))
+            for row, whole in zip(part, self.counts, strict=True)
+        ]
+
+
+def traffic(material: Material, window: Window, compare: Period | None = "week") -> Traffic:
+    """Queries over the window by status, hourly up to a week, beside the week before."""
+    every = HOUR if DAY < window.seconds <= _LONGEST_HOURLY else step_for(window)
+    window = aligned(window, every)
+    found = material.analytics.series("queries", window, every=every, by=("status",), compare=compare)
+    starts: dict[datetime, datetime] = {}
+    values: dict[str, dict[datetime, float]] = {}
+    for row in found.rows:
+        starts[row.start] = row.end
+        of = values.setdefault(row.group.get("status", ""), {})
+        of[row.start] = of.get(row.start, 0.0) + (row.value or 0.0)
+    earlier: dict[datetime, MetricRow] = {}
+    for row in found.before:
+        seen = earlier.get(row.start)
+        n, value = row.n + (seen.n if seen else 0), (row.value or 0.0) + ((seen.value or 0.0) if seen else 0.0)
+        earlier[row.start] = MetricRow(start=row.start, end=row.end, value=value, n=n)
+    times = tuple(sorted(starts.items()))
+    by_status = {
+        status: tuple(of.get(start, 0.0) for start, _ in times)
+        for status, of in sorted(values.items(), key=lambda item: _place(item[0]))
+    }
+    return Traffic(
+        window=window,
+        every=every,
+        times=times,
+        counts=tuple(map(sum, zip(*by_status.values(), strict=True))) if by_status else (),
+        by_status=by_status,
+        before=tuple(earlier[start] for start in sorted(earlier)),
+        later={None: 0.0, "previous": window.seconds, "day": DAY, "week": 7 * DAY}[compare],
+        incomplete=bool(times) and times[-1][1] > found.answer.complete_to,
+    )
+
+
+def _place(status: str) -> int:
+    return STATUSES.index(status) if status in STATUSES else len(STATUSES)
+
+
+def volume_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> LineChart:
+    """How many queries a bucket, beside the week before where there was one."""
+    lines: list[Series] = []
+    if any(row.n for row in seen.before):
+        lines.append(line_of("week before", seen.before, "comparison", later=seen.later, least=0))
+    lines.append(line_of("queries", seen.rows(), "main", least=0))
+    lines = [replace(line, n=()) for line in lines]  # a count is not a sample
+    return line_chart(
+        f"Queries a{'n hour' if seen.every == HOUR else f' bucket of {step_text(seen.every)}'}",
+        f"n={seen.total:,}",
+        "1",
+        lines,
+        seen.window,
+        incomplete=seen.incomplete,
+    )
+
+
+def errors_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> list[Part]:
+    """Shares of failed and unanswered queries over time; nothing while there are none."""
+    lines: list[Series] = []
+    coarse = _coarser(seen, 6 * HOUR)
+    names = {"error": "errors", "no_answer": "no answer"}
+    for status, name in names.items():
+        if any(seen.by_status.get(status, ())):
+            lines.append(line_of(name, coarse.share(status), "group"))
+    if not lines:
+        return []
+    totals = ", ".join(
+        f"{round(sum(seen.by_status[status])):,} {name}" for status, name in names.items() if status in seen.by_status
+    )
+    return [
+        line_chart(
+            "Errors and no answer",
+            f"share of queries · {step_text(coarse.every)} · {totals}",
+            "ratio",
+            lines,
+            seen.window,
+            marks=marks,
+            incomplete=seen.incomplete,
+        )
+    ]
+
+
+def _coarser(seen: Traffic, every: float) -> Traffic:
+    """The same counts in longer buckets, for shares that a few queries cannot carry."""
+    if every <= seen.every or seen.window.seconds < 2 * DAY:
+        return seen
+    starts: dict[float, tuple[datetime, datetime]] = {}
+    sums: dict[str, dict[float, float]] = {status: {} for status in seen.by_status}
+    for index, (start, end) in enumerate(seen.times):
+        slot = start.timestamp() // every
+        first = starts.get(slot, (start, end))[0]
+        starts[slot] = (first, end)
+        for status, values in seen.by_status.items():
+            sums[status][slot] = sums[status].get(slot, 0.0) + values[index]
+    slots = sorted(starts)
+    by_status = {status: tuple(of[slot] for slot in slots) for status, of in sums.items()}
+    return Traffic(
+        window=seen.window,
+        every=every,
+        times=tuple(starts[slot] for slot in slots),
+        counts=tuple(map(sum, zip(*by_status.values(), strict=True))) if by_status else (),
+        by_status=by_status,
+        incomplete=seen.incomplete,
+    )
+
+
+def latency_chart(
+    material: Material, seen: Traffic, marks: Sequence[Mark] = (), stage: str = "response_time", title: str = ""
+) -> LineChart:
+    """p50, p95 and p99 in buckets that hold enough queries; a tail that rests on too few is a gap."""
+    every = _tail_step(seen)
+    window = aligned(seen.window, every)
+    lines: list[Series] = []
+    total, hidden, incomplete = 0, 0, False
+    for level in ("p50", "p95", "p99"):
+        found = material.analytics.series(f"{stage}.{level}", window, every=every)
+        role: Role = "p50" if level == "p50" else "p95" if level == "p95" else "p99"
+        least = 1 if level == "p50" else SURE_TAIL
+        lines.append(line_of(level, found.rows, role, least=least))
+        total = sum(row.n for row in found.rows)
+        hidden = sum(0 < row.n < least for row in found.rows)
+        incomplete = found.incomplete
+    lines = [line for line in lines if line.role == "p50" or any(y is not None for _, y in line.points)]
+    note = f"p95, p99 from {SURE_TAIL} queries a bucket on" if hidden else ""
+    details = [", ".join(line.name for line in lines), step_text(every), f"n={total:,}", note]
+    return line_chart(
+        title or "Response time",
+        " · ".join(text for text in details if text),
+        "s",
+        lines,
+        window,
+        marks=marks,
+        incomplete=incomplete,
+    )
+
+
+def _tail_step(seen: Traffic) -> float:
+    """The shortest bucket, of about sixty at most, in which most hold enough queries for p99; a day at most."""
+    shortest = step_for(seen.window)
+    busy = [count for count in seen.counts if count]
+    if not busy:
+        return shortest
+    rate = median(busy) / seen.every
+    usable = [step for step in _TAIL_STEPS if step >= shortest and seen.window.seconds / step >= 6] or [shortest]
+    return next((step for step in usable if rate * step >= 1.2 * SURE_TAIL), shortest)

@@ -1,0 +1,38 @@
+"""The literal list of pages, each with the question that it answers, and the way to one by its name.
+
+A page is made from ``Material`` by its file in ``page/``; ``dashboard_interface``, the command line and whatever
+serves pages ask here.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from barograph.core.errors import InvalidQuery, shorten
+from barograph.core.query import Window
+from barograph.dashboard.material import Material, PageSpec
+from barograph.dashboard.page.overview import overview_page
+from barograph.visualize.chart import Page
+
+__all__ = ["PAGES", "Material", "PageSpec", "build_page", "page_named"]
+
+PAGES: tuple[PageSpec, ...] = (
+    PageSpec("overview", "Overview", "Is it healthy now, and what changed?", "7d", overview_page),
+)
+
+
+def page_named(name: str) -> PageSpec:
+    """The page of that name. Raises InvalidQuery, which lists them and the close ones."""
+    for spec in PAGES:
+        if spec.name == name:
+            return spec
+    names = [spec.name for spec in PAGES]
+    close = get_close_matches(shorten(name, 40).lower(), names, n=2, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    raise InvalidQuery("no such page", hint=f"{hint}There are {', '.join(names)}.", value=name)
+
+
+def build_page(name: str, material: Material, window: Window | None = None) -> Page:
+    """The page over the window, or over its usual time up to now. Raises InvalidQuery or EngineError."""
+    spec = page_named(name)
+    return spec.build(material, window or material.recent(spec.span))
