@@ -17,6 +17,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast, overload
 
+from barograph.collect.aliases import ALIASES
 from barograph.core.clock import Clock
 from barograph.core.errors import InvalidInput
 from barograph.core.identifiers import uuid7
@@ -30,6 +31,8 @@ TYPE_LENGTH = 256  # and of its type: the most that the event's field takes
 _FAILURES = 16  # failed stages remembered, to tell which of them an exception came out of
 _CHAIN = 100  # exceptions looked at on the way from an error to its causes
 _RANDOM_BYTES = 10  # what a UUIDv7 takes
+
+FIELD_OF = {alias.name: alias.field for alias in ALIASES["query"]}  # the field that another name stands for
 
 _current: ContextVar[TimedQuery | None] = ContextVar("barograph_query", default=None)
 
@@ -97,8 +100,8 @@ def current_query() -> TimedQuery | None:
 class TimedQuery:
     """Times one query and records it as one event when the block ends.
 
-    ``fields`` are fields of the event known beforehand; what is set by hand wins over what is measured. Stages of
-    one name that overlap or repeat count the time in which at least one of them ran. An exception is recorded with
+    ``fields`` are fields of the event known beforehand; what is set by hand wins over what is measured, and what is
+    set later over what was set before, also under another name of the same field (``aliases``). Stages of one name that overlap or repeat count the time in which at least one of them ran. An exception is recorded with
     status ``error``, its type, message and the innermost stage it came out of, and goes on to the caller. If it
     cannot be recorded either, that becomes a note on it; without an exception of the program's own, what ``record``
     raises is raised.
@@ -120,7 +123,9 @@ class TimedQuery:
     ) -> None:
         self._record = record
         self._clock = clock
-        self._fields = dict(fields)
+        self._fields: dict[str, object] = {}
+        self._names: dict[str, str] = {}  # field -> the name, ours or an alias, under which it was given
+        self._put(fields)
         self._lock = Lock()
         self._state = "new"
         self._started = 0.0
@@ -136,27 +141,27 @@ class TimedQuery:
             return self._trace()
 
     def get(self, name: str) -> object:
-        """A field as it was set so far, or None."""
-        return self._fields.get(name)
+        """A field as it was set so far, also under another name, or None."""
+        return self._fields.get(self._names.get(name, name))
 
     def set(self, **fields: object) -> None:
         """Set fields of the event. After the end of the block it is too late, and nothing happens."""
         with self._lock:
-            self._fields.update(fields)
+            self._put(fields)
 
     def tokens(self, *, input: int | None = None, output: int | None = None, cached: int | None = None) -> None:
         """Add to the query's token counts: a query that calls a model twice calls this twice."""
         with self._lock:
             for name, count in (("input_tokens", input), ("output_tokens", output), ("cached_tokens", cached)):
                 if count is not None:
-                    before = self._fields.get(name)
-                    self._fields[name] = count + before if isinstance(before, int) else count
+                    before = self.get(name)
+                    self._put({name: count + before if isinstance(before, int) else count})
 
     def first_token(self) -> None:
         """The first token of the answer is here; later calls change nothing."""
         with self._lock:
-            if self._state == "running" and self._fields.get("time_to_first_token") is None:
-                self._fields["time_to_first_token"] = self._since(self._started)
+            if self._state == "running" and self.get("time_to_first_token") is None:
+                self._put({"time_to_first_token": self._since(self._started)})
 
     def stage(self, name: str) -> Stage:
         """Times a stage of this query, as the function ``stage`` does for the current one."""
@@ -175,7 +180,8 @@ class TimedQuery:
         """Start the measurement; the ``with`` block does it."""
         if self._state != "new":
             raise InvalidInput("a TimedQuery times one query, once", hint="Make a new one for each query.")
-        self._fields.setdefault("time", self._clock.now())
+        if self.get("time") is None:
+            self.set(time=self._clock.now())
         self._state = "running"
         self._started = self._clock.monotonic()
 
@@ -235,30 +241,37 @@ class TimedQuery:
             if error is not None and not any(error is known for known, _ in self._failures):
                 self._failures.append((error, name))  # the innermost comes first and stays
 
+    def _put(self, fields: Mapping[str, object]) -> None:
+        for name, value in fields.items():
+            field = FIELD_OF.get(name, name)
+            before = self._names.get(field, name)
+            if before != name:
+                del self._fields[before]
+            self._names[field] = name
+            self._fields[name] = value
+
     def _trace(self) -> str:
-        if not self._fields.get("trace_id"):
+        if not self.get("trace_id"):
             milliseconds = int(self._clock.now().timestamp() * 1000)
-            self._fields["trace_id"] = uuid7(milliseconds, self._random_bytes(_RANDOM_BYTES))
-        return str(self._fields["trace_id"])
+            self._put({"trace_id": uuid7(milliseconds, self._random_bytes(_RANDOM_BYTES))})
+        return str(self.get("trace_id"))
 
     def _event(self, error: BaseException | None) -> dict[str, object]:
         now = self._clock.monotonic()
-        self._trace()
         for name, (_, since) in self._running.items():  # still open, in a thread or a task that outlives the query
             self._spent[name] = self._spent.get(name, 0.0) + now - since
-        measured: dict[str, object] = {"response_time": self._since(self._started)}
-        measured.update((f"{name}_time", round(max(0.0, spent), DECIMALS)) for name, spent in self._spent.items())
-        event = measured | {name: value for name, value in self._fields.items() if value is not None}
+        self._trace()
+        found: dict[str, object] = {"response_time": self._since(self._started)}
+        found.update((f"{name}_time", round(max(0.0, spent), DECIMALS)) for name, spent in self._spent.items())
         if isinstance(error, GeneratorExit):
-            event["closed_early"] = "true"  # whoever read the stream stopped reading: not an error of the system
+            found["closed_early"] = "true"  # whoever read the stream stopped reading: not an error of the system
         elif error is not None:
-            event["status"] = "error"
-            event.setdefault("error_type", _printable(type(error).__name__)[:TYPE_LENGTH])
-            event.setdefault("error_message", _text_of(error))
-            failed = self._stage_of(error)
-            if failed:
-                event.setdefault("error_stage", failed)
-        return event
+            self._put({"status": "error"})
+            found["error_type"] = _printable(type(error).__name__)[:TYPE_LENGTH]
+            found["error_message"] = _text_of(error)
+            found["error_stage"] = self._stage_of(error)
+        self._put({name: value for name, value in found.items() if self.get(name) is None and value != ""})
+        return {name: value for name, value in self._fields.items() if value is not None}
 
     def _since(self, moment: float) -> float:
         return round(max(0.0, self._clock.monotonic() - moment), DECIMALS)

@@ -11,7 +11,8 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import ParamSpec, TypeVar, cast
 
-from barograph.collect.timed_query import Record, Stage, TimedQuery, current_query, stage
+from barograph.collect.aliases import ALIASES, passages
+from barograph.collect.timed_query import FIELD_OF, Record, Stage, TimedQuery, current_query, stage
 from barograph.core.clock import Clock
 
 __all__ = ["RESULT_FIELDS", "Record", "Stage", "TimedQuery", "current_query", "stage", "timed"]
@@ -22,7 +23,7 @@ R = TypeVar("R")
 ANSWER_LENGTH = 262_144  # characters of a streamed answer that are kept: the most that the event's field takes
 
 # What a decorated function may hand back about its query in a dictionary, by the type it must have: another type
-# is the function's own business, not a field of ours. Ids of the event, its times and its project stay ours.
+# is the function's own business, not a field of ours. The event's id, its times and its project stay ours.
 RESULT_FIELDS: dict[str, type | tuple[type, ...]] = {
     "trace_id": str,
     "session_id": str,
@@ -40,11 +41,16 @@ RESULT_FIELDS: dict[str, type | tuple[type, ...]] = {
     "cached_tokens": int,
     "cost": (int, float),
     "accuracy_score": (int, float),
-    "documents": (list, tuple),
+    "documents": list,
     "document_count": int,
     "variants": dict,
 }
 _STATUSES = ("ok", "no_answer", "error")
+_RESULT_NAMES = (
+    *RESULT_FIELDS,
+    *(a.name for a in ALIASES["query"] if a.field in RESULT_FIELDS and a.convert in (None, passages)),
+)
+_TEXT_LISTS = frozenset(alias.name for alias in ALIASES["query"] if alias.convert is passages)
 
 Begin = Callable[[tuple[object, ...], Mapping[str, object]], TimedQuery]
 
@@ -54,15 +60,16 @@ def timed(record: Record, clock: Clock, **fields: object) -> Callable[[Callable[
 
     The first argument that is a text becomes ``query`` when it is not among ``fields``. A text that is returned
     becomes the answer, as do the texts that a generator yields (the first marks the first token); of a dictionary
-    that is returned or yielded, the fields in ``RESULT_FIELDS`` are taken. What the function sets itself, through
+    that is returned or yielded, the fields in ``RESULT_FIELDS`` are taken, also under their other names. What the function sets itself, through
     ``current_query()``, wins. A generator is timed from its first step to its last.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         names = _parameter_names(function)
+        given = any(FIELD_OF.get(name, name) == "query" for name in fields)
 
         def begin(arguments: tuple[object, ...], named: Mapping[str, object]) -> TimedQuery:
-            text = None if "query" in fields else _first_text(arguments, named, names)
+            text = None if given else _first_text(arguments, named, names)
             return TimedQuery(record, clock, fields if text is None else {**fields, "query": text})
 
         wrapper: object
@@ -194,16 +201,20 @@ def _take(query: TimedQuery, result: object) -> None:
     if isinstance(result, str):
         found: dict[str, object] = {"answer": result}
     elif isinstance(result, dict):
-        found = {name: result[name] for name, kind in RESULT_FIELDS.items() if _is(result.get(name), kind)}
-        if found.get("status", "ok") not in _STATUSES:
-            del found["status"]
+        found = {name: result[name] for name in _RESULT_NAMES if name in result and _usable(name, result[name])}
     else:
         return
-    query.set(**{name: value for name, value in found.items() if query.get(name) is None})
+    query.set(**{name: value for name, value in found.items() if query.get(FIELD_OF.get(name, name)) is None})
 
 
-def _is(value: object, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+def _usable(name: str, value: object) -> bool:
+    field = FIELD_OF.get(name, name)
+    if not isinstance(value, RESULT_FIELDS[field]) or isinstance(value, bool):
+        return False
+    if isinstance(value, list):
+        kinds = (dict, str) if name in _TEXT_LISTS else (dict,)
+        return all(isinstance(item, kinds) for item in value)
+    return field != "status" or value in _STATUSES
 
 
 def _parameter_names(function: Callable[..., object]) -> tuple[str, ...]:
