@@ -20,7 +20,7 @@ from barograph.core.errors import InvalidSettings, UnknownMetric
 
 Aggregation = Literal["count", "rate", "sum", "mean", "ratio", "quantile", "distinct", "last", "min", "max"]
 Better = Literal["lower", "higher", "neutral"]
-Unit = Literal["s", "USD", "ratio", "1", "tokens", "rating", "score", "%", "B", "1/min"]
+UNITS = ("s", "USD", "ratio", "1", "tokens", "rating", "score", "%", "B", "1/min")  # known to what draws numbers
 
 
 class Measure(Struct, frozen=True):
@@ -42,12 +42,13 @@ class Metric(Struct, frozen=True, kw_only=True):
 
     ``mean`` is the sum of ``of`` over the number of events that have it; ``ratio`` the count (or sum) of ``of``
     over that of ``per``; ``quantile`` the ``level`` quantile of ``of``; ``distinct`` the number of different
-    values of the field; ``rate`` the count a minute.
+    values of the field; ``rate`` the count a minute. ``unit`` is one of UNITS; any other text is shown behind the
+    number as it stands.
     """
 
     name: str
     title: str
-    unit: Unit
+    unit: str
     aggregation: Aggregation
     better: Better
     sentence: str

@@ -1,0 +1,153 @@
+"""Commands for whoever runs it: ``verify``, ``rebuild``, ``prune``, ``compress``, ``doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from datetime import date, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+import barograph
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, opened
+from barograph.cli.output import draw, print_json, stderr
+from barograph.core.errors import BarographError, InvalidInput
+from barograph.core.event import KINDS
+from barograph.core.query import parse_duration
+from barograph.core.settings import load_settings
+from barograph.store.verification import Report
+from barograph.visualize.charset import choose, test_pattern
+from barograph.visualize.chart import Column, Table
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that ``doctor`` looked at."""
+
+    about: str
+    ok: bool
+    says: str
+
+
+def verify(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """Compare journal and engine by kind and day, rollups included. Exit code 1 when they differ."""
+    with opened(existing(data_dir)) as dashboard, stderr().status("comparing journal and engine"):
+        found = dashboard.store.verify()
+    _tell(found, json)
+
+
+def rebuild(
+    day: Annotated[str | None, typer.Option("--day", help="Only this day of arrival, YYYY-MM-DD.")] = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Make the engine again from the journal, whole or one day, and verify it."""
+    try:
+        wanted = date.fromisoformat(day) if day else None
+    except ValueError:
+        raise InvalidInput("not a day", hint="Write YYYY-MM-DD.", value=day) from None
+    with opened(existing(data_dir)) as dashboard, stderr().status("making the engine again from the journal"):
+        found = dashboard.store.rebuild(wanted)
+    _tell(found, json)
+
+
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", help="Age by day of arrival, such as 30d.")],
+    kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only these kinds of events.")] = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Retire raw events of days older than that. Their rollups are exported first and stay in every answer."""
+    unknown = [name for name in kind or () if name not in KINDS]
+    if unknown:
+        raise InvalidInput("no such kind of event", hint=f"Use {', '.join(KINDS)}.", value=unknown[0])
+    seconds = parse_duration(older_than)
+    with opened(existing(data_dir)) as dashboard, stderr().status("retiring raw days"):
+        done = dashboard.store.prune(timedelta(seconds=seconds), tuple(kind or ()))
+    if json:
+        print_json(done)
+    elif done:
+        columns = [Column(title="day"), Column(title="kind"), Column(title="events")]
+        draw(Table(title="Retired", columns=columns, rows=[(str(p.day), p.kind, p.events) for p in done]))
+    else:
+        print(f"No raw day is older than {older_than}.")
+
+
+def compress(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """Compress the journal's closed days; they are read as before. A running Barograph does this by itself."""
+    with opened(existing(data_dir)) as dashboard, stderr().status("compressing closed days"):
+        count = dashboard.store.compress_closed()
+    print_json({"segments": count}) if json else print(f"{count} segments compressed.")
+
+
+def doctor(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """Check the installation, the data directory and the terminal. Exit code 1 when something is wrong."""
+    findings = [*_installation(), *_directory(data_dir)]
+    if json:
+        print_json(findings)
+    else:
+        rows = [("ok" if f.ok else "PROBLEM", f.about, f.says) for f in findings]
+        columns = [Column(title=""), Column(title="what"), Column(title="found", most=90)]
+        draw(Table(title=f"Barograph {barograph.__version__}", columns=columns, rows=rows))
+        terminal = choose(sys.stdout, os.environ)
+        print(f"\nThis terminal is drawn in {terminal.charset}, {terminal.width} columns. It should show:")
+        print(test_pattern(terminal.charset))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(Exit.FOUND)
+
+
+def _installation() -> list[Finding]:
+    parts = ("chdb-core", "clickhouse-connect", "msgspec", "numpy")
+    return [
+        Finding(about="python", ok=sys.version_info >= (3, 11), says=platform.python_version()),
+        Finding(about="libraries", ok=True, says=", ".join(f"{part} {version(part)}" for part in parts)),
+    ]
+
+
+def _directory(directory: Path) -> list[Finding]:
+    if not (directory / "journal").is_dir():
+        return [
+            Finding(about="data directory", ok=True, says=f"{directory} is not there yet; `barograph init` makes it")
+        ]
+    found = []
+    try:
+        load_settings(directory, os.environ)
+        found.append(Finding(about="settings", ok=True, says="readable"))
+        with opened(directory) as dashboard:
+            journal, store = dashboard.parts.journal, dashboard.store
+            free = shutil.disk_usage(directory).free
+            found.append(Finding(about="disk", ok=not journal.low_disk, says=f"{free / 2**30:.1f} GiB free"))
+            problems = journal.problems
+            found.append(Finding(about="journal", ok=not problems, says="; ".join(problems) or "no damaged files"))
+            report = store.verify()
+            says = f"{sum(report.engine.values())} events, {report.set_aside} set aside"
+            found.append(Finding(about="engine agrees with journal", ok=report.ok, says=says))
+            rules = dashboard.alerts.rules()
+            found.append(Finding(about="alert rules", ok=True, says=f"{len(rules)} loaded"))
+    except BarographError as error:
+        found.append(Finding(about="data directory", ok=False, says=str(error)))
+    return found
+
+
+def _tell(found: Report, json: bool) -> None:
+    if json:
+        print_json({"ok": found.ok, **msgspec.to_builtins(found)})
+    else:
+        kinds = sorted(found.journal.keys() | found.engine.keys())
+        rows = [(kind, found.journal.get(kind, 0), found.engine.get(kind, 0)) for kind in kinds]
+        columns = [Column(title="kind"), Column(title="journal"), Column(title="engine")]
+        note = f"{found.days} days of arrival, {found.set_aside} lines set aside"
+        draw(Table(title="Journal and engine", columns=columns, rows=rows, note=note))
+        for difference in found.differences:
+            print(
+                f"{difference.day} {difference.kind}: {difference.table} holds {difference.found}, "
+                f"the journal {difference.expected}"
+            )
+        print("They agree." if found.ok else "They differ. `barograph rebuild` makes the engine again.")
+    if not found.ok:
+        raise typer.Exit(Exit.FOUND)

@@ -1,0 +1,169 @@
+"""Commands that take events in: ``init``, ``record``, ``annotate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, opened
+from barograph.cli.output import note, print_json, progress
+from barograph.core.errors import InvalidEvent, InvalidInput
+from barograph.core.event import CALLER_KINDS
+from barograph.core.settings import FILE_NAME
+from barograph.dashboard.dashboard_interface import DashboardInterface
+
+MOST_SHOWN = 10  # refusals that are told one by one
+_EXAMPLE = """\
+# Settings of this data directory; docs/settings.md lists them all with their defaults.
+
+# timezone = "Europe/Berlin"
+
+# [budget]
+# daily = 40.0
+
+# [[rules]]
+# name = "slow answers"
+# metric = "response_time.p95"
+# above = 5.0
+# window = "5m"
+# for = "2m"
+"""
+
+
+def init(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """Make a data directory with a commented barograph.toml. What is there already stays as it is."""
+    with opened(data_dir):
+        path = data_dir / FILE_NAME
+        fresh = not path.exists()
+        if fresh:
+            path.write_text(_EXAMPLE, encoding="utf-8")
+    if json:
+        print_json({"data_dir": str(data_dir), "settings": str(path), "created": fresh})
+        return
+    print(f"{data_dir} is ready. Record a first event:")
+    print(f'  barograph record --data-dir {data_dir} query="What is machine learning?" response_time=2.3')
+
+
+def record(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]... | [FILE]", help="One event's fields, or a file of JSON Lines."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", "-k", help=f"{', '.join(CALLER_KINDS)}. Without it a line may name its own.")
+    ] = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Record one event from arguments, or many from JSON Lines in a file or on standard input.
+
+    \b
+    barograph record query="What is RAG?" response_time=2.3 cost=0.02 user_id=u1
+    barograph record --kind feedback trace_id=t1 rating=4
+    barograph record events.jsonl
+    barograph record < events.jsonl
+
+    A value of a text field is taken as it stands, any other is read as JSON where it is JSON. Events are durable
+    when the command ends.
+    Exit code 3 says that some were refused; they are kept, with the reason, in the directory's rejected/.
+    """
+    if kind is not None and kind not in CALLER_KINDS:
+        raise InvalidInput("no such kind of event", hint=f"Use one of {', '.join(CALLER_KINDS)}.", value=kind)
+    words = what or []
+    if len(words) == 1 and (words[0] == "-" or "=" not in words[0] or Path(words[0]).is_file()):
+        if words[0] != "-" and not Path(words[0]).is_file():
+            raise InvalidInput("neither a file nor field=value", hint="See `barograph record --help`.", value=words[0])
+        with opened(data_dir) as dashboard:
+            if words[0] == "-":
+                _record_lines(dashboard, sys.stdin.buffer, None, kind, json)
+            else:
+                with open(words[0], "rb") as file:
+                    _record_lines(dashboard, file, os.path.getsize(words[0]), kind, json)
+    elif words:
+        fields = dict(_field(word, kind or "query") for word in words)
+        with opened(data_dir) as dashboard:
+            event_id = dashboard.collector.record_event(kind or "query", fields)
+        print_json({"event_id": event_id}) if json else print(event_id)
+    elif sys.stdin.isatty():
+        raise InvalidInput("nothing to record", hint="Give field=value, a file, or JSON Lines on standard input.")
+    else:
+        with opened(data_dir) as dashboard:
+            _record_lines(dashboard, sys.stdin.buffer, None, kind, json)
+
+
+def annotate(
+    title: Annotated[str, typer.Argument(help="A few words, shown on charts.")],
+    category: Annotated[str, typer.Option(help="deploy, prompt, index, model, incident, other.")] = "deploy",
+    text: Annotated[str, typer.Option(help="More of it.")] = "",
+    link: Annotated[str, typer.Option(help="Where to read on.")] = "",
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Note a deploy, a new prompt, an index rebuild: it is drawn into the charts."""
+    with opened(data_dir) as dashboard:
+        event_id = dashboard.annotate(title, category=category, text=text, link=link)
+    print_json({"event_id": event_id}) if json else print(event_id)
+
+
+def _field(word: str, kind: str) -> tuple[str, object]:
+    name, equals, text = word.partition("=")
+    if not equals or not name:
+        raise InvalidInput("not field=value", hint="For example response_time=2.3.", value=word)
+    if name in _text_fields(kind):
+        return name, text
+    try:
+        return name, msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return name, text
+
+
+def _text_fields(kind: str) -> set[str]:
+    """The kind's fields that hold text, so that user_id=42 is the text it looks like on a command line."""
+    info = msgspec.inspect.type_info(CALLER_KINDS[kind])
+    text = (msgspec.inspect.StrType, msgspec.inspect.LiteralType)
+    fields = info.fields if isinstance(info, msgspec.inspect.StructType) else ()
+    return {field.name for field in fields if isinstance(_bare(field.type), text)}
+
+
+def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+
+
+def _record_lines(
+    dashboard: DashboardInterface, stream: BinaryIO, size: int | None, kind: str | None, json: bool
+) -> None:
+    before = dashboard.account()
+    refused = 0
+    with progress(size, "recording") as bar:
+        task = bar.task_ids[0]
+
+        def lines() -> Iterator[bytes]:
+            for line in stream:
+                bar.advance(task, len(line) if size is not None else 1)
+                if line.strip():
+                    yield line
+
+        results = (result for batch in dashboard.collector.stream(lines(), kind) for result in batch)
+        for number, result in enumerate(results, start=1):
+            if isinstance(result, InvalidEvent):
+                refused += 1
+                if refused <= MOST_SHOWN:
+                    note(f"event {number}: {result}")
+    if refused > MOST_SHOWN:
+        note(f"… and {refused - MOST_SHOWN} more; all are kept in {dashboard.parts.directory / 'rejected'}")
+    after = dashboard.account()
+    names = ("received", "stored", "rejected", "duplicate")
+    counts = {name: int(after[name]) - int(before[name]) for name in names}  # type: ignore[arg-type]
+    if json:
+        print_json(counts)
+    else:
+        print(f"received {counts['received']} = stored {counts['stored']} + rejected {counts['rejected']}"
+              f" + duplicate {counts['duplicate']}")  # fmt: skip
+    if counts["rejected"]:
+        raise typer.Exit(Exit.INPUT)

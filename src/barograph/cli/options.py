@@ -1,0 +1,93 @@
+"""What commands share: the data directory, the output's form, opening a dashboard, the meaning of exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barograph.analytics.period import recent
+from barograph.core.clock import SystemClock
+from barograph.core.errors import InvalidInput, InvalidSettings
+from barograph.core.query import Window, parse_moment
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.visualize.visualizer import Visualizer
+
+DEFAULT_DIRECTORY = "rag-data"
+
+
+class Exit(IntEnum):
+    """Exit codes; docs/cli.md explains each."""
+
+    OK = 0
+    FOUND = 1  # the command worked and found what it looks for: differences, problems, a critical state
+    USAGE = 2
+    INPUT = 3  # something handed in was refused
+    LOCKED = 4  # another process owns the data directory
+    JOURNAL = 5  # not made durable: disk full, read-only, …
+    ENGINE = 6  # the engine did not answer
+    FAILED = 70  # a fault in Barograph
+    INTERRUPTED = 130
+
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", "-d", envvar="BAROGRAPH_DATA_DIR", help="The data directory.", show_default=True, file_okay=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Last = Annotated[str | None, typer.Option("--last", help="A window up to now: 90s, 15m, 24h, 7d.", metavar="DURATION")]
+From = Annotated[str | None, typer.Option("--from", help="Its beginning: ISO 8601 or -7d.", metavar="MOMENT")]
+To = Annotated[str | None, typer.Option("--to", help="Its end: ISO 8601, -1d or now.", metavar="MOMENT")]
+Charset = Annotated[
+    str | None,
+    typer.Option("--charset", envvar="BAROGRAPH_CHARSET", help="ascii, unicode or braille; chosen for the terminal."),
+]
+Width = Annotated[int | None, typer.Option("--width", help="Columns to draw in.", min=20, max=500)]
+
+
+def existing(directory: Path) -> Path:
+    """The directory, which must be there: asking questions of nothing is a slip of the hand. Raises InvalidInput."""
+    if not (directory / "journal").is_dir():
+        raise InvalidInput(
+            f"there is no data directory at {directory}",
+            hint="Name another with --data-dir or BAROGRAPH_DATA_DIR, make one with `barograph init`, "
+            "or try `barograph demo`.",
+        )
+    return directory
+
+
+@contextlib.contextmanager
+def opened(
+    directory: Path, *, background: bool = False, charset: str | None = None, width: int | None = None
+) -> Iterator[DashboardInterface]:
+    """The dashboard of a directory, closed at the end whatever happens."""
+    dashboard = DashboardInterface(directory, background=background)
+    try:
+        timezone = dashboard.settings.timezone
+        dashboard.draw_with(
+            Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width, timezone=timezone)
+        )
+        yield dashboard
+    finally:
+        dashboard.close()
+
+
+def window_of(last: str | None, start: str | None, end: str | None, default: str | None = None) -> Window | None:
+    """The window of the options; None when none was asked for and there is no default. Raises InvalidQuery."""
+    now = SystemClock().now()
+    if start is not None or end is not None:
+        if last is not None:
+            raise InvalidSettings("--last and --from/--to exclude each other", hint="Use one of them.")
+        if start is None:
+            raise InvalidSettings("--to needs --from", hint="Say where the window begins.")
+        return Window(parse_moment(start, now), parse_moment(end or "now", now))
+    wanted = last or default
+    return recent(wanted, now) if wanted else None

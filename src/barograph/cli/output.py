@@ -1,0 +1,53 @@
+"""What commands print: JSON for programs, tables for people, notes and progress on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, datetime
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from barograph.visualize.chart import Chart
+from barograph.visualize.hostile import clean
+from barograph.visualize.visualizer import Visualizer
+
+
+def stderr() -> Console:
+    """Standard error; colours, when it is a terminal, follow NO_COLOR."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress(total: int | None, what: str) -> Progress:
+    """A progress bar on standard error, silent when that is no terminal. A context manager."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    console = stderr()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar.add_task(what, total=total)
+    return bar
+
+
+def note(text: str) -> None:
+    """A line for people on standard error; whatever it repeats cannot steer the terminal."""
+    print(clean(text, 2000), file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output; times in ISO 8601, UTC."""
+    data = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_plain), enc_hook=_plain)
+    print(msgspec.json.format(data, indent=2).decode())
+
+
+def draw(chart: Chart, charset: str | None = None, width: int | None = None) -> None:
+    """A chart or table on standard output, in what the terminal can show."""
+    print(Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width).draw(chart))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise NotImplementedError(type(value).__name__)

@@ -1,0 +1,236 @@
+"""Commands that ask: ``status``, ``show``, ``report``, ``query``, ``metrics``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from barograph.cli.options import (
+    DEFAULT_DIRECTORY,
+    Charset,
+    DataDir,
+    Exit,
+    From,
+    Json,
+    Last,
+    To,
+    Width,
+    existing,
+    opened,
+    window_of,
+)
+from barograph.cli.output import draw, note, print_json
+from barograph.core.errors import InvalidQuery
+from barograph.core.metric import FAMILIES, Catalogue
+from barograph.core.query import Calendar, MetricAnswer, MetricRow, parse_duration
+from barograph.core.settings import load_settings
+from barograph.dashboard.assembly import metric_of
+from barograph.dashboard.pages import PAGES
+from barograph.visualize.chart import Column, LineChart, Page, Series, Table, Text
+from barograph.visualize.visualizer import Format
+
+CALENDAR = ("day", "week", "month")
+COMPARE = ("previous", "day", "week")
+
+
+def status(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """Healthy, warning, critical or no data, with the reasons. Exit code 1 when critical."""
+    with opened(existing(data_dir)) as dashboard:
+        complete_to = dashboard.flush()
+        alerts = dashboard.check_alerts()
+        found = dashboard.status()
+        account = dashboard.account()
+        health = dashboard.store.health()
+    if json:
+        print_json({
+            "state": found.state, "reasons": found.reasons, "alerts": alerts, "account": account,
+            "complete_to": complete_to, "store": health,
+        })  # fmt: skip
+    else:
+        aside = f"data complete to {complete_to:%Y-%m-%d %H:%M:%S} UTC"
+        parts: list[Text] = [Text(text=reason.sentence) for reason in found.reasons]
+        parts += [Text(text=alert.sentence) for alert in alerts]
+        counts = " + ".join(f"{name} {account[name]}" for name in ("stored", "rejected", "duplicate"))
+        parts.append(Text(text=f"Events: received {account['received']} = {counts}", tone="muted"))
+        draw(Page(title=f"System Status: {found.state.upper()}", aside=aside, parts=parts))
+    if found.state == "critical":
+        raise typer.Exit(Exit.FOUND)
+
+
+def show(
+    page: Annotated[str, typer.Argument(help=f"{', '.join(spec.name for spec in PAGES)}.")] = "overview",
+    last: Last = None,
+    start: From = None,
+    end: To = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, json or csv.")] = "text",
+    charset: Charset = None,
+    width: Width = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Draw a page of the dashboard."""
+    with opened(existing(data_dir), charset=charset, width=width) as dashboard:
+        dashboard.flush()
+        dashboard.check_alerts()
+        form = cast(Format, "json" if json else format)
+        print(dashboard.render(page, window=window_of(last, start, end), format=form).rstrip("\n"))
+
+
+def report(
+    hours: Annotated[float, typer.Option("--hours", help="How far back.", min=0.1, max=24 * 366)] = 24.0,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, json or csv.")] = "text",
+    charset: Charset = None,
+    width: Width = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """A report: findings, key numbers, charts, the experiment, the worst queries."""
+    with opened(existing(data_dir), charset=charset, width=width) as dashboard:
+        dashboard.flush()
+        dashboard.check_alerts()
+        print(dashboard.report(hours, format=cast(Format, "json" if json else format)).rstrip("\n"))
+
+
+def query(
+    metric: Annotated[str, typer.Argument(help="A metric's name; `barograph metrics` lists them.")],
+    last: Last = None,
+    start: From = None,
+    end: To = None,
+    by: Annotated[list[str] | None, typer.Option("--by", help="Group by a dimension or tag.<name>.")] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", help="Buckets: 5m, 1h, day, week, month.", metavar="BUCKET")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", "-w", help="A filter, field:op:value, as model:eq:gpt-5.")
+    ] = None,
+    compare: Annotated[str | None, typer.Option(help="An earlier period: previous, day or week.")] = None,
+    limit: Annotated[int, typer.Option(help="Groups at most.", min=1, max=1000)] = 50,
+    charset: Charset = None,
+    width: Width = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """One metric over a window, whole or in buckets, by group, filtered.
+
+    \b
+    barograph query response_time.p95 --last 24h --every 1h
+    barograph query cost --last 7d --by model --compare previous
+    barograph query error_rate --where pipeline:eq:support --json
+    """
+    if compare is not None and compare not in COMPARE:
+        raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)
+    with opened(existing(data_dir)) as dashboard:
+        dashboard.flush()
+        answer = dashboard.query(
+            metric,
+            window=window_of(last, start, end, default="24h"),
+            every=_bucket(every),
+            by=by or (),
+            where=where or (),
+            compare=compare,  # type: ignore[arg-type]
+            limit=limit,
+        )
+        title = dashboard.parts.catalogue.get(metric).title
+    if json:
+        print_json(_document(answer))
+        return
+    _draw_answer(answer, title, charset, width, every is not None)
+
+
+def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """List the metrics: name, unit, which way is better, what it means."""
+    own = load_settings(data_dir, os.environ).metrics
+    catalogue = Catalogue(metric_of(metric) for metric in own)
+    if json:
+        print_json([
+            {"name": m.name, "title": m.title, "unit": m.unit, "aggregation": m.aggregation, "better": m.better,
+             "sentence": m.sentence, "user_defined": m.user_defined}
+            for m in catalogue
+        ])  # fmt: skip
+        return
+    rows: list[tuple[str, str, str, str]] = [(m.name, m.unit, m.better, m.sentence) for m in catalogue]
+    rows += [(f"{family}.<name>", "", "", sentence) for family, sentence in FAMILIES.items()]
+    columns = [Column(title="name"), Column(title="unit"), Column(title="better"), Column(title="means", most=70)]
+    draw(Table(title="Metrics", columns=columns, rows=rows))
+
+
+def _bucket(text: str | None) -> float | Calendar | None:
+    if text is None or text in CALENDAR:
+        return cast("Calendar | None", text)
+    return parse_duration(text)
+
+
+def _document(answer: MetricAnswer) -> dict[str, object]:
+    document: dict[str, object] = {
+        "metric": answer.metric,
+        "unit": answer.unit,
+        "rows": [_row(row) for row in answer.rows],
+        "complete_to": answer.complete_to,
+    }
+    if answer.before:
+        document["before"] = [_row(row) for row in answer.before]
+    if answer.notes:
+        document["notes"] = answer.notes
+    return document
+
+
+def _row(row: MetricRow) -> dict[str, object]:
+    return {
+        "from": row.start,
+        "to": row.end,
+        "value": row.value,
+        "n": row.n,
+        **({"group": row.group} if row.group else {}),
+    }
+
+
+def _paired(answer: MetricAnswer) -> list[MetricRow | None]:
+    """For each row the earlier period's row of the same group and bucket, or None."""
+    waiting: dict[tuple[tuple[str, str], ...], list[MetricRow]] = {}
+    for row in reversed(answer.before):
+        waiting.setdefault(tuple(row.group.items()), []).append(row)
+    paired: list[MetricRow | None] = []
+    for row in answer.rows:
+        same = waiting.get(tuple(row.group.items()))
+        paired.append(same.pop() if same else None)
+    return paired
+
+
+def _draw_answer(answer: MetricAnswer, title: str, charset: str | None, width: int | None, bucketed: bool) -> None:
+    groups = list(dict.fromkeys(tuple(row.group.items()) for row in answer.rows))
+    if bucketed and len(groups) <= 5 and len(answer.rows) > len(groups) * 2:
+        series = [
+            Series(
+                name=" ".join(value for _, value in group) or answer.metric,
+                points=[(row.start, row.value) for row in answer.rows if tuple(row.group.items()) == group],
+                role="group" if any(group) else "main",
+            )
+            for group in groups
+        ]
+        draw(LineChart(title=title, series=series, unit=answer.unit), charset, width)
+    else:
+        names = list(answer.rows[0].group) if answer.rows else []
+        columns = [Column(title=name) for name in names]
+        columns += [
+            Column(title="from"),
+            Column(title="to"),
+            Column(title="value", unit=answer.unit),
+            Column(title="n"),
+        ]
+        earlier_rows = iter(_paired(answer))
+        if answer.before:
+            columns.append(Column(title="before", unit=answer.unit))
+        rows = []
+        for row in answer.rows:
+            cells = [*row.group.values(), row.start, row.end, row.value, row.n]
+            if answer.before:
+                earlier = next(earlier_rows)
+                cells.append(earlier.value if earlier else None)
+            rows.append(cells)
+        draw(Table(title=title, columns=columns, rows=rows), charset, width)
+    for sentence in answer.notes:
+        note(sentence)
+    note(f"data complete to {answer.complete_to:%Y-%m-%d %H:%M:%S} UTC")

@@ -1,0 +1,87 @@
+"""``barograph demo``: real arrivals, token counts, questions and ratings, played as if over the last seven days."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barograph.cli.options import Charset, Json, Width, opened
+from barograph.cli.output import note, print_json, progress
+from barograph.core.clock import SystemClock
+from barograph.core.errors import InvalidInput
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.demo.play import is_demo, mark, play, play_live, prepare
+from barograph.demo.replay import Replay
+
+DEMO_DIRECTORY = "barograph-demo"
+REDRAW_SECONDS = 5.0
+
+
+def demo(
+    live: Annotated[bool, typer.Option("--live", help="Go on at the trace's real speed until Ctrl-C.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete the demo's data directory.")] = False,
+    charset: Charset = None,
+    width: Width = None,
+    data_dir: Annotated[
+        Path, typer.Option("--data-dir", "-d", envvar="BAROGRAPH_DATA_DIR", help="A directory of its own.")
+    ] = Path(DEMO_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Play a real week-long replay into a directory of its own and show the overview.
+
+    Arrivals and token counts are those of the Azure LLM inference trace of 2023; questions, passages and ratings are
+    FeedbackQA's. Stage times are modelled from the token counts and marked as such. docs/demo.md has the details.
+    """
+    if data_dir.exists() and any(data_dir.iterdir()) and not is_demo(data_dir):
+        raise InvalidInput(
+            f"{data_dir} holds something that is not the demo",
+            hint="The demo replaces what it plays into; give it a directory of its own with --data-dir.",
+        )
+    if data_dir.exists():
+        shutil.rmtree(data_dir)
+    if remove:
+        print_json({"removed": str(data_dir)}) if json else print(f"{data_dir} is removed.")
+        return
+    began = time.monotonic()
+    mark(data_dir)
+    with opened(data_dir, charset=charset, width=width) as dashboard:
+        end = SystemClock().now()
+        replay = prepare(dashboard, end)
+        with progress(len(replay), "playing the replay") as bar:
+            played = play(dashboard, replay, end, lambda n: bar.advance(bar.task_ids[0], n))
+        dashboard.flush()
+        dashboard.check_alerts()
+        account = dashboard.account()
+        if json:
+            print_json({"data_dir": str(data_dir), "account": account, "events": played})
+        else:
+            print(dashboard.render("overview"))
+            note(f"{played} events in {time.monotonic() - began:.1f} s. They are in {data_dir}: try")
+            note(f"  barograph show queries --data-dir {data_dir}")
+        if live:
+            _go_on(dashboard, replay)
+
+
+def _go_on(dashboard: DashboardInterface, replay: Replay) -> None:
+    """Play on in a thread and draw the overview again and again, until Ctrl-C."""
+    stop = threading.Event()
+    player = threading.Thread(
+        target=play_live, args=(dashboard, replay, SystemClock(), stop), name="barograph-demo", daemon=True
+    )
+    player.start()
+    try:
+        while player.is_alive():
+            stop.wait(REDRAW_SECONDS)
+            dashboard.flush()
+            dashboard.check_alerts()
+            clear = "\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n"
+            print(clear + dashboard.render("overview"), flush=True)
+    finally:
+        stop.set()
+        player.join()

@@ -1,0 +1,168 @@
+"""The one place where the concrete classes meet: a data directory becomes a set of components that fit together.
+
+``DashboardInterface`` holds what ``assemble`` makes; everything below takes what it needs as an argument and can be
+tested with something simpler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import asdict
+
+from barograph.alerts.alert_manager import AlertManager
+from barograph.analytics.analytics_engine import AnalyticsEngine
+from barograph.collect.metrics_collector import MetricsCollector
+from barograph.collect.processors import from_settings
+from barograph.collect.sampler import SystemSampler
+from barograph.collect.sinks import JournalSink
+from barograph.control.alert_states import AlertStateRepository
+from barograph.control.database import ControlPlane
+from barograph.control.experiments import ExperimentRepository
+from barograph.core.clock import Clock
+from barograph.core.errors import InvalidSettings
+from barograph.core.identifiers import IdentifierSource
+from barograph.core.metric import Catalogue, Measure, Metric
+from barograph.core.settings import MetricSettings, Settings, load_settings
+from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.journal.journal import Journal
+from barograph.store.data_store import DataStore
+
+USER_KEY = "user-hash.key"
+CONTROL = "control.db"
+
+
+@dataclass(frozen=True)
+class Components:
+    """The parts of one open data directory."""
+
+    directory: Path
+    settings: Settings
+    clock: Clock
+    identifiers: IdentifierSource
+    catalogue: Catalogue
+    journal: Journal
+    control: ControlPlane
+    store: DataStore
+    collector: MetricsCollector
+    alerts: AlertManager
+    experiments: ABTestFramework
+    analytics: AnalyticsEngine
+    sampler: SystemSampler | None
+
+    def start(self) -> None:
+        """Load, evaluate and sample in the background."""
+        self.store.start()
+        self.alerts.start()
+        if self.sampler is not None:
+            self.sampler.start()
+
+    def close(self) -> None:
+        """Stop what runs, make durable what waits, let the directory go. In this order, whatever fails on the way."""
+        steps = [
+            *([self.sampler.stop] if self.sampler is not None else []),
+            self.alerts.stop,
+            self.collector.close,
+            self.store.close,
+            self.control.close,
+            self.journal.close,
+        ]
+        failed: Exception | None = None
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # the lock must be let go in any case; the first failure is told
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+def assemble(
+    directory: Path, environment: Mapping[str, str], clock: Clock, overrides: Mapping[str, object]
+) -> Components:
+    """Open a data directory; it is made if it is not there. Raises InvalidSettings, JournalError or InvalidRule."""
+    settings = load_settings(directory, environment, **overrides)
+    catalogue = Catalogue(metric_of(own) for own in settings.metrics)
+    directory.mkdir(parents=True, exist_ok=True)
+    identifiers = IdentifierSource(clock)
+    journal = Journal(directory, clock, settings.journal)
+    control: ControlPlane | None = None
+    try:
+        control = ControlPlane(directory / CONTROL, clock)
+        store = DataStore(journal, clock, settings.engine, catalogue)
+        collector = MetricsCollector(
+            JournalSink(journal),
+            clock,
+            identifiers,
+            settings.collect,
+            project=settings.project,
+            processors=from_settings(settings.collect, directory / USER_KEY),
+        )
+        alerts = AlertManager(
+            store,
+            catalogue,
+            settings.rules,
+            AlertStateRepository(control),
+            collector.record_internal,
+            clock,
+            settings.project,
+        )
+        experiments = ABTestFramework(
+            store,
+            ExperimentRepository(control),
+            lambda exposure: collector.record_exposure(asdict(exposure)),
+            clock,
+            catalogue,
+            settings.project,
+        )
+        seconds = settings.collect.sampler_seconds
+        sampler = (
+            SystemSampler(collector.record_internal, clock, identifiers, seconds, directory, settings.project)
+            if seconds
+            else None
+        )
+    except BaseException:
+        if control is not None:
+            control.close()
+        journal.close()
+        raise
+    return Components(
+        directory=directory,
+        settings=settings,
+        clock=clock,
+        identifiers=identifiers,
+        catalogue=catalogue,
+        journal=journal,
+        control=control,
+        store=store,
+        collector=collector,
+        alerts=alerts,
+        experiments=experiments,
+        analytics=AnalyticsEngine(store, catalogue, clock, settings),
+        sampler=sampler,
+    )
+
+
+def metric_of(own: MetricSettings) -> Metric:
+    """A metric of the catalogue from its settings. Raises InvalidSettings, which names it."""
+    kind, _, name = own.of.partition(".")
+    if kind not in ("metric", "score", "query", "feedback", "system") or not name:
+        raise InvalidSettings(
+            f"metric {own.name}: 'of' is metric.<name>, score.<name> or query.<number>",
+            hint='For example of = "metric.queue_depth" or of = "query.output_tokens".',
+            value=own.of,
+        )
+    measure = Measure(kind, "value", name=name) if kind in ("metric", "score") else Measure(kind, name)
+    return Metric(
+        name=own.name,
+        title=own.title or own.name,
+        unit=own.unit,
+        aggregation=own.aggregation,
+        better=own.better,
+        sentence=own.sentence or f"The {own.aggregation} of {own.of}.",
+        of=measure,
+        level=own.level,
+        user_defined=True,
+    )

@@ -1,0 +1,231 @@
+"""``DashboardInterface``: the one object that ties the components together, for Python and for the terminal.
+
+What it records is durable when the call returns; what it answers says up to when the data is complete. The parts
+are there under their names for everything that goes further: ``collector``, ``store``, ``alerts``, ``analytics``,
+``experiments``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from barograph.alerts.active_alert import ActiveAlert
+from barograph.alerts.alert_manager import AlertManager
+from barograph.analytics.analytics_engine import AnalyticsEngine
+from barograph.analytics.period import recent
+from barograph.analytics.status import Facts, Status
+from barograph.collect.metrics_collector import MetricsCollector
+from barograph.core.clock import Clock, SystemClock
+from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
+from barograph.core.settings import Settings
+from barograph.dashboard.assembly import Components, assemble
+from barograph.dashboard.pages import Material, build_page
+from barograph.dashboard.report import build_report
+from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.store.data_store import DataStore
+from barograph.visualize.chart import Page
+from barograph.visualize.visualizer import Format, Visualizer
+
+Account = dict[str, int | dict[str, int]]
+
+
+class DashboardInterface:
+    """A data directory, open: record events, ask, draw. A context manager; ``close`` ends it.
+
+    ``overrides`` are settings as nested dictionaries (``journal={"durability": "interval"}``) that win over
+    ``barograph.toml`` and the environment. ``background=False`` starts no threads: loading happens in ``flush`` and
+    alerts in ``check_alerts``. Raises DirectoryLocked when another process has the directory, InvalidSettings,
+    InvalidRule or JournalError.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        environment: Mapping[str, str] | None = None,
+        background: bool = True,
+        visualizer: Visualizer | None = None,
+        **overrides: object,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self._parts: Components = assemble(Path(data_dir), environment, clock or SystemClock(), overrides)
+        self._visualizer = visualizer or Visualizer(timezone=self._parts.settings.timezone)
+        if background:
+            self._parts.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # recording: durable when the call returns
+
+    def record_query_execution(self, execution: Mapping[str, object]) -> str:
+        """Record one execution of the RAG system; returns the event's id. Raises InvalidEvent or JournalError."""
+        return self._parts.collector.record_query_execution(execution)
+
+    def record_feedback(self, feedback: Mapping[str, object]) -> str:
+        """Record what a user said of an answer; returns the event's id. Raises InvalidEvent or JournalError."""
+        return self._parts.collector.record_feedback(feedback)
+
+    def record_score(self, score: Mapping[str, object]) -> str:
+        """Record a named judgement; returns the event's id. Raises InvalidEvent or JournalError."""
+        return self._parts.collector.record_score(score)
+
+    def record_system(self, sample: Mapping[str, object]) -> str:
+        """Record the state of a machine; returns the event's id. Raises InvalidEvent or JournalError."""
+        return self._parts.collector.record_system(sample)
+
+    def record(self, name: str, value: float, tags: Mapping[str, object] | None = None) -> str:
+        """Record any named number; returns the event's id. Raises InvalidEvent or JournalError."""
+        return self._parts.collector.record(name, value, tags)
+
+    def annotate(
+        self, title: str, *, category: str = "other", text: str = "", link: str = "", time: datetime | None = None
+    ) -> str:
+        """Note a deploy, a new prompt, an index rebuild; returns the event's id. Raises InvalidEvent."""
+        return self._parts.collector.annotate(title, category=category, text=text, link=link, time=time)
+
+    def flush(self) -> datetime:
+        """Make all that was recorded visible; returns up to when the data is complete. Raises EngineError."""
+        return self._parts.store.flush()
+
+    def account(self) -> Account:
+        """``received = stored + rejected + duplicate``, of callers' events; Barograph's own under ``internal``."""
+        account = self._parts.journal.account()
+        return {
+            "received": account.received,
+            "stored": account.stored,
+            "rejected": account.rejected,
+            "duplicate": account.duplicate,
+            "internal": dict(account.internal),
+        }
+
+    # asking
+
+    def status(self) -> Status:
+        """Healthy, warning, critical or no data, with the reasons. Raises EngineError."""
+        return self._parts.analytics.status(self._parts.alerts.active(), self._facts())
+
+    def query(
+        self,
+        metric: str,
+        *,
+        last: float | str | None = "24h",
+        window: Window | None = None,
+        every: float | Calendar | None = None,
+        by: Sequence[str] = (),
+        where: Sequence[Filter | str] = (),
+        compare: Literal["previous", "day", "week"] | Window | None = None,
+        limit: int = 50,
+    ) -> MetricAnswer:
+        """One metric over a window (``last`` seconds or ``7d``), in buckets, by group, filtered.
+
+        Raises UnknownMetric, InvalidQuery or EngineError.
+        """
+        filters = tuple(Filter.parse(item) if isinstance(item, str) else item for item in where)
+        return self._parts.store.query(
+            MetricQuery(
+                metric=metric,
+                window=window or recent(last or "24h", self._parts.clock.now()),
+                every=every,
+                by=tuple(by),
+                where=filters,
+                compare=compare,
+                timezone=self._parts.settings.timezone,
+                project=self._parts.settings.project,
+                limit=limit,
+            )
+        )
+
+    def check_alerts(self) -> list[ActiveAlert]:
+        """Evaluate every rule now and return what is active, the worst first. Raises EngineError."""
+        return self._parts.alerts.check()
+
+    # drawing
+
+    def draw_with(self, visualizer: Visualizer) -> None:
+        """Draw for another terminal or width from now on."""
+        self._visualizer = visualizer
+
+    def page(self, page: str = "overview", window: Window | None = None) -> Page:
+        """A page as a chart specification. Raises InvalidQuery for an unknown page."""
+        return build_page(page, self._material(), window)
+
+    def render(self, page: str = "overview", *, window: Window | None = None, format: Format = "text") -> str:
+        """A page as text, JSON or CSV. Raises InvalidQuery for an unknown page."""
+        return self._visualizer.draw(self.page(page, window), format)
+
+    def report(self, hours: float = 24.0, *, format: Format = "text") -> str:
+        """A report on the last hours: findings, key numbers, charts, the experiment, the worst queries."""
+        return self._visualizer.draw(build_report(self._material(), hours), format)
+
+    # the parts
+
+    @property
+    def collector(self) -> MetricsCollector:
+        return self._parts.collector
+
+    @property
+    def store(self) -> DataStore:
+        return self._parts.store
+
+    @property
+    def alerts(self) -> AlertManager:
+        return self._parts.alerts
+
+    @property
+    def analytics(self) -> AnalyticsEngine:
+        return self._parts.analytics
+
+    @property
+    def experiments(self) -> ABTestFramework:
+        return self._parts.experiments
+
+    @property
+    def settings(self) -> Settings:
+        return self._parts.settings
+
+    @property
+    def parts(self) -> Components:
+        """Everything, for what has no method here."""
+        return self._parts
+
+    def close(self) -> None:
+        """Stop, make durable what waits, let the directory go. May be called again."""
+        self._parts.close()
+
+    def _facts(self) -> Facts:
+        journal = self._parts.journal
+        return Facts(low_disk=journal.low_disk, free_bytes=journal.free_bytes())
+
+    def _material(self) -> Material:
+        parts = self._parts
+        problem = parts.store.health().problem
+        account = parts.journal.account()
+        return Material(
+            analytics=parts.analytics,
+            reader=parts.store,
+            alerts=parts.alerts,
+            experiments=parts.experiments,
+            catalogue=parts.catalogue,
+            settings=parts.settings,
+            clock=parts.clock,
+            facts=self._facts(),
+            health=(*([problem] if problem else []), *parts.journal.problems),
+            account={
+                "received": account.received,
+                "stored": account.stored,
+                "rejected": account.rejected,
+                "duplicate": account.duplicate,
+            },
+        )

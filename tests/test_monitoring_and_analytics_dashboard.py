@@ -1,0 +1,457 @@
+"""Acceptance: each of the seven components does, through its public name, what its users were promised."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import barograph
+from barograph.core.clock import ManualClock
+from barograph.core.query import MetricQuery, UnitQuery, Window
+from barograph.experiments.design import Experiment, equal_variants
+from barograph.testing import temporary_dashboard
+
+NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
+SEED = {
+    "query": "What is machine learning?",
+    "response_time": 2.3,
+    "retrieval_time": 0.8,
+    "generation_time": 1.5,
+    "cost": 0.02,
+    "user_id": "user123",
+    "accuracy_score": 0.85,
+}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def dashboard(clock: ManualClock) -> Iterator[barograph.DashboardInterface]:
+    with temporary_dashboard(clock) as opened:
+        yield opened
+
+
+def ago(**units: float) -> datetime:
+    return NOW - timedelta(**units)
+
+
+def command(directory: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "BAROGRAPH_DATA_DIR": str(directory), "COLUMNS": "80"}
+    return subprocess.run(
+        [sys.executable, "-m", "barograph", *words],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+
+
+class TestMetricsCollector:
+    def test_the_seed_example_is_accepted_as_it_stands(self, dashboard: barograph.DashboardInterface) -> None:
+        event_id = dashboard.record_query_execution(SEED)
+        dashboard.flush()
+        (row,) = dashboard.store.events(_events("query")).items
+        assert row["event_id"] == event_id
+        assert {name: row[name] for name in SEED} == SEED
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"response_time": math.nan}, "response_time"),
+            ({"response_time": math.inf}, "response_time"),
+            ({"response_time": -1.0}, "response_time"),
+            ({"response_time": "fast"}, "response_time"),
+            ({"accuracy_score": 1.5}, "accuracy_score"),
+            ({"query": "half a \ud800 character"}, "query"),
+            ({"query": "x" * 2_000_000}, "query"),
+            ({"timestamp": "1999-12-31T23:59:59Z"}, "timestamp"),
+            ({"timestamp": (NOW + timedelta(minutes=11)).isoformat()}, "timestamp"),
+            ({"documents": [{"score": "high"}]}, "documents"),
+        ],
+    )
+    def test_bad_input_is_refused_with_its_field_and_costs_nothing_else(
+        self, dashboard: barograph.DashboardInterface, change: dict[str, object], field: str
+    ) -> None:
+        dashboard.record_query_execution(SEED)
+        with pytest.raises(barograph.errors.InvalidEvent) as refused:
+            dashboard.record_query_execution({**SEED, **change})
+        assert refused.value.field.startswith(field) or refused.value.field == "time"
+        assert refused.value.reason
+        account = dashboard.account()
+        assert (account["received"], account["stored"], account["rejected"], account["duplicate"]) == (2, 1, 1, 0)
+        dashboard.flush()
+        assert dashboard.query("queries").value == 1
+
+    def test_received_is_stored_and_rejected_and_duplicate_and_survives_a_restart(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            with barograph.DashboardInterface(tmp_path, background=False) as opened:
+                opened.record_query_execution({**SEED, "event_id": "the-same"})
+                with pytest.raises(barograph.errors.InvalidEvent):
+                    opened.record_feedback({"rating": 9})
+                opened.record_system({"cpu_percent": 12.5})
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            account = opened.account()
+        assert account == {"received": 6, "stored": 3, "rejected": 2, "duplicate": 1, "internal": {}}
+
+    def test_unknown_fields_become_tags(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.record_query_execution({**SEED, "tenant": "acme", "beta": True})
+        dashboard.flush()
+        answer = dashboard.query("queries", by=["tag.tenant"])
+        assert [(row.group, row.n) for row in answer.rows] == [({"tag.tenant": "acme"}, 1)]
+
+    def test_a_background_collector_neither_blocks_nor_raises(self, tmp_path: Path) -> None:
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            sink = opened.parts.journal
+            collector = barograph.MetricsCollector(
+                sink, opened.parts.clock, opened.parts.identifiers, opened.settings.collect, background=True
+            )
+            for _ in range(500):
+                collector.record_query_execution(SEED)
+            collector.record_query_execution({"response_time": "not a number"})
+            assert collector.flush(10)
+            collector.close()
+            account = opened.account()
+        assert (account["stored"], account["rejected"]) == (500, 1)
+
+    def test_a_rag_function_times_itself(self, dashboard: barograph.DashboardInterface, clock: ManualClock) -> None:
+        with dashboard.collector.query(query="How?", user_id="u1") as execution:
+            with execution.stage("retrieval"):
+                clock.advance(0.5)
+            with execution.stage("generation"):
+                clock.advance(1.5)
+            execution.answer = "So."
+        dashboard.flush()
+        (row,) = dashboard.store.events(_events("query", NOW + timedelta(minutes=1))).items
+        assert (row["response_time"], row["retrieval_time"], row["generation_time"]) == (2.0, 0.5, 1.5)
+
+    def test_texts_are_redacted_before_they_are_kept(self, clock: ManualClock) -> None:
+        with temporary_dashboard(clock, collect={"redact": ["email"]}) as opened:
+            opened.record_query_execution({"query": "mail me at jane.doe@example.com"})
+            kept = b"".join(path.read_bytes() for path in opened.parts.directory.rglob("*.jsonl"))
+        assert b"jane.doe" not in kept
+        assert b"mail me at" in kept
+
+
+class TestDataStore:
+    def test_a_new_engine_made_from_the_journal_gives_the_same_answers(
+        self, dashboard: barograph.DashboardInterface
+    ) -> None:
+        for i in range(200):
+            dashboard.record_query_execution(
+                {**SEED, "timestamp": ago(minutes=i * 7), "response_time": 0.1 + i / 50, "model": f"m{i % 3}"}
+            )
+        dashboard.flush()
+        names = [metric.name for metric in dashboard.parts.catalogue]
+        before = [dashboard.query(name, by=["model"], every=3600).rows for name in names]
+        assert dashboard.store.rebuild().ok
+        assert [dashboard.query(name, by=["model"], every=3600).rows for name in names] == before
+
+    def test_rollups_and_raw_rows_agree(self, dashboard: barograph.DashboardInterface) -> None:
+        for i in range(300):
+            dashboard.record_query_execution({**SEED, "timestamp": ago(minutes=i * 3), "response_time": 1.01**i})
+        dashboard.flush()
+        for metric in ("queries", "cost", "response_time.mean", "response_time.p95"):
+            question = MetricQuery(metric=metric, window=Window(ago(hours=15.123), NOW))
+            rolled, raw = dashboard.store.query(question), dashboard.store.query_raw(question)
+            assert rolled.n == raw.n
+            assert rolled.value == pytest.approx(raw.value, rel=0.01 if metric.endswith("p95") else 1e-9)
+
+    def test_feedback_finds_the_query_it_is_about(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.record_query_execution({**SEED, "trace_id": "t1", "model": "small"})
+        dashboard.record_feedback({"trace_id": "t1", "rating": 5})
+        dashboard.record_feedback({"trace_id": "nobody knows", "rating": 1})
+        dashboard.flush()
+        assert dashboard.query("satisfaction").value == 3.0
+        by_model = dashboard.query("satisfaction", by=["model"])
+        assert {row.group["model"]: row.value for row in by_model.rows} == {"small": 5.0, "": 1.0}
+
+    def test_journal_and_engine_are_compared(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.record_query_execution(SEED)
+        report = dashboard.store.verify()
+        assert report.ok
+        assert report.journal == report.engine == {"query": 1}
+
+    def test_missing_is_not_zero(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.record_query_execution({"query": "unpriced"})
+        dashboard.flush()
+        assert dashboard.query("queries").value == 1
+        assert dashboard.query("cost").value is None
+        assert dashboard.query("satisfaction").value is None
+
+
+class TestAlertManager:
+    def test_a_threshold_is_told_as_it_was_asked_for(self, clock: ManualClock) -> None:
+        rule = {"name": "slow", "metric": "response_time.mean", "above": 5.0, "window": "5m"}
+        with temporary_dashboard(clock, rules=[rule]) as opened:
+            opened.record_query_execution({**SEED, "response_time": 7.2})
+            opened.flush()
+            (alert,) = opened.check_alerts()
+            assert alert.sentence == "ALERT: Response time exceeded 5 s threshold (current: 7.2 s)"
+            assert alert.sentence in opened.render("overview")
+
+    def test_an_alert_resolves_and_its_transitions_are_events(self, clock: ManualClock) -> None:
+        rule = {"name": "slow", "metric": "response_time.mean", "above": 5.0, "window": "5m"}
+        with temporary_dashboard(clock, rules=[rule]) as opened:
+            opened.record_query_execution({**SEED, "response_time": 7.2})
+            opened.flush()
+            assert opened.check_alerts()
+            clock.advance(600)
+            opened.record_query_execution({**SEED, "response_time": 1.0})
+            opened.flush()
+            clock.advance(1)
+            assert opened.check_alerts() == []
+            opened.flush()
+            states = [row["state"] for row in opened.store.events(_events("alert", clock.now())).items]
+            assert set(states) >= {"firing", "resolved"}
+            assert opened.account()["internal"]["alert"] == len(states)  # type: ignore[index]
+
+    def test_a_rule_that_cannot_hold_is_refused_by_name(self, tmp_path: Path) -> None:
+        with pytest.raises(barograph.errors.InvalidRule, match="nonsense"):
+            barograph.DashboardInterface(tmp_path, background=False, rules=[{"name": "nonsense", "metric": "cost"}])
+        with barograph.DashboardInterface(tmp_path, background=False):  # and the directory is free again
+            pass
+
+
+class TestAnalyticsEngine:
+    def test_status_is_healthy_warning_or_critical_with_reasons(self, clock: ManualClock) -> None:
+        for share, state in ((0, "healthy"), (3, "warning"), (12, "critical")):
+            with temporary_dashboard(clock) as opened:
+                for i in range(40):
+                    failed = {"status": "error", "error_type": "Timeout"} if i < share else {}
+                    opened.record_query_execution({**SEED, "timestamp": ago(seconds=10 + i), **failed})
+                opened.flush()
+                status = opened.status()
+                assert status.state == state, status
+                assert bool(status.reasons) == (state != "healthy")
+
+    def test_a_change_is_told_against_yesterday(self, dashboard: barograph.DashboardInterface) -> None:
+        for hours, seconds in ((30, 2.0), (3, 1.0)):
+            for i in range(30):
+                dashboard.record_query_execution(
+                    {**SEED, "timestamp": ago(hours=hours, minutes=i), "response_time": seconds}
+                )
+        dashboard.flush()
+        summary = dashboard.analytics.summary("response_time.mean", "24h", compare="day")
+        assert summary.value == pytest.approx(1.0)
+        assert summary.change is not None
+        assert summary.change.relative == pytest.approx(-0.5)
+        assert summary.change.direction == "better"
+
+    def test_cost_is_held_against_the_budget_and_unpriced_is_not_free(self, clock: ManualClock) -> None:
+        with temporary_dashboard(clock, budget={"daily": 1.0}) as opened:
+            for i in range(60):
+                opened.record_query_execution({**SEED, "timestamp": ago(minutes=i)})
+            opened.record_query_execution({"query": "unpriced"})
+            opened.flush()
+            day = opened.analytics.cost().day
+            assert day.spent == pytest.approx(1.2)
+            assert (day.state, day.unpriced) == ("over", 1)
+
+    def test_by_model_pipeline_and_user(self, dashboard: barograph.DashboardInterface) -> None:
+        for i in range(10):
+            dashboard.record_query_execution(
+                {**SEED, "model": f"m{i % 2}", "pipeline": "docs", "user_id": f"u{i % 5}", "cost": 0.1}
+            )
+        dashboard.flush()
+        for dimension, groups in (("model", 2), ("pipeline", 1), ("user_id", 5)):
+            found = dashboard.analytics.breakdown("cost", dimension, "1h")
+            assert len(found.parts) == groups
+            assert sum(part.value or 0 for part in found.parts) == pytest.approx(1.0)
+
+
+class TestABTestFramework:
+    def test_assignment_is_sticky_and_split_as_asked(self, dashboard: barograph.DashboardInterface) -> None:
+        experiments = dashboard.experiments
+        experiments.create(_experiment())
+        experiments.start("reranker")
+        arms = [experiments.assign("reranker", f"u{i}") for i in range(2000)]
+        assert arms == [experiments.assign("reranker", f"u{i}") for i in range(2000)]
+        assert arms.count("A") == pytest.approx(1000, abs=150)
+
+    def test_the_better_arm_is_found_per_unit(self, dashboard: barograph.DashboardInterface, clock: ManualClock) -> None:
+        experiments = dashboard.experiments
+        experiments.create(_experiment())
+        experiments.start("reranker")
+        clock.advance(60)
+        events: list[dict[str, object]] = []
+        for i in range(400):
+            user = f"u{i}"
+            arm = experiments.expose("reranker", user)
+            for j in range(1 + i % 4):
+                events.append(
+                    {"user_id": user, "accuracy_score": (0.6 if arm == "A" else 0.8) + (i * 7 + j) % 10 / 100}
+                )
+        clock.advance(60)
+        dashboard.collector.record_many(events)
+        clock.advance(60)
+        dashboard.flush()
+        found = experiments.compare("reranker")
+        assert found.verdict.finding == "better", found.verdict
+        (estimate,) = found.estimates
+        assert estimate.absolute is not None
+        assert estimate.absolute.value == pytest.approx(0.2, abs=0.02)
+        assert found.sample_ratio.p_value is not None
+        assert found.sample_ratio.p_value > 0.001
+
+    def test_a_unit_seen_in_two_arms_is_excluded_and_counted(
+        self, dashboard: barograph.DashboardInterface, clock: ManualClock
+    ) -> None:
+        for arm, user in (("A", "u1"), ("B", "u1"), ("A", "u2")):
+            dashboard.collector.record_exposure({"experiment": "e", "arm": arm, "unit_id": user})
+        dashboard.flush()
+        answer = dashboard.store.units(
+            UnitQuery(experiment="e", metric="queries", window=Window(ago(hours=1), NOW + timedelta(hours=1)))
+        )
+        assert answer.contaminated == 1
+        assert [(arm.arm, arm.units) for arm in answer.arms] == [("A", 1)]
+
+
+class TestVisualizer:
+    @pytest.mark.parametrize("charset", ["ascii", "unicode", "braille"])
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    def test_nothing_is_wider_than_the_screen(
+        self, dashboard: barograph.DashboardInterface, charset: str, width: int
+    ) -> None:
+        for i in range(50):
+            dashboard.record_query_execution({**SEED, "timestamp": ago(hours=i), "query": "\x1b[31mred\x1b[0m 用户\n" * 9})
+        dashboard.flush()
+        dashboard.draw_with(barograph.Visualizer(charset=charset, width=width))  # type: ignore[arg-type]
+        text = dashboard.render("overview")
+        assert max(len(line) for line in text.splitlines()) <= width
+        assert "\x1b" not in text
+        if charset == "ascii":
+            text.encode("ascii")
+
+
+class TestDashboardInterface:
+    def test_the_overview_says_what_was_promised(self, clock: ManualClock) -> None:
+        with temporary_dashboard(clock, budget={"daily": 40.0}) as opened:
+            for i in range(100):
+                opened.record_query_execution({**SEED, "timestamp": ago(minutes=i), "trace_id": f"t{i}"})
+                opened.record_feedback({"trace_id": f"t{i}", "rating": 4 + i % 2})
+            opened.flush()
+            text = opened.render("overview")
+        assert re.search(r"System Status: HEALTHY .*2026-11-22 14:05 UTC", text)
+        assert re.search(r"data complete to 1\d:\d\d:\d\d", text)
+        assert re.search(r"Average Response Time: 2\.3.s", text)
+        assert re.search(r"User Satisfaction: 4\.5/5\.0", text)
+        assert re.search(r"Daily Cost: \$\d+\.\d\d \(within budget \$40\.00\)", text)
+
+    def test_an_empty_directory_says_how_to_begin(self, dashboard: barograph.DashboardInterface) -> None:
+        text = dashboard.render("overview")
+        assert "barograph record" in text
+        assert "0.0 s" not in text
+
+    def test_a_second_process_is_told_who_has_the_directory(self, tmp_path: Path) -> None:
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            opened.record_query_execution(SEED)
+            refused = command(tmp_path, "status")
+        assert refused.returncode == 4
+        assert str(os.getpid()) in refused.stderr
+        assert command(tmp_path, "status").returncode == 0
+
+    def test_eight_writers_and_two_readers_at_once(self, tmp_path: Path) -> None:
+        failures: list[BaseException] = []
+        done = threading.Event()
+        with barograph.DashboardInterface(tmp_path) as opened:
+
+            def write(number: int) -> None:
+                try:
+                    for i in range(40):
+                        opened.record("balance", 1.0, {"writer": number})
+                        opened.record_query_execution({**SEED, "user_id": f"{number}-{i}"})
+                except BaseException as error:
+                    failures.append(error)
+
+            def read() -> None:
+                last = 0.0
+                try:
+                    while not done.is_set():
+                        value = opened.query("queries", last="1h").value or 0.0
+                        assert last <= value <= 320
+                        last = value
+                        time.sleep(0.02)
+                except BaseException as error:
+                    failures.append(error)
+
+            writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+            readers = [threading.Thread(target=read) for _ in range(2)]
+            for thread in (*readers, *writers):
+                thread.start()
+            for thread in writers:
+                thread.join()
+            opened.flush()
+            done.set()
+            for thread in readers:
+                thread.join()
+            assert failures == []
+            assert opened.query("queries", last="1h").value == 320
+            account = opened.account()
+            assert (account["received"], account["stored"]) == (640, 640)
+            assert opened.store.verify().ok
+
+    def test_the_command_line_takes_json_lines_and_answers_in_json(self, tmp_path: Path) -> None:
+        lines = [json.dumps({**SEED, "event_id": f"e{i}"}) for i in range(50)]
+        recorded = command(tmp_path, "record", "--json", stdin="\n".join([*lines, lines[0], "not json"]))
+        assert recorded.returncode == 3, recorded.stderr
+        assert json.loads(recorded.stdout) == {"received": 52, "stored": 50, "rejected": 1, "duplicate": 1}
+        asked = command(tmp_path, "query", "queries", "--last", "7d", "--json")
+        document = json.loads(asked.stdout)
+        assert set(document) == {"metric", "unit", "rows", "complete_to"}
+        (row,) = document["rows"]
+        assert (row["value"], row["n"]) == (50, 50)
+        assert set(row) == {"from", "to", "value", "n"}
+
+    def test_every_command_speaks_json(self, tmp_path: Path) -> None:
+        assert command(tmp_path, "init", "--json").returncode == 0
+        assert command(tmp_path, "record", "query=Why?", "response_time=1.5", "--json").returncode == 0
+        for words in (
+            ["status"],
+            ["show", "overview"],
+            ["report"],
+            ["query", "response_time.mean", "--by", "model"],
+            ["metrics"],
+            ["verify"],
+            ["rebuild"],
+            ["prune", "--older-than", "30d"],
+            ["compress"],
+            ["annotate", "deploy 1.2"],
+            ["doctor"],
+        ):
+            finished = command(tmp_path, *words, "--json")
+            assert finished.returncode == 0, (words, finished.stderr)
+            json.loads(finished.stdout)
+
+    def test_an_unknown_metric_is_told_with_what_may_have_been_meant(self, tmp_path: Path) -> None:
+        command(tmp_path, "init")
+        refused = command(tmp_path, "query", "eror_rate")
+        assert refused.returncode == 3
+        assert "error_rate" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def _events(kind: str, end: datetime = NOW) -> object:
+    from barograph.core.query import EventQuery
+
+    return EventQuery(kind=kind, window=Window(end - timedelta(days=30), end + timedelta(seconds=1)))
+
+
+def _experiment() -> Experiment:
+    return Experiment(key="reranker", variants=equal_variants("A", "B"), primary_metric="accuracy")
