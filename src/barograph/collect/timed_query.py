@@ -101,10 +101,11 @@ class TimedQuery:
     """Times one query and records it as one event when the block ends.
 
     ``fields`` are fields of the event known beforehand; what is set by hand wins over what is measured, and what is
-    set later over what was set before, also under another name of the same field (``aliases``). Stages of one name that overlap or repeat count the time in which at least one of them ran. An exception is recorded with
-    status ``error``, its type, message and the innermost stage it came out of, and goes on to the caller. If it
-    cannot be recorded either, that becomes a note on it; without an exception of the program's own, what ``record``
-    raises is raised.
+    set later over what was set before, also under another name of the same field (``aliases``). Stages of one name
+    that overlap or repeat count the time in which at least one of them ran. An exception is recorded with status
+    ``error``, its type, message and the innermost stage it came out of, and goes on to the caller. If it cannot be
+    recorded either, that becomes a note on it; without an exception of the program's own, what ``record`` raises
+    is raised.
     """
 
     answer = _Field[str]()

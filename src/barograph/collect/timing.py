@@ -60,8 +60,8 @@ def timed(record: Record, clock: Clock, **fields: object) -> Callable[[Callable[
 
     The first argument that is a text becomes ``query`` when it is not among ``fields``. A text that is returned
     becomes the answer, as do the texts that a generator yields (the first marks the first token); of a dictionary
-    that is returned or yielded, the fields in ``RESULT_FIELDS`` are taken, also under their other names. What the function sets itself, through
-    ``current_query()``, wins. A generator is timed from its first step to its last.
+    that is returned or yielded, the fields in ``RESULT_FIELDS`` are taken, also under their other names. What the
+    function sets itself, through ``current_query()``, wins. A generator is timed from its first step to its last.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
