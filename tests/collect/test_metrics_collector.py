@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -226,6 +227,22 @@ class TestManyEvents:
             seen += len(results)
             assert len(stored(tmp_path / "data")) >= seen
         assert seen == 7 * BATCH + 1
+
+    def test_whoever_stops_in_the_middle_leaves_the_counts_right(self, open_collector: Open, journal: Journal):
+        collector = open_collector()
+        batches = collector.stream(SEED for _ in range(20 * BATCH))
+        next(batches)
+        batches.close()  # type: ignore[attr-defined]
+        assert collector.counts.stored == journal.account().stored > BATCH
+
+        def broken() -> Iterator[object]:
+            for _ in range(3 * BATCH):
+                yield SEED
+            raise OSError("the file is gone")
+
+        with pytest.raises(OSError, match="the file is gone"):
+            collector.record_many(broken())
+        assert collector.counts.stored == journal.account().stored
 
     def test_nothing_to_record_is_nothing(self, open_collector: Open):
         collector = open_collector()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from barograph.core.errors import InvalidEvent
+from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import Label, Name
 
 _TYPES = {
@@ -46,6 +46,8 @@ def explain(error: Exception, fields: Mapping[str, object]) -> InvalidEvent:
     if of_key or path.endswith("[...]"):
         return _in_mapping(path.removesuffix("[...]"), fields)
     value = find(fields, path)
+    if path == "kind":
+        return InvalidEvent(path, "is another kind than the one that is recorded", value=value)
     reason, hint = _reason(message, value)
     return InvalidEvent(path, reason, hint=hint, value=value)
 
@@ -85,7 +87,7 @@ def _reason(message: str, value: object) -> tuple[str, str]:
         return f"must be {_TYPES.get(expected, expected)}, not {_TYPES.get(got, got)}", hint
     if message.startswith("Invalid enum value"):
         return "is not one of the values it may have", "See docs/events.md for the values"
-    return message[:1].lower() + message[1:], ""
+    return shorten(message[:1].lower() + message[1:], 200), ""
 
 
 def _number(text: str) -> str:

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -21,7 +22,7 @@ from barograph.collect.sinks import EventSink
 from barograph.collect.timing import TimedQuery, timed
 from barograph.collect.validate import Validator
 from barograph.core.clock import Clock
-from barograph.core.errors import InvalidEvent
+from barograph.core.errors import InvalidEvent, JournalError
 from barograph.core.event import Event
 from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings
@@ -159,17 +160,22 @@ class MetricsCollector:
         """As ``record_many``, a batch at a time, each durable when it is given out. Does nothing until iterated."""
         sent: deque[_Sent] = deque()
         batch: list[Taken] = []
-        for item in items:
-            batch.append(self._intake.take_item(item, kind))
-            if len(batch) == BATCH:
+        try:
+            for item in items:
+                batch.append(self._intake.take_item(item, kind))
+                if len(batch) == BATCH:
+                    sent.append(self._send(batch))
+                    batch = []
+                    if len(sent) > _IN_FLIGHT:
+                        yield self._settle(sent.popleft())
+            if batch:
                 sent.append(self._send(batch))
-                batch = []
-                if len(sent) > _IN_FLIGHT:
-                    yield self._settle(sent.popleft())
-        if batch:
-            sent.append(self._send(batch))
-        while sent:
-            yield self._settle(sent.popleft())
+            while sent:
+                yield self._settle(sent.popleft())
+        finally:  # whoever stops early, or cannot go on: what was handed in is counted all the same
+            for one in sent:
+                with suppress(JournalError):
+                    self._settle(one)
 
     def _send(self, batch: list[Taken]) -> _Sent:
         return batch, deliver(self._sink, batch)

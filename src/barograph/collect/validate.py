@@ -167,7 +167,7 @@ def _time(value: object, now: datetime) -> datetime:
     if type(value) is datetime:
         moment = value
     elif isinstance(value, datetime):  # a subclass has ways of its own
-        moment = datetime.fromisoformat(datetime.isoformat(value))
+        moment = _rebuilt(value)
     elif type(value) is str:
         moment = _from_iso(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -192,6 +192,13 @@ _TIME_HINT = "Give an ISO 8601 text with a zone, a datetime, or seconds since 19
 def _outside(value: object) -> InvalidEvent:
     reason = f"lies outside {EARLIEST:%Y-%m-%d} to {AHEAD_SECONDS / 60:g} minutes ahead of the clock"
     return InvalidEvent("time", reason, hint=_TIME_HINT, value=value)
+
+
+def _rebuilt(value: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(datetime.isoformat(value))
+    except Exception:  # such as a "not a time" that is a datetime all the same
+        raise InvalidEvent("time", "is not a time", hint=_TIME_HINT, value=value) from None
 
 
 def _from_iso(text: str) -> datetime:
