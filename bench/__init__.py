@@ -1,0 +1,1 @@
+"""What Barograph can do on this machine, measured: `python -m bench` runs it and writes results.md."""
