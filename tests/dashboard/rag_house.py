@@ -153,7 +153,7 @@ def _query(draw: random.Random, i: int, time: datetime) -> list[Record]:
     ]  # fmt: skip
     query: Record = {
         "kind": "query", "event_id": f"query-{i}", "trace_id": f"trace-{i}", "time": time,
-        "user_id": f"user-{min(int(draw.expovariate(0.08)), 60)}", "session_id": f"session-{i // 3}",
+        "user_id": f"user-{min(int(draw.expovariate(0.006)), 400)}", "session_id": f"session-{i // 3}",
         "query": QUESTIONS[i % len(QUESTIONS)], "pipeline": "support-bot" if i % 3 else "sales-qa", "model": model,
         "environment": "production", "status": status, "response_time": round(seconds, 3),
         "retrieval_time": round(seconds * 0.25, 3), "generation_time": round(seconds * 0.7, 3),
@@ -164,7 +164,7 @@ def _query(draw: random.Random, i: int, time: datetime) -> list[Record]:
     if status == "error":
         query |= {"error_type": "TimeoutError", "error_stage": "generation", "error_message": "no answer in 30 s"}
     found: list[Record] = [query]
-    if draw.random() < 0.15:
+    if draw.random() < 0.3:
         rating = draw.choices((1, 2, 3, 4, 5), (1, 1, 2, 5, 6))[0]
         found.append(
             {

@@ -11,13 +11,29 @@ from difflib import get_close_matches
 from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Window
 from barograph.dashboard.material import Material, PageSpec
+from barograph.dashboard.page.alerts import alerts_page
+from barograph.dashboard.page.cost import cost_page
+from barograph.dashboard.page.experiments import experiments_page
 from barograph.dashboard.page.overview import overview_page
+from barograph.dashboard.page.quality import quality_page
+from barograph.dashboard.page.queries import queries_page
+from barograph.dashboard.page.retrieval import retrieval_page
+from barograph.dashboard.page.system import system_page
+from barograph.dashboard.page.users import users_page
 from barograph.visualize.chart import Page
 
 __all__ = ["PAGES", "Material", "PageSpec", "build_page", "page_named"]
 
 PAGES: tuple[PageSpec, ...] = (
     PageSpec("overview", "Overview", "Is it healthy now, and what changed?", "7d", overview_page),
+    PageSpec("queries", "Queries", "Which queries, and why this one?", "24h", queries_page),
+    PageSpec("quality", "Quality", "Are answers good, for whom, and is the change real?", "7d", quality_page),
+    PageSpec("retrieval", "Retrieval", "Do we find the right text?", "7d", retrieval_page),
+    PageSpec("cost", "Cost", "What do we spend, on what, and where is it heading?", "7d", cost_page),
+    PageSpec("users", "Users", "Who uses it, and who is unhappy?", "7d", users_page),
+    PageSpec("experiments", "Experiments", "Did it work, may I ship it?", "7d", experiments_page),
+    PageSpec("alerts", "Alerts", "What is firing, and was it right?", "7d", alerts_page),
+    PageSpec("system", "System", "Is the instrument itself in order?", "24h", system_page),
 )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from barograph.alerts.active_alert import ActiveAlert
 from barograph.analytics.cost import Spend
 from barograph.analytics.overview import Overview
@@ -18,10 +20,11 @@ from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, interval_plot, progress_note
 from barograph.dashboard.page.shapes import (
     DAY,
-    aligned,
     calendar_bars,
+    calendar_for,
     guarded,
     marks_of,
+    reaches_back,
     span_text,
     tile_of,
     worst_table,
@@ -107,7 +110,7 @@ def _response_time(material: Material, facts: Overview) -> Tile:
 
 
 def _rate(facts: Overview) -> str:
-    return format_value(facts.error_rate.value if facts.error_rate.n else None, "ratio")
+    return format_value(facts.error_rate.value if facts.error_rate.n else None, "ratio", ascii_only=True)
 
 
 def _satisfaction(facts: Overview) -> Tile:
@@ -175,7 +178,7 @@ def modelled_line(material: Material) -> list[Part]:
 
 def _trends(material: Material, window: Window, facts: Overview) -> list[Part]:
     """What changed, and the charts behind it, over the page's window."""
-    seen = traffic(material, aligned(window, 3600.0) if window.seconds > DAY else window)
+    seen = traffic(material, window)
     if seen.total == 0:
         return [Text(text=f"No query in the {span_text(material, window)}: a longer time shows older ones.",
                      tone="muted")]  # fmt: skip
@@ -186,36 +189,50 @@ def _trends(material: Material, window: Window, facts: Overview) -> list[Part]:
             title=f"Trends, {span_text(material, window)}",
             parts=[
                 *guarded(lambda: [latency_chart(material, seen, marks)]),
-                volume_chart(seen, marks),
+                volume_chart(seen),
                 *errors_chart(seen, marks),
             ],
         ),
     ]
-    days = [
-        *guarded(lambda: [calendar_bars(material, "satisfaction", "Satisfaction", window, subtitle="mean rating")]),
-        *guarded(lambda: [calendar_bars(material, "cost", "Cost", window, subtitle="USD", counted=False)]),
-    ]
-    parts.append(Panel(title="By day", parts=days, side_by_side=True))
+    parts += by_day(material, window)
     parts += guarded(lambda: _worst(material, window))
     return parts
+
+
+def by_day(material: Material, window: Window) -> list[Part]:
+    """Satisfaction and cost by day, beside each other where there is room; nothing for a window within a day."""
+    if window.seconds <= DAY:
+        return []
+    limit = material.settings.budget.daily
+    budget = f"budget {format_value(limit, 'USD')} a day" if limit else ""
+    bars = [
+        *guarded(lambda: [calendar_bars(material, "satisfaction", "Satisfaction", window, subtitle="mean rating")]),
+        *guarded(lambda: [calendar_bars(material, "cost", "Cost", window, subtitle=budget, counted=False)]),
+    ]
+    return [Panel(title=f"By {calendar_for(window)}", parts=bars, side_by_side=True)]
 
 
 def _changes(material: Material, facts: Overview, seen: Traffic) -> list[Tile]:
     """The day against yesterday (ratings: the week against the last), with the verdict and the way there."""
     since = seen.window.end - timedelta(seconds=DAY)
+    queries, cost = facts.queries, material.analytics.summary("cost", "24h", compare="day")
+    if queries.change and not reaches_back(material, queries.change.window.start):
+        queries, cost = replace(queries, change=None), replace(cost, change=None)  # yesterday is not all there
     lately = [value for (start, _), value in zip(seen.times, seen.counts, strict=True) if start >= since]
     return [
-        tile_of(facts.queries, against="yesterday", spark=lately),
+        tile_of(queries, against="yesterday", spark=lately),
         tile_of(facts.response_time_p95, against="yesterday"),
         tile_of(facts.error_rate, against="yesterday"),
-        tile_of(material.analytics.summary("cost", "24h", compare="day"), against="yesterday"),
+        tile_of(cost, against="yesterday"),
         tile_of(facts.satisfaction, against="last week", title="User satisfaction, 7 d"),
     ]
 
 
 def _worst(material: Material, window: Window) -> list[Part]:
     slowest = material.analytics.worst("slowest", window, limit=WORST)
-    return [worst_table("Slowest queries", slowest, span_text(material, window))] if slowest else []
+    return (
+        [worst_table("slowest", "Slowest queries", slowest, span_text(material, window), short=True)] if slowest else []
+    )
 
 
 def _experiment(running: Running) -> list[Part]:
@@ -226,7 +243,7 @@ def _experiment(running: Running) -> list[Part]:
             parts.append(
                 Panel(
                     title=f"Experiment: {compared.title}",
-                    parts=[Text(text=compared.verdict.sentence), *interval_plot(compared)],
+                    parts=[Text(text=compared.verdict.sentence), *interval_plot(compared, short=True)],
                 )
             )
     return parts

@@ -5,16 +5,20 @@ What every page needs in the same form. Reads the structs of ``analytics``; hand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from barograph.analytics.breakdown import Breakdown
 from barograph.analytics.period import duration_text
-from barograph.analytics.summary import MetricSummary
-from barograph.analytics.worst import WorstQuery
+from barograph.analytics.summary import MetricSummary, Period
+from barograph.analytics.worst import Concern, WorstQuery, time_of
 from barograph.core.errors import EngineError
+from barograph.core.event import EARLIEST
 from barograph.core.query import Calendar, MetricRow, Window
 from barograph.dashboard.material import Material
+from barograph.dashboard.page.welcome import welcome
 from barograph.visualize.chart import (
     Bar,
     BarChart,
@@ -22,13 +26,16 @@ from barograph.visualize.chart import (
     Column,
     LineChart,
     Mark,
+    Page,
     Part,
     Role,
     Series,
     Table,
     Text,
     Tile,
+    Tiles,
 )
+from barograph.visualize.units import format_value
 
 HOUR, DAY = 3600.0, 86400.0
 SURE_TAIL = 100  # queries that a bucket needs before a percentile above p90 says anything
@@ -36,7 +43,7 @@ MOST_DAYS = 15  # bars of a day each; weeks beyond, then months
 MOST_WEEKS = 15
 MOST_MARKS = 9
 _STEPS = (60.0, 300.0, 900.0, 3600.0, 10800.0, 21600.0, 43200.0, DAY)  # each is made of whole rollup buckets
-_AGAINST = {"day": "yesterday", "week": "last week", "previous": "the period before"}
+AGAINST = {"day": "yesterday", "week": "last week", "previous": "the period before"}
 
 
 def guarded(build: Callable[[], Sequence[Part]]) -> tuple[Part, ...]:
@@ -126,6 +133,10 @@ def tile_of(summary: MetricSummary, *, against: str = "", title: str = "", spark
     """A summary as a tile, with its change and whether it is more than noise."""
     change = summary.change
     moved = change is not None and change.absolute is not None and change.before_n > 0
+    if change is not None and moved and change.relative is None and change.absolute and summary.unit in ("ratio", "%"):
+        before = format_value(change.before, summary.unit)  # a share that was zero: points would read like a per cent
+        return Tile(title=title or summary.title, value=summary.value, unit=summary.unit, n=summary.n or None,
+                    aside=f"{before} {against}".strip(), spark=spark)  # fmt: skip
     return Tile(
         title=title or summary.title,
         value=summary.value if summary.n else None,
@@ -135,7 +146,7 @@ def tile_of(summary: MetricSummary, *, against: str = "", title: str = "", spark
         delta_against=against if moved else "",
         better=summary.better,
         significant=None if change is None or change.inside_noise is None else not change.inside_noise,
-        n=summary.n or None,
+        n=summary.n if summary.n and summary.n != summary.value else None,
         spark=spark,
     )
 
@@ -152,58 +163,61 @@ def marks_of(material: Material, window: Window) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def worst_table(title: str, queries: Sequence[WorstQuery], subtitle: str = "", *, errors: bool = False) -> Table:
-    """Queries as a table; ``errors`` shows what failed instead of what it cost."""
-    shared = [Column(title="Time"), Column(title="Query", most=56)]
-    if errors:
-        columns = [*shared, Column(title="Error", most=24), Column(title="Said", most=48),
-                   Column(title="Pipeline", most=18), Column(title="Response", unit="s")]  # fmt: skip
-        rows: list[list[Cell]] = [
-            [q.time, q.query, q.error_type, q.error_message, q.pipeline, q.response_time] for q in queries
-        ]
-    else:
-        columns = [*shared, Column(title="Response", unit="s"), Column(title="Cost", unit="USD"),
-                   Column(title="Status", most=9), Column(title="Score", unit="score"),
-                   Column(title="Pipeline", most=18), Column(title="Model", most=20)]  # fmt: skip
-        rows = [
-            [
-                q.time,
-                q.query,
-                q.response_time,
-                q.cost,
-                q.status.replace("_", " "),
-                q.accuracy_score,
-                q.pipeline,
-                q.model,
-            ]
-            for q in queries
-        ]
-    kept = [i for i, column in enumerate(columns) if column.title in ("Time", "Query") or any(r[i] for r in rows)]
+_LISTS: dict[Concern, tuple[str, ...]] = {
+    "slowest": ("response", "cost", "status", "pipeline", "model"),
+    "errors": ("error", "said", "pipeline"),
+    "no_answer": ("pipeline", "model", "response"),
+    "lowest_score": ("score", "status", "pipeline", "model"),
+    "dearest": ("cost", "response", "model", "pipeline"),
+}
+_SHORT = ("response", "cost", "score", "status")
+
+
+def worst_table(
+    concern: Concern, title: str, queries: Sequence[WorstQuery], subtitle: str, *, short: bool = False
+) -> Table:
+    """Queries as a table, with what matters in that list; ``short`` leaves the room to the questions.
+
+    A column in which nothing is known, or in which every status is ok, is left out.
+    """
+    cells: dict[str, tuple[Column, Callable[[WorstQuery], Cell]]] = {
+        "response": (Column(title="Response", unit="s"), lambda q: q.response_time),
+        "cost": (Column(title="Cost", unit="USD"), lambda q: q.cost),
+        "score": (Column(title="Score", unit="score"), lambda q: q.accuracy_score),
+        "status": (Column(title="Status", most=9), lambda q: q.status.replace("_", " ")),
+        "error": (Column(title="Error", most=24), lambda q: q.error_type or None),
+        "said": (Column(title="Said", most=48), lambda q: q.error_message or None),
+        "pipeline": (Column(title="Pipeline", most=16), lambda q: q.pipeline or None),
+        "model": (Column(title="Model", most=20), lambda q: q.model or None),
+    }
+    names = [name for name in _LISTS[concern] if not short or name in _SHORT]
+    told = {name: [cells[name][1](query) for query in queries] for name in names}
+    names = [name for name in names if any(cell is not None and cell != "ok" for cell in told[name])]
     return Table(
         title=title,
         subtitle=subtitle,
-        columns=[columns[i] for i in kept],
-        rows=[[_blank(row[i]) for i in kept] for row in rows],
+        columns=[Column(title="Time"), Column(title="Query", most=60), *(cells[name][0] for name in names)],
+        rows=[
+            [query.time, query.query or None, *(told[name][index] for name in names)]
+            for index, query in enumerate(queries)
+        ],
     )
 
 
-def _blank(cell: Cell) -> Cell:
-    return None if cell == "" else cell
-
-
-def breakdown_table(found: Breakdown, title: str, what: str, value: str, subtitle: str = "") -> Table:
-    """A metric by a dimension as a table: value, n, share."""
+def breakdown_table(
+    found: Breakdown, title: str, what: str, value: str, subtitle: str = "", *, counts: bool = False
+) -> Table:
+    """A metric by a dimension as a table: value, n, share; where the value is a count, n would repeat it."""
+    columns = [Column(title=what, most=32), Column(title=value, unit=found.unit), Column(title="n"),
+               Column(title="Share", unit="ratio")]  # fmt: skip
     rows: list[list[Cell]] = []
     for part in found.parts:
         name = "all others" if part.is_other else part.key or "(not said)"
         rows.append([name, part.value, part.n, part.share])
+    kept = [i for i in range(len(columns)) if not (counts and i == 2)]
     return Table(
-        title=title,
-        subtitle=subtitle,
-        columns=[Column(title=what, most=32), Column(title=value, unit=found.unit), Column(title="n"),
-                 Column(title="Share", unit="ratio")],
-        rows=rows,
-        note=found.sentence,
+        title=title, subtitle=subtitle, columns=[columns[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in rows], note=found.sentence,
     )  # fmt: skip
 
 
@@ -245,6 +259,64 @@ def line_chart(
     )
 
 
-def against(period: str) -> str:
-    """Since when a change is told: ``yesterday``, ``last week``."""
-    return _AGAINST[period]
+def earlier_period(window: Window) -> Period:
+    """What a window is compared with: the same hours yesterday, the same weekdays, else the time just before."""
+    if window.seconds <= DAY:
+        return "day"
+    return "week" if window.seconds <= 7 * DAY else "previous"
+
+
+def reaches_back(material: Material, moment: datetime) -> bool:
+    """Whether there were queries before that moment: else what was counted since then cannot be compared with it."""
+    if moment <= EARLIEST:
+        return False
+    return material.analytics.summary("queries", Window(EARLIEST, moment), compare=None).n > 0
+
+
+def summaries_of(material: Material, window: Window, metrics: Sequence[str], period: Period) -> list[MetricSummary]:
+    """Metrics over the window with their change. Amounts have none where records begin inside the earlier period."""
+    found = [material.analytics.summary(metric, window, compare=period) for metric in metrics]
+    before = next((one.change.window for one in found if one.change), None)
+    if before is None or reaches_back(material, before.start):
+        return found
+    amounts = ("count", "sum", "rate", "distinct")
+    return [
+        replace(one, change=None) if material.catalogue.get(one.metric).aggregation in amounts else one for one in found
+    ]
+
+
+def tiles_of(material: Material, window: Window, metrics: Sequence[str]) -> Tiles:
+    """Metrics over the window with their change, those left out of which nothing was measured."""
+    period = earlier_period(window)
+    found = summaries_of(material, window, metrics, period)
+    return Tiles(tiles=[tile_of(one, against=AGAINST[period]) for one in found if one.n])
+
+
+def framed(material: Material, title: str, window: Window | None, parts: Sequence[Part]) -> Page:
+    """A page with its title, its time and its zone in the first line."""
+    span = [span_text(material, window)] if window else []
+    return Page(title=title, aside=" · ".join([*span, zoned(material, material.now())]), parts=parts)
+
+
+def nothing_yet(material: Material, kind: str, what: str, window: Window) -> list[Part]:
+    """Why there is nothing to show, and what to do: another time, or a first event."""
+    newest = material.events(kind, material.always(), limit=1).items
+    last = time_of(newest[0]) if newest else None
+    if last is None:
+        return [*welcome(material, what)]
+    return [
+        Text(text=f"There are no {what} in the {span_text(material, window)}."),
+        Text(text=f"The newest {kind} is of {zoned(material, last)}: ask for a longer time.", tone="muted"),
+    ]
+
+
+def text_in(item: Mapping[str, object], name: str) -> str:
+    """A text of an event's row, or ''; it is as it was sent, and whoever draws it makes it safe."""
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def number_in(item: Mapping[str, object], name: str) -> float | None:
+    """A number of an event's row, or None."""
+    value = item.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

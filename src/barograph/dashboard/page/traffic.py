@@ -20,7 +20,6 @@ from barograph.dashboard.page.shapes import (
     DAY,
     HOUR,
     SURE_TAIL,
-    aligned,
     line_chart,
     line_of,
     step_for,
@@ -29,6 +28,7 @@ from barograph.dashboard.page.shapes import (
 from barograph.visualize.chart import LineChart, Mark, Part, Role, Series
 
 STATUSES = ("ok", "no_answer", "error")
+LEAST_PART = 6  # of a bucket that must lie inside the window for its rate to be drawn
 _LONGEST_HOURLY = 8 * DAY
 _TAIL_STEPS = (900.0, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
 
@@ -69,7 +69,6 @@ class Traffic(Struct, frozen=True, kw_only=True):
 def traffic(material: Material, window: Window, compare: Period | None = "week") -> Traffic:
     """Queries over the window by status, hourly up to a week, beside the week before."""
     every = HOUR if DAY < window.seconds <= _LONGEST_HOURLY else step_for(window)
-    window = aligned(window, every)
     found = material.analytics.series("queries", window, every=every, by=("status",), compare=compare)
     starts: dict[datetime, datetime] = {}
     values: dict[str, dict[datetime, float]] = {}
@@ -103,27 +102,47 @@ def _place(status: str) -> int:
     return STATUSES.index(status) if status in STATUSES else len(STATUSES)
 
 
-def volume_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> LineChart:
-    """How many queries a bucket, beside the week before where there was one."""
+def volume_chart(seen: Traffic) -> LineChart:
+    """How many queries an hour, beside the week before as far as it reaches back."""
+    coarse = coarser(seen, 3 * HOUR)
     lines: list[Series] = []
-    if any(row.n for row in seen.before):
-        lines.append(line_of("week before", seen.before, "comparison", later=seen.later, least=0))
-    lines.append(line_of("queries", seen.rows(), "main", least=0))
+    first = next((row.start for row in coarse.before if row.n), None)
+    if first is not None:
+        known = [
+            _hourly(row, coarse.every) for row in coarse.before if row.start >= first
+        ]  # before the first query is not zero
+        lines.append(line_of("last week", known, "comparison", later=seen.later, least=0))
+    lines.append(line_of("queries", [_hourly(row, coarse.every) for row in coarse.rows()], "main", least=0))
     lines = [replace(line, n=()) for line in lines]  # a count is not a sample
-    return line_chart(
-        f"Queries a{'n hour' if seen.every == HOUR else f' bucket of {step_text(seen.every)}'}",
-        f"n={seen.total:,}",
-        "1",
-        lines,
-        seen.window,
-        incomplete=seen.incomplete,
+    details = f"{step_text(coarse.every)} · n={seen.total:,}"
+    return line_chart("Queries an hour", details, "1", lines, seen.window, incomplete=seen.incomplete)
+
+
+def _hourly(row: MetricRow, every: float) -> MetricRow:
+    """An hour's share of the bucket; a sliver of one at the window's edge says nothing."""
+    seconds = (row.end - row.start).total_seconds()
+    return replace(row, value=(row.value or 0.0) / seconds * HOUR if seconds >= every / LEAST_PART else None)
+
+
+def status_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> LineChart:
+    """How many queries ended well, without an answer, or in an error."""
+    lines = [
+        replace(line_of(status.replace("_", " "), seen.rows(status), "group", least=0), n=())
+        for status in seen.by_status
+    ]
+    totals = ", ".join(
+        f"{round(sum(counts)):,} {status.replace('_', ' ')}" for status, counts in seen.by_status.items()
     )
+    return line_chart(
+        "Queries by status", f"{step_text(seen.every)} · {totals}", "1", lines[:6], seen.window, marks=marks,
+        incomplete=seen.incomplete,
+    )  # fmt: skip
 
 
 def errors_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> list[Part]:
     """Shares of failed and unanswered queries over time; nothing while there are none."""
     lines: list[Series] = []
-    coarse = _coarser(seen, 6 * HOUR)
+    coarse = coarser(seen, 6 * HOUR)
     names = {"error": "errors", "no_answer": "no answer"}
     for status, name in names.items():
         if any(seen.by_status.get(status, ())):
@@ -146,7 +165,7 @@ def errors_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> list[Part]:
     ]
 
 
-def _coarser(seen: Traffic, every: float) -> Traffic:
+def coarser(seen: Traffic, every: float) -> Traffic:
     """The same counts in longer buckets, for shares that a few queries cannot carry."""
     if every <= seen.every or seen.window.seconds < 2 * DAY:
         return seen
@@ -158,6 +177,13 @@ def _coarser(seen: Traffic, every: float) -> Traffic:
         starts[slot] = (first, end)
         for status, values in seen.by_status.items():
             sums[status][slot] = sums[status].get(slot, 0.0) + values[index]
+    earlier: dict[float, MetricRow] = {}
+    for row in seen.before:
+        slot = row.start.timestamp() // every
+        first_row = earlier.get(slot)
+        value = (row.value or 0.0) + ((first_row.value or 0.0) if first_row else 0.0)
+        start, n = (first_row.start, first_row.n) if first_row else (row.start, 0)
+        earlier[slot] = MetricRow(start=start, end=row.end, value=value, n=row.n + n)
     slots = sorted(starts)
     by_status = {status: tuple(of[slot] for slot in slots) for status, of in sums.items()}
     return Traffic(
@@ -166,6 +192,8 @@ def _coarser(seen: Traffic, every: float) -> Traffic:
         times=tuple(starts[slot] for slot in slots),
         counts=tuple(map(sum, zip(*by_status.values(), strict=True))) if by_status else (),
         by_status=by_status,
+        before=tuple(earlier[slot] for slot in sorted(earlier)),
+        later=seen.later,
         incomplete=seen.incomplete,
     )
 
@@ -175,20 +203,28 @@ def latency_chart(
 ) -> LineChart:
     """p50, p95 and p99 in buckets that hold enough queries; a tail that rests on too few is a gap."""
     every = _tail_step(seen)
-    window = aligned(seen.window, every)
+    window = seen.window
     lines: list[Series] = []
     total, hidden, incomplete = 0, 0, False
     for level in ("p50", "p95", "p99"):
-        found = material.analytics.series(f"{stage}.{level}", window, every=every)
+        beside: Period | None = "week" if level == "p95" and seen.later else None
+        found = material.analytics.series(f"{stage}.{level}", window, every=every, compare=beside)
         role: Role = "p50" if level == "p50" else "p95" if level == "p95" else "p99"
         least = 1 if level == "p50" else SURE_TAIL
         lines.append(line_of(level, found.rows, role, least=least))
+        if any(row.n >= least for row in found.before):
+            lines.append(line_of("p95 last week", found.before, "comparison", later=seen.later, least=least))
         total = sum(row.n for row in found.rows)
         hidden = sum(0 < row.n < least for row in found.rows)
         incomplete = found.incomplete
     lines = [line for line in lines if line.role == "p50" or any(y is not None for _, y in line.points)]
     note = f"p95, p99 from {SURE_TAIL} queries a bucket on" if hidden else ""
-    details = [", ".join(line.name for line in lines), step_text(every), f"n={total:,}", note]
+    details = [
+        ", ".join(line.name for line in lines if line.role != "comparison"),
+        step_text(every),
+        f"n={total:,}",
+        note,
+    ]
     return line_chart(
         title or "Response time",
         " · ".join(text for text in details if text),

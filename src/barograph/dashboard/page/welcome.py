@@ -17,7 +17,7 @@ COMMANDS = (
 )
 
 
-def welcome(material: Material) -> list[Part]:
+def welcome(material: Material, what: str = "queries") -> list[Part]:
     """The first steps, in Python and on the command line, and a way to see what it will look like."""
     rejected = material.account.get("rejected", 0)
     parts: list[Part] = []
@@ -29,8 +29,9 @@ def welcome(material: Material) -> list[Part]:
                 tone="warning",
             )
         )
+    missing = "No query has" if what == "queries" else f"No {what} have"
     parts += [
-        Text(text="No query has been recorded yet. The first one fills this page; nothing is zero until then."),
+        Text(text=f"{missing} been recorded yet. The first fills this page; until then nothing is shown as zero."),
         Panel(title="In Python", parts=[Text(text=line) for line in PYTHON]),
         Panel(title="On the command line", parts=[Text(text=line) for line in COMMANDS]),
         Text(text="To look around first: `barograph demo` plays a replay of real data into a directory of its own.",

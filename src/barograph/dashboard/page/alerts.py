@@ -1,0 +1,102 @@
+"""What is firing, and was it right? Active alerts, every rule and where it stands, and what has happened lately."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from barograph.alerts.active_alert import RuleStatus
+from barograph.analytics.worst import time_of
+from barograph.core.query import Window
+from barograph.core.unit import format_value
+from barograph.dashboard.material import Material
+from barograph.dashboard.page.shapes import framed, guarded, number_in, span_text, text_in, zoned
+from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text, Tone
+
+LISTED = 20
+_TONES: dict[str, Tone] = {"critical": "critical", "warning": "warning"}
+_SHOWN = {"inactive": "ok", "nodata": "no data", "error": "cannot be evaluated"}
+
+
+def alerts_page(material: Material, window: Window) -> Page:
+    """Alerts, rules, transitions, and whether the evaluator keeps up."""
+    rules = material.alerts.rules()
+    parts: list[Part] = [Text(text=_count(rules)), *_active(material)]
+    if rules:
+        parts.append(_rules(material, rules))
+    parts += guarded(lambda: _transitions(material, window))
+    parts += _evaluator(material)
+    return framed(material, "Alerts", window, parts)
+
+
+def _count(rules: list[RuleStatus]) -> str:
+    states = Counter(rule.state for rule in rules)
+    told = ", ".join(f"{count} {_SHOWN.get(state, state)}" for state, count in states.most_common())
+    return f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'}: {told}." if rules else "No rule is defined."
+
+
+def _active(material: Material) -> list[Part]:
+    told: list[Part] = []
+    for alert in material.alerts.active():
+        since = f"since {zoned(material, alert.active_at)}" if alert.active_at else ""
+        told.append(Text(text=alert.sentence, aside=since, tone=_TONES.get(alert.severity, "plain")))
+    return told or [Text(text="No alert is active.", tone="good")]
+
+
+def _rules(material: Material, rules: list[RuleStatus]) -> Table:
+    rows: list[list[Cell]] = [
+        [rule.rule, _SHOWN.get(rule.state, rule.state), format_value(rule.value, rule.unit), rule.severity,
+         rule.condition, _groups(rule)]
+        for rule in rules
+    ]  # fmt: skip
+    columns = [
+        Column(title="Rule", most=28), Column(title="State"), Column(title="Now", align="right"),
+        Column(title="Severity"), Column(title="Condition", most=64), Column(title="Groups", most=32),
+    ]  # fmt: skip
+    kept = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
+    notes = [f"{rule.rule}: {rule.reason}" for rule in rules if rule.reason and rule.state != "inactive"]
+    note = "; ".join(notes[:3])
+    if not rules[0].from_file:
+        note = "; ".join(filter(None, [note, "these are the default rules: write [[rules]] in barograph.toml"]))
+    return Table(title="Rules", columns=[columns[i] for i in kept], rows=[[row[i] for i in kept] for row in rows],
+                 note=note)  # fmt: skip
+
+
+def _groups(rule: RuleStatus) -> str | None:
+    if len(rule.groups) < 2 and sum(rule.groups.values()) < 2:
+        return None
+    return ", ".join(f"{count} {_SHOWN.get(state, state)}" for state, count in rule.groups.items())
+
+
+def _transitions(material: Material, window: Window) -> list[Part]:
+    """What has happened, from the alert events that each transition leaves behind."""
+    page = material.events("alert", window, limit=LISTED)
+    if not page.items:
+        return [Text(text=f"No alert has changed its state in the {span_text(material, window)}.", tone="muted")]
+    rows: list[list[Cell]] = []
+    for item in page.items:
+        before, state = text_in(item, "previous") or "–", text_in(item, "state")
+        metric = text_in(item, "metric")
+        unit = next((one.unit for one in material.catalogue if one.name == metric), "1")
+        rows.append(
+            [time_of(item), text_in(item, "rule"), f"{_SHOWN.get(before, before)} → {_SHOWN.get(state, state)}",
+             format_value(number_in(item, "value"), unit), text_in(item, "message") or None]
+        )  # fmt: skip
+    columns = [Column(title="Time"), Column(title="Rule", most=28), Column(title="Change"),
+               Column(title="Value", align="right"), Column(title="Said", most=80)]  # fmt: skip
+    subtitle = f"{span_text(material, window)}{f', newest {LISTED}' if page.cursor else ''}"
+    return [Table(title="What has happened", subtitle=subtitle, columns=columns, rows=rows)]
+
+
+def _evaluator(material: Material) -> list[Part]:
+    counters = material.alerts.counters
+    if not counters.ticks and not counters.last_error:
+        return []
+    told = f"{counters.ticks:,} evaluations since start, {counters.missed:,} missed, {counters.failed:,} failed"
+    if counters.evaluated_to:
+        told += f", the last at {zoned(material, counters.evaluated_to)}"
+    parts: list[Part] = [Text(text=f"{told}.", tone="muted")]
+    if counters.unrecorded:
+        parts.append(Text(text=f"{counters.unrecorded:,} changes wait to be written down.", tone="warning"))
+    if counters.last_error:
+        parts.append(Text(text=f"Last problem of the evaluator: {counters.last_error}", tone="warning"))
+    return parts
