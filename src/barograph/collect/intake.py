@@ -5,20 +5,21 @@ Used by ``metrics_collector`` and ``background``, which hand the result to a sin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
 from barograph.collect.plain import original
+from barograph.collect.processors import Processor
+from barograph.collect.scrub import Scrub
 from barograph.collect.sinks import EventSink
 from barograph.collect.validate import Validator, decode, encode
 from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import Event, kind_of
 from barograph.journal.entry import Entry, Outcome, Receipt, Rejection
 
-Processor = Callable[[Event], Event | None]
 SAMPLED_FIELD = "sample"
 SAMPLED_REASON = "sampled out"
 _NO_KIND = "unknown"  # what a rejection is filed under if its kind is none of ours
@@ -57,6 +58,7 @@ class Intake:
     def __init__(self, validator: Validator, processors: Sequence[Processor] = ()) -> None:
         self._validator = validator
         self._processors = tuple(processors)
+        self._scrub = Scrub(self._processors)
 
     def take(self, kind: str, raw: object, moment: datetime | None = None, event_id: str = "") -> Taken:
         """Validate, process and encode a mapping of a kind; ``moment`` and ``event_id`` are for one without."""
@@ -69,7 +71,7 @@ class Intake:
                 event = kept
             return Taken(event.event_id, Entry(kind, event.event_id, encode(event)))
         except InvalidEvent as error:
-            return refused(kind, raw, error)
+            return self._refused(kind, raw, error)
 
     def take_item(self, item: object, kind: str | None) -> Taken:
         """The same for an item of a batch: a mapping, or a line of JSON; without ``kind`` it may name its own."""
@@ -78,17 +80,24 @@ class Intake:
             try:
                 raw = decode(item)
             except InvalidEvent as error:
-                return refused(kind or _NO_KIND, item, error)
+                return self._refused(kind or _NO_KIND, item, error)
         if kind is None:
             own = raw.get("kind", "query") if type(raw) is dict else "query"
             if type(own) is not str:
-                return refused(_NO_KIND, item, InvalidEvent("kind", "must be text", value=own))
+                return self._refused(_NO_KIND, item, InvalidEvent("kind", "must be text", value=own))
             taken = self.take(own, raw)
         else:
             taken = self.take(kind, raw)
         if taken.error is not None and raw is not item:  # the line itself is what is kept
-            return refused(taken.rejection.kind if taken.rejection else _NO_KIND, item, taken.error)
+            return self._refused(taken.rejection.kind if taken.rejection else _NO_KIND, item, taken.error)
         return taken
+
+    def _refused(self, kind: object, raw: object, error: InvalidEvent) -> Taken:
+        """The rejection of an input, with the original as far as it can and may be kept."""
+        error.__traceback__ = error.__context__ = None  # results are kept by the thousand; frames hold what was sent
+        name = kind if isinstance(kind, str) else _NO_KIND
+        rejection = Rejection(shorten(name), error.field, error.reason, self._scrub(original(raw)))
+        return Taken("", None, rejection, error)
 
     def _process(self, event: Event) -> Event | None:
         current: Event | None = event
@@ -122,13 +131,6 @@ def take_internal(event: Event) -> Entry:
     except msgspec.ValidationError as error:
         raise InvalidEvent("", str(error)) from None
     return Entry(kind_of(event), event.event_id, body, internal=True)
-
-
-def refused(kind: object, raw: object, error: InvalidEvent) -> Taken:
-    """The rejection of an input, with the original as far as it can be kept."""
-    error.__traceback__ = error.__context__ = None  # results are kept by the thousand; frames hold what was sent
-    name = kind if isinstance(kind, str) else _NO_KIND
-    return Taken("", None, Rejection(shorten(name), error.field, error.reason, original(raw)), error)
 
 
 def _sampled_out(kind: str, event_id: str) -> Taken:

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from barograph.collect.background import Background
-from barograph.collect.intake import Counts, Intake, Processor, Taken, Tally, deliver, take_internal
+from barograph.collect.intake import Counts, Intake, Taken, Tally, deliver, take_internal
+from barograph.collect.processors import Processor
 from barograph.collect.sinks import EventSink
 from barograph.collect.timing import TimedQuery, timed
 from barograph.collect.validate import Validator

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,8 @@ from barograph.core.event import MAX_LINE
 MAX_DEPTH = 32  # levels of nesting; no field of ours has more than three
 MAX_VALUES = 50_000  # values in one event, counted through all levels
 _MAX_DIGITS = 1_000  # of a whole number; longer ones cost quadratic time to print
+
+_SCALARS = frozenset((str, int, float, bool, type(None)))  # the exact types, which hold no surprises
 
 Plain = None | bool | int | float | str | datetime | list["Plain"] | dict[str, "Plain"]
 
@@ -39,11 +41,13 @@ class _Reader:
 
     def read(self, value: object, path: str, depth: int) -> Plain:
         kind = type(value)
-        if kind is str or kind is float or kind is bool or value is None:
-            return value  # type: ignore[return-value]
+        if kind in _SCALARS:
+            return cast("Plain", value)
         if depth > MAX_DEPTH:
             raise InvalidEvent(path, f"is nested deeper than {MAX_DEPTH} levels", hint="Flatten it, or send it as text")
         self._left -= 1
+        if kind is dict:
+            return self._mapping(cast("dict[Any, object]", value), path, depth)
         if kind.__module__.partition(".")[0] == "numpy":
             return self._from_numpy(value, path, depth)
         if isinstance(value, Mapping):
@@ -61,7 +65,10 @@ class _Reader:
             if not isinstance(key, str):
                 raise InvalidEvent(path, f"has a key that is not text but {type(key).__name__}", value=key)
             name = str.__str__(key)
-            result[name] = self.read(item, f"{path}.{name}" if path else name, depth + 1)
+            if type(item) in _SCALARS:
+                result[name] = cast("Plain", item)
+            else:
+                result[name] = self.read(item, f"{path}.{name}" if path else name, depth + 1)
         return result
 
     def _sequence(self, value: Iterable[object], path: str, depth: int) -> list[Plain]:
@@ -136,8 +143,14 @@ def tag_text(value: Plain, path: str) -> str:
         return value.isoformat()
     if isinstance(value, int) and value.bit_length() > _MAX_DIGITS * 3:
         raise InvalidEvent(path, f"has more than {_MAX_DIGITS:,} digits", hint="Send it as text")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidEvent(path, "must be finite", value=value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidEvent(path, "must be finite", value=value)
+        return repr(value)
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_iso)
     except ValueError:
@@ -175,9 +188,9 @@ class _Sketch:
         if value is None or kind is bool or kind is float:
             return value
         if kind is str:
-            return self._text(str(value))
+            return self._text(cast(str, value))
         if kind is int:
-            number = int(value)  # type: ignore[call-overload]
+            number = cast(int, value)
             return number if number.bit_length() <= 4096 else f"<a number of {number.bit_length()} bits>"
         if isinstance(value, dict):
             return {self._key(key): self.draw(item, depth + 1) for key, item in self._items(value)}
