@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 import barograph
-from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, opened
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory, opened
 from barograph.cli.output import draw, print_json, stderr
 from barograph.core.errors import BarographError, InvalidInput
 from barograph.core.event import KINDS
@@ -110,7 +110,7 @@ def _installation() -> list[Finding]:
 
 
 def _directory(directory: Path) -> list[Finding]:
-    if not (directory / "journal").is_dir():
+    if not is_data_directory(directory):
         return [
             Finding(about="data directory", ok=True, says=f"{directory} is not there yet; `barograph init` makes it")
         ]

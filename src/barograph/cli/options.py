@@ -16,6 +16,7 @@ from barograph.analytics.period import recent
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput, InvalidSettings
 from barograph.core.query import Window, parse_moment
+from barograph.dashboard.assembly import CONTROL
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.visualize.visualizer import Visualizer
 
@@ -53,9 +54,14 @@ Charset = Annotated[
 Width = Annotated[int | None, typer.Option("--width", help="Columns to draw in.", min=20, max=500)]
 
 
+def is_data_directory(directory: Path) -> bool:
+    """Whether Barograph has been there."""
+    return (directory / CONTROL).is_file()
+
+
 def existing(directory: Path) -> Path:
     """The directory, which must be there: asking questions of nothing is a slip of the hand. Raises InvalidInput."""
-    if not (directory / "journal").is_dir():
+    if not is_data_directory(directory):
         raise InvalidInput(
             f"there is no data directory at {directory}",
             hint="Name another with --data-dir or BAROGRAPH_DATA_DIR, make one with `barograph init`, "

@@ -60,7 +60,7 @@ class CollectSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sample: A[float, M(gt=0, le=1, description="Share of ok queries to keep; errors are all kept")] = 1.0
     tags: A[dict[str, str], M(description="Added to every event")] = field(default_factory=dict)
     queue: A[int, M(ge=1, description="Events that wait in background mode before drops are counted")] = 10_000
-    sampler_seconds: A[float, M(ge=0, description="Seconds between system samples; 0 switches them off")] = 0.0
+    sampler_seconds: A[float, M(ge=0, description="Seconds between system samples; 0 switches them off")] = 60.0
 
 
 class BudgetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

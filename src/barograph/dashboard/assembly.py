@@ -26,6 +26,7 @@ from barograph.core.errors import InvalidSettings
 from barograph.core.identifiers import IdentifierSource
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.settings import MetricSettings, Settings, load_settings
+from barograph.dashboard.housekeeping import Housekeeper
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
@@ -51,11 +52,13 @@ class Components:
     experiments: ABTestFramework
     analytics: AnalyticsEngine
     sampler: SystemSampler | None
+    housekeeper: Housekeeper
 
     def start(self) -> None:
         """Load, evaluate and sample in the background."""
         self.store.start()
         self.alerts.start()
+        self.housekeeper.start()
         if self.sampler is not None:
             self.sampler.start()
 
@@ -63,6 +66,7 @@ class Components:
         """Stop what runs, make durable what waits, let the directory go. In this order, whatever fails on the way."""
         steps = [
             *([self.sampler.stop] if self.sampler is not None else []),
+            self.housekeeper.stop,
             self.alerts.stop,
             self.collector.close,
             self.store.close,
@@ -142,6 +146,7 @@ def assemble(
         experiments=experiments,
         analytics=AnalyticsEngine(store, catalogue, clock, settings),
         sampler=sampler,
+        housekeeper=Housekeeper((journal.compress_closed,), clock),
     )
 
 

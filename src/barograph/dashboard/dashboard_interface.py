@@ -210,7 +210,7 @@ class DashboardInterface:
 
     def _material(self) -> Material:
         parts = self._parts
-        problem = parts.store.health().problem
+        problems = (parts.store.health().problem, str(parts.housekeeper.problem or ""))
         account = parts.journal.account()
         return Material(
             analytics=parts.analytics,
@@ -221,7 +221,7 @@ class DashboardInterface:
             settings=parts.settings,
             clock=parts.clock,
             facts=self._facts(),
-            health=(*([problem] if problem else []), *parts.journal.problems),
+            health=(*(problem for problem in problems if problem), *parts.journal.problems),
             account={
                 "received": account.received,
                 "stored": account.stored,

@@ -1,0 +1,49 @@
+"""Type-checked, never run: how a user's program uses Barograph, with the types that it may rely on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import barograph
+from barograph.core.query import MetricAnswer, Window
+from barograph.experiments.design import Experiment, equal_variants
+from barograph.testing import temporary_dashboard
+
+
+def record(dashboard: barograph.DashboardInterface) -> str:
+    dashboard.record("queue_depth", 3, {"host": "a"})
+    dashboard.record_score({"name": "faithfulness", "value": 0.9, "trace_id": "t"})
+    return dashboard.record_query_execution({"query": "Why?", "response_time": 1.2})
+
+
+def ask(dashboard: barograph.DashboardInterface, window: Window) -> float | None:
+    answer: MetricAnswer = dashboard.query("cost", window=window, by=["model"], where=["status:eq:ok"], every="day")
+    for row in answer.rows:
+        value: float | None = row.value
+        start: datetime = row.start
+        print(value, start, row.group.get("model"))
+    return dashboard.query("response_time.p95", last="1h", compare="previous").value
+
+
+def decide(dashboard: barograph.DashboardInterface) -> str:
+    framework: barograph.ABTestFramework = dashboard.experiments
+    framework.create(Experiment(key="k", variants=equal_variants("A", "B"), primary_metric="accuracy"))
+    arm: str | None = framework.expose("k", "user-1")
+    print(arm)
+    return framework.compare("k").verdict.sentence
+
+
+def care(dashboard: barograph.DashboardInterface) -> bool:
+    state: str = dashboard.status().state
+    sentences: list[str] = [alert.sentence for alert in dashboard.check_alerts()]
+    text: str = dashboard.render("overview") + dashboard.report(24)
+    print(state, sentences, text, dashboard.account()["received"])
+    return dashboard.store.verify().ok
+
+
+def in_tests() -> None:
+    with temporary_dashboard(journal={"durability": "interval"}) as dashboard:
+        try:
+            record(dashboard)
+        except barograph.errors.InvalidEvent as error:
+            print(error.field, error.reason, error.hint)
