@@ -366,11 +366,8 @@ class TestLines:
         [
             (b"", "cannot be read"),
             (b"{", "cannot be read"),
-            (b'{"cost": NaN}', "cannot be read"),
-            (b'{"cost": 1e999}', "cannot be read"),
             (b'{"query": "\xff"}', "not UTF-8"),
             ('{"query": "\ud800"}', "not UTF-8"),
-            (b'{"query": "\\ud800"}', "cannot be read"),
             (b"[" * 100_000, "nested too deep"),
             (b" " * (MAX_LINE + 1), "at most 1,048,576 bytes"),
         ],

@@ -38,17 +38,27 @@ class Scrub:
         """The original without what is not to be kept; the same object when there was nothing."""
         if not self._redact and self._hash is None:
             return original
-        # Bytes that are no UTF-8 come back as they were: surrogateescape has a character for each.
-        text = original if isinstance(original, str) else original.decode("utf-8", "surrogateescape")
+        if isinstance(original, str):
+            after = self._json(original)
+            return original if after == original else after
+        try:
+            before = original.decode("utf-8")
+            after = self._json(before)
+        except UnicodeDecodeError:  # surrogateescape has a character for each byte that is no UTF-8
+            before = original.decode("utf-8", "surrogateescape")
+            after = self._plain(before)
+        return original if after == before else after.encode("utf-8", "surrogateescape")
+
+    def _json(self, text: str) -> str:
         try:
             read = json.loads(text)
             clean = self._value(read)
-            after = text if clean == read else json.dumps(clean, separators=(",", ":"))
+            return text if clean == read else json.dumps(clean, separators=(",", ":"))
         except (ValueError, RecursionError):  # no JSON, or nothing that can be walked
-            after = self._text(self._users_in(text))
-        if after == text:
-            return original
-        return after if isinstance(original, str) else after.encode("utf-8", "surrogateescape")
+            return self._plain(text)
+
+    def _plain(self, text: str) -> str:
+        return self._text(self._users_in(text))
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from barograph.journal.entry import Entry, Receipt, Rejection
-from barograph.journal.journal import Journal
+
+if TYPE_CHECKING:  # a program that records over another sink need not load the journal and its compression
+    from barograph.journal.journal import Journal
 
 
 class EventSink(Protocol):

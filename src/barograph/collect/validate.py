@@ -7,6 +7,7 @@ become tags, and ``explain`` tells what is still wrong. Nothing but InvalidEvent
 
 from __future__ import annotations
 
+import json
 from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -242,19 +243,41 @@ def _documents(documents: Plain, fields: dict[str, Plain]) -> list[Plain]:
         if not isinstance(document, dict):
             raise InvalidEvent(f"documents[{i}]", "must be a mapping", hint=_CONTEXTS_HINT, value=document)
         given: dict[str, Plain] = {name: value for name, value in document.items() if value is not None}
-        metadata = given.get("metadata")
-        if isinstance(metadata, dict):
-            del given["metadata"]
-            given = {**{name: value for name, value in metadata.items() if value is not None}, **given}
+        metadata = given.pop("metadata") if isinstance(given.get("metadata"), dict) else None
         try:
             named = _canonical(given, _DOCUMENT_FIELDS, _DOCUMENT_ALIASES)
         except InvalidEvent as error:
             raise InvalidEvent(f"documents[{i}].{error.field}", error.reason, hint=error.hint) from None
+        if isinstance(metadata, dict):
+            _add_metadata(named, metadata)
         for name in [name for name in named if name not in _DOCUMENT_FIELDS]:
             rest.setdefault(f"documents.{name}", [None] * len(documents))[i] = named.pop(name)
         result.append(named)
     fields.update(rest)
     return result
+
+
+def _add_metadata(named: dict[str, Plain], metadata: dict[str, Plain]) -> None:
+    """Entries that fit a field that is still free fill it, our names first; the others stay under names of their own.
+
+    Metadata is whatever a loader found: two entries for one field, or a text where we have a number, are no mistake.
+    """
+    entries = {name: value for name, value in metadata.items() if value is not None}
+    for name in sorted(entries, key=lambda name: name not in _DOCUMENT_FIELDS):
+        alias = None if name in _DOCUMENT_FIELDS else _DOCUMENT_ALIASES.get(name)
+        field = alias.field if alias else name
+        if field not in named and (field not in _DOCUMENT_FIELDS or _fits(field, entries[name])):
+            named[field if field in _DOCUMENT_FIELDS else name] = entries[name]
+        else:
+            named[f"metadata.{name}"] = entries[name]
+
+
+def _fits(field: str, value: Plain) -> bool:
+    try:
+        msgspec.convert({field: value}, Document)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 _CONTEXTS_HINT = "Plain texts can be sent as contexts"
@@ -298,6 +321,15 @@ def decode(line: bytes | bytearray | memoryview | str) -> object:
     except RecursionError:
         raise InvalidEvent("", "the line is nested too deep", value=line) from None
     except (msgspec.MsgspecError, ValueError) as error:
+        return _lenient(line, error)
+
+
+def _lenient(line: bytes | bytearray | memoryview | str, error: Exception) -> object:
+    """A line with NaN, an infinity or half a surrogate pair, which JSON has not; the field is told later."""
+    try:
+        text = line if isinstance(line, str) else bytes(line).decode("utf-8")
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
         raise InvalidEvent("", f"the line cannot be read: {error}", value=line) from None
 
 
