@@ -63,7 +63,7 @@ QUESTIONS: tuple[Question, ...] = (
     ),
     Question(
         "queries-large", "Questions at 20 million events",
-        "Made inside the engine (INSERT … SELECT … FROM numbers(), views attached) over 30 days, 36 label sets, no "
+        "Made inside the engine (INSERT … SELECT … FROM numbers(), views attached) over 30 days, 36 label sets, five "
         "documents; one caller, nothing else running.",
         large="query_latency.twenty_million",
     ),

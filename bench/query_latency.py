@@ -2,7 +2,7 @@
 
 One million events go through the collector and the journal, as they would have over 30 days: the clock is moved with
 them, so there is a partition for each day. Twenty million are made inside the engine by ``INSERT … SELECT … FROM
-numbers()``, in blocks ordered by time, into the ``query`` table with its views: 36 label sets, no documents.
+numbers()``, in blocks ordered by time, into the ``query`` table with its views: 36 label sets, five documents.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from barograph.core.clock import ManualClock, SystemClock
 from barograph.core.errors import InvalidEvent
@@ -40,7 +41,7 @@ _h = "(cityHash64(number, {salt}) % 1000000 / 1000000)"
 FILL = f"""
 INSERT INTO query (time, received_at, event_id, trace_id, session_id, user_id, query, pipeline, environment, model,
     provider, status, response_time, retrieval_time, generation_time, time_to_first_token, input_tokens, output_tokens,
-    cost, accuracy_score)
+    cost, accuracy_score, document_count, documents)
 SELECT
     fromUnixTimestamp64Micro({{start:Int64}} + intDiv({{span:Int64}} * number, {{all:Int64}}), 'UTC') AS t, t,
     concat('event-', toString(number)), lower(hex(sipHash128(number))), hex(cityHash64(intDiv(number, 3))),
@@ -52,7 +53,10 @@ SELECT
     multiIf({_h.format(salt=6)} < 0.93, 'ok', {_h.format(salt=6)} < 0.97, 'no_answer', 'error'),
     exp(0.5 + 0.6 * {_h.format(salt=7)}), exp(-1.5 + {_h.format(salt=8)}), exp(0.3 + {_h.format(salt=9)}),
     exp(-0.7 + {_h.format(salt=10)}), toUInt32(exp(7 + {_h.format(salt=11)})), toUInt32(exp(5 + {_h.format(salt=12)})),
-    exp(-6 + {_h.format(salt=13)}), round({_h.format(salt=14)}, 2)
+    exp(-6 + {_h.format(salt=13)}), round({_h.format(salt=14)}, 2), 5,
+    arrayMap(r -> (concat('passage-', toString(cityHash64(number, r) % 20000)), '', if(r % 2 = 1, 'dense', 'bm25'),
+        toNullable(toUInt32(r)), toNullable(toFloat64(cityHash64(number, r, 1) % 10000 / 10000)), NULL, NULL,
+        toNullable(r <= 3), NULL, ''), [1, 2, 3, 4, 5])
 FROM numbers({{from:UInt64}}, {{n:UInt64}})
 SETTINGS max_insert_threads = 1, min_insert_block_size_rows = 1000000, async_insert = 0
 """
@@ -76,7 +80,7 @@ def million(run: Run) -> Iterable[Figure]:
         dashboard.flush()
         clock.advance((END - clock.now()).total_seconds())
         seconds = wall.monotonic() - began
-        figures = list(_ask(run, dashboard, number, lambda at: trace_id(at), rounds=15))
+        figures = list(_ask(run, dashboard, number, trace_id, rounds=15))
     yield Figure(name="made and loaded, 30 days of load", unit="events/s", samples=(number / seconds,))
     yield from figures
 
@@ -152,7 +156,7 @@ def _ask(
             raise RuntimeError(f"the trace {wanted} was not found")
         wanted = trace_of(chance.randrange(number))  # another, so that nothing of it was read before
         question = EventQuery(kind="query", window=window, where=(Filter("trace_id", "eq", (wanted,)),), limit=10)
-        timed(TRACE_NAME, lambda question=question: store.events(question))
+        timed(TRACE_NAME, partial(store.events, question))
         if turn < run.rounds(5):
             slow = timed(RAW_NAME, lambda: [store.query_raw(question) for question in panel])
             series.add("raw rows over rollups, the five questions", "x", slow / fast)

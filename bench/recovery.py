@@ -86,8 +86,8 @@ def reopen(run: Run) -> Iterator[Figure]:
     run.tell(f"opened with {account.stored:,} lines")
     names = (
         "opening the journal after a kill",
-        "first account (counts the lines)",
-        "first append (reads the last ids)",
+        "first account, counting lines",
+        "first append, reading the last ids",
     )
     for name, began, ended in zip(names, moments, moments[1:], strict=False):
         yield Figure(name=name, unit="s", samples=(ended - began,))
