@@ -22,6 +22,7 @@ from barograph.control.experiments import ExperimentRepository
 from barograph.core.clock import ManualClock
 from barograph.core.event import Alert, Exposure
 from barograph.core.metric import Catalogue
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
 from barograph.core.settings import BudgetSettings, RuleSettings, Settings
 from barograph.dashboard.material import Material
 from barograph.experiments.ab_test_framework import ABTestFramework
@@ -50,6 +51,24 @@ QUESTIONS = (
 )
 
 
+class CountingReader(UnitsReader):
+    """Counts the questions that reach it, of every kind."""
+
+    questions = 0
+
+    def query(self, question: MetricQuery) -> MetricAnswer:
+        self.questions += 1
+        return super().query(question)
+
+    def events(self, question: EventQuery) -> EventPage:
+        self.questions += 1
+        return super().events(question)
+
+    def units(self, question: UnitQuery) -> UnitAnswer:
+        self.questions += 1
+        return super().units(question)
+
+
 class House:
     """Components on a list of events and a clock that stands still at ``NOW``."""
 
@@ -57,7 +76,7 @@ class House:
         self.clock = ManualClock(NOW)
         self.events = list(events)
         self.catalogue = Catalogue()
-        self.reader = UnitsReader(self.events, self.clock.now, self.catalogue)
+        self.reader = CountingReader(self.events, self.clock.now, self.catalogue)
         self.reader.complete_to = NOW - timedelta(seconds=2)
         self.plane = ControlPlane(directory / "control.db", self.clock)
         self.settings = Settings(**{"rules": (SLOW,), **settings})

@@ -59,7 +59,10 @@ def overview_page(material: Material, window: Window) -> Page:
     )
     if facts.status.last_query is None:
         return Page(
-            title=head.title, aside=head.aside, tone=head.tone, parts=[*_reasons(facts.status), *welcome(material)]
+            title=head.title,
+            aside=head.aside,
+            tone=head.tone,
+            parts=[*_reasons(facts.status), *welcome(material.account)],
         )
     running = [(one, comparison_of(material, one.key)) for one in material.experiments.list("running")]
     parts: list[Part] = [

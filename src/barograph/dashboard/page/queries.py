@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from barograph.analytics.worst import Concern
 from barograph.core.query import Filter, Window
 from barograph.dashboard.material import Material
@@ -48,7 +50,7 @@ def queries_page(material: Material, window: Window) -> Page:
         *guarded(lambda: _errors(material, window)),
     ]  # fmt: skip
     for concern, title in _LISTS:
-        parts += guarded(lambda concern=concern, title=title: _list(material, window, concern, title))  # type: ignore[misc]
+        parts += guarded(partial(_list, material, window, concern, title))
     return framed(material, "Queries", window, parts)
 
 

@@ -303,7 +303,7 @@ def nothing_yet(material: Material, kind: str, what: str, window: Window) -> lis
     newest = material.events(kind, material.always(), limit=1).items
     last = time_of(newest[0]) if newest else None
     if last is None:
-        return [*welcome(material, what)]
+        return welcome(material.account, what)
     return [
         Text(text=f"There are no {what} in the {span_text(material, window)}."),
         Text(text=f"The newest {kind} is of {zoned(material, last)}: ask for a longer time.", tone="muted"),

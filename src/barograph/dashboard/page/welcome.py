@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from barograph.dashboard.material import Material
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from barograph.visualize.chart import Panel, Part, Text
 
-PYTHON = (
-    "import barograph",
-    'dashboard = barograph.DashboardInterface("./rag-data")',
-    'dashboard.record_query_execution({"query": "What is RAG?", "response_time": 1.2})',
-)
-COMMANDS = (
-    "export BAROGRAPH_DATA_DIR=./rag-data",
-    """echo '{"query": "What is RAG?", "response_time": 1.2}' | barograph record""",
-    "barograph show overview",
-)
+
+class Example(NamedTuple):
+    """The event that would fill the page: as a call, as a command, and what to show then."""
+
+    call: str
+    command: str
+    page: str
 
 
-def welcome(material: Material, what: str = "queries") -> list[Part]:
+FIRST: dict[str, Example] = {
+    "queries": Example(
+        'rag.record_query_execution({"query": "What is RAG?", "response_time": 1.2})',
+        'barograph record "query=What is RAG?" response_time=1.2',
+        "overview",
+    ),
+    "ratings or scores": Example(
+        'rag.record_feedback({"trace_id": "t1", "user_id": "u1", "rating": 4})',
+        "barograph record --kind feedback trace_id=t1 user_id=u1 rating=4",
+        "quality",
+    ),
+    "queries with documents": Example(
+        'rag.record_query_execution({"query": "?", "documents": [{"id": "d1"}]})',
+        """echo '{"query": "?", "documents": [{"id": "d1"}]}' | barograph record""",
+        "retrieval",
+    ),
+}
+
+
+def welcome(account: Mapping[str, int], what: str = "queries") -> list[Part]:
     """The first steps, in Python and on the command line, and a way to see what it will look like."""
-    rejected = material.account.get("rejected", 0)
+    first = FIRST[what]
+    rejected = account.get("rejected", 0)
     parts: list[Part] = []
     if rejected:
         parts.append(
@@ -30,11 +49,15 @@ def welcome(material: Material, what: str = "queries") -> list[Part]:
             )
         )
     missing = "No query has" if what == "queries" else f"No {what} have"
-    parts += [
-        Text(text=f"{missing} been recorded yet. The first fills this page; until then nothing is shown as zero."),
-        Panel(title="In Python", parts=[Text(text=line) for line in PYTHON]),
-        Panel(title="On the command line", parts=[Text(text=line) for line in COMMANDS]),
-        Text(text="To look around first: `barograph demo` plays a replay of real data into a directory of its own.",
-             tone="muted"),
-    ]  # fmt: skip
-    return parts
+    python = ("import barograph", 'rag = barograph.DashboardInterface("./rag-data")', first.call)
+    commands = ("export BAROGRAPH_DATA_DIR=./rag-data", first.command, f"barograph show {first.page}")
+    return [
+        *parts,
+        Text(text=f"{missing} been recorded yet. Nothing is shown as zero; the first event fills this page:"),
+        Panel(title="In Python", parts=[Text(text=line) for line in python]),
+        Panel(title="On the command line", parts=[Text(text=line) for line in commands]),
+        Text(
+            text="To look around first: `barograph demo` plays a replay of real data into a directory of its own.",
+            tone="muted",
+        ),
+    ]

@@ -1,0 +1,449 @@
+"""Pages: what each says, on what it rests, and that no data, no width and no charset breaks it.
+
+After a wanted change: ``python -m tests.dashboard.test_pages`` writes the golden files again; look at the difference.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from tests.dashboard.rag_house import BUDGET, NOW, SLOW, VECTORS, House, busy_week
+from tests.support.dictionary_reader import Record
+from tests.support.rag_events import spread
+from wcwidth import wcswidth
+
+from barograph.analytics.status import Facts
+from barograph.core.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
+from barograph.core.query import MetricQuery, Window
+from barograph.core.settings import BudgetSettings, RuleSettings
+from barograph.dashboard.material import Material
+from barograph.dashboard.pages import PAGES, build_page, page_named
+from barograph.dashboard.report import build_report
+from barograph.visualize.charset import CHARSETS, CharsetName
+from barograph.visualize.chart import Page
+from barograph.visualize.visualizer import Visualizer
+
+GOLDEN = Path(__file__).parent / "golden"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+NAMES = tuple(spec.name for spec in PAGES)
+DRAWN: tuple[CharsetName, ...] = ("ascii", "unicode")
+HOSTILE = '=HYPERLINK("http://x")\x1b[2J\x1b]0;title\x07\u202egnp\u0000\r\n| col |\u200b 用户 ' + "e\u0301" * 3
+BAD = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+Build = Callable[..., House]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    """Houses, each in a directory of its own, closed at the end."""
+    made: list[House] = []
+    numbers = count()
+
+    def make(*arguments: object, **settings: object) -> House:
+        directory = tmp_path / str(next(numbers))
+        directory.mkdir()
+        made.append(House(directory, *arguments, **settings))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for house in made:
+        house.close()
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The busy week that the golden files show; tests only read it."""
+    house = busy_house(tmp_path_factory.mktemp("week"))
+    yield house
+    house.close()
+
+
+def busy_house(directory: Path) -> House:
+    house = House(directory, busy_week(), budget=BUDGET)
+    house.run_experiment()
+    house.alerts.check()
+    return house
+
+
+def page_of(material: Material, name: str) -> Page:
+    return build_report(material, 168) if name == "report" else build_page(name, material)
+
+
+def text_of(page: Page, charset: CharsetName = "unicode", width: int = 80, timezone: str = "UTC") -> str:
+    return Visualizer(charset=charset, width=width, timezone=timezone).draw(page)
+
+
+def plain(text: str) -> str:
+    """With the narrow spaces and line ends that a reader does not see as single spaces."""
+    return re.sub(r"\s+", " ", text)
+
+
+def queries(number: int, hours_ago: float, hours: float, **fields: object) -> list[Record]:
+    return spread(
+        "query",
+        number,
+        NOW - timedelta(hours=hours_ago),
+        hours,
+        **{"response_time": 1.0, "user_id": lambda i: f"u{i}", **fields},
+    )
+
+
+# what the overview says
+
+
+def test_the_first_lines_read_as_the_design_promises(build: Build) -> None:
+    """DESIGN section 2, number for number, from events that amount to them."""
+    today, yesterday = (NOW - timedelta(hours=h) for h in (13, 37))
+    times = [2.9] * 12 + [7.2]
+    rest = (1.2 * 250 - sum(times)) / 237
+    events = spread("query", 249, today, 12.9, response_time=lambda i: times[i] if i < 12 else rest,
+                    cost=15.32 / 250, status=lambda i: "error" if i == 100 else "ok")  # fmt: skip
+    events += spread("query", 1, NOW - timedelta(minutes=1), 0.01, response_time=7.2, cost=15.32 / 250)
+    events += spread("query", 250, yesterday, 12, response_time=1.2 / 0.95, cost=0.06)
+    events += spread("feedback", 318, NOW - timedelta(days=6.9), 24 * 6.9, rating=lambda i: 4.0 + 0.4 * (i % 2),
+                     user_id=lambda i: f"u{i // 2 % 3}-{i}")  # fmt: skip
+    events += spread("feedback", 200, NOW - timedelta(days=13), 24, rating=4.2 / 1.02)
+    rule = structs.replace(SLOW, severity="info")
+    house = build(events, budget=BUDGET, rules=(rule,))
+    start_experiment(house, days=2.6, planned=6.5)
+    house.alerts.check()
+    lines = text_of(build_page("overview", house.material()), width=100).splitlines()[:6]
+    assert [plain(line) for line in lines] == [
+        "System Status: HEALTHY 2026-11-24 14:05 UTC · data complete to 14:04:58",
+        "Average Response Time: 1.2 s (↓5% from yesterday) p95 2.9 s errors 0.4 %",
+        "User Satisfaction: 4.2/5.0 (↑2% from last week) n=318",
+        "Daily Cost: $15.32 (within budget $40.00)",
+        "Active A/B Test: Vector DB comparison (50/50 split) day 3, needs about 4 more",
+        "ALERT: Response time exceeded 5 s threshold (current: 7.2 s)",
+    ]
+
+
+def start_experiment(house: House, days: float, planned: float) -> None:
+    """Expose everybody who has rated since the start, at the moment of the start."""
+    now = house.clock.now()
+    house.clock.step(-days * 86400)
+    house.experiments.create(structs.replace(VECTORS, planned_days=planned))
+    house.experiments.start(VECTORS.key)
+    for user in {str(e["user_id"]) for e in list(house.events) if e.get("user_id")}:
+        house.experiments.expose(VECTORS.key, user)
+    house.clock.step((now - house.clock.now()).total_seconds())
+
+
+def test_a_status_that_is_not_healthy_has_its_reasons_under_it(build: Build) -> None:
+    house = build(queries(60, 0.2, 0.19, status=lambda i: "error" if i % 2 else "ok"))
+    lines = text_of(
+        build_page("overview", house.material(facts=Facts(low_disk=True, free_bytes=9_000_000)))
+    ).splitlines()
+    assert lines[0].startswith("System Status: CRITICAL")
+    assert lines[1].startswith("– Error rate 50 % over 60 queries in the last 15 min, above the critical limit")
+    assert "– The disk of the data directory has only 9 MB free." in lines[:5]
+
+
+def test_a_day_without_queries_still_shows_the_week(build: Build) -> None:
+    house = build(queries(300, 100, 48))
+    text = text_of(build_page("overview", house.material()))
+    assert "Average Response Time: –" in text
+    assert "no query in the last 24 h, the last one was at 2026-11-22 09:55" in plain(text)
+    assert "Queries an hour" in text
+    assert "n=300" in text
+    assert "$0.00" not in text
+
+
+def test_fields_that_were_modelled_are_named_and_measured_ones_are_not(build: Build) -> None:
+    measured = queries(20, 30, 1)
+    house = build([*measured, *queries(20, 2, 1, modelled=["response_time", "user_id"])])
+    assert "Modelled, not measured: response_time, user_id." in text_of(build_page("overview", house.material()))
+    assert "Modelled" not in text_of(build_page("overview", build(measured).material()))
+
+
+@pytest.mark.parametrize(
+    ("cost", "budget", "said"),
+    [
+        (1.0, None, r"Daily Cost: \$30\.00 \(no budget set\)"),
+        (1.0, 20.0, r"Daily Cost: \$30\.00 \(over budget \$20\.00\)"),
+        (1.0, 40.0, r"Daily Cost: \$30\.00 \(within budget \$40\.00 so far\) +heading for \$51\.12"),
+        (None, 40.0, r"Daily Cost: – \(no priced query today\) +30 of 30 queries have no price"),
+    ],
+)
+def test_the_cost_line_says_where_the_day_stands(
+    build: Build, cost: float | None, budget: float | None, said: str
+) -> None:
+    house = build(queries(30, 2, 1, cost=cost), budget=BudgetSettings(daily=budget))
+    assert re.search(said, text_of(build_page("overview", house.material())))
+
+
+def test_more_alerts_than_fit_are_counted(build: Build) -> None:
+    rule = RuleSettings(name="slow", metric="response_time.mean", above=0.5, window="1h", by=("user_id",))
+    house = build(queries(12, 0.5, 0.4), rules=(rule,))
+    house.alerts.check()
+    text = text_of(build_page("overview", house.material()))
+    assert text.count("ALERT: ") == 8
+    assert "4 more active" in text
+
+
+def test_amounts_are_not_compared_with_a_time_before_the_records(build: Build) -> None:
+    """A week after the first day everything would be up by hundreds of per cent; a mean may still be compared."""
+    house = build([*queries(50, 30, 2), *queries(500, 20, 19)])
+    text = text_of(build_page("queries", house.material()))
+    assert re.search(r"^Queries: 500$", text, re.MULTILINE)
+    assert re.search(r"^Average response time: 1 s \(unchanged from yesterday\)", text, re.MULTILINE)
+    longer = build([*queries(10, 90, 2), *queries(50, 30, 2), *queries(500, 20, 19)])
+    assert "Queries: 500 (↑900% from yesterday)" in text_of(build_page("queries", longer.material()))
+
+
+def test_a_page_asks_few_questions_however_much_there_is(week: House) -> None:
+    for name in (*NAMES, "report"):
+        week.reader.questions = 0
+        page_of(week.material(), name)
+        assert 0 < week.reader.questions <= 40 or name == "alerts", name
+
+
+def test_one_question_that_is_too_dear_does_not_take_the_page_along(build: Build) -> None:
+    house = build(queries(50, 30, 29, cost=0.1))
+
+    def refuse(question: MetricQuery) -> None:
+        if question.every == "day":
+            raise QueryTooExpensive("the question passed its time limit", hint="Ask for less.")
+
+    house.reader.before = refuse
+    text = plain(text_of(build_page("overview", house.material())))
+    assert "Not answered: the question passed its time limit. Ask for less." in text
+    assert "Slowest queries" in text
+
+
+def test_an_engine_that_is_away_is_an_error_not_an_empty_page(build: Build) -> None:
+    house = build(queries(50, 30, 29))
+
+    def refuse(question: MetricQuery) -> None:
+        raise EngineUnavailable("the engine does not answer")
+
+    house.reader.before = refuse
+    with pytest.raises(EngineUnavailable):
+        build_page("overview", house.material())
+
+
+# every page
+
+
+@pytest.mark.parametrize("name", [*NAMES, "report"])
+@pytest.mark.parametrize("charset", DRAWN)
+def test_pages_look_as_they_did(week: House, name: str, charset: CharsetName) -> None:
+    drawn = text_of(page_of(week.material(), name), charset) + "\n"
+    assert drawn == (GOLDEN / f"{name}-{charset}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "report"])
+def test_pages_fit_every_screen_in_every_charset(week: House, name: str) -> None:
+    page = page_of(week.material(), name)
+    for charset in CHARSETS:
+        for width in (40, 80, 120):
+            text = text_of(page, charset, width)
+            assert max(wcswidth(line) for line in text.splitlines()) <= width
+            if charset == "ascii":
+                assert text.isascii()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "report"])
+def test_an_empty_directory_gets_a_next_step_and_never_zeros(build: Build, name: str) -> None:
+    text = text_of(page_of(build().material(account={}), name))
+    steps = {"experiments": "experiments.create", "alerts": "No alert is active", "system": "sampler_seconds"}
+    assert steps.get(name, "barograph record") in text
+    assert not re.search(r"(?<![\d.])0(\.0+)? ?(s|%|/5)|\$0", text)
+
+
+@pytest.mark.parametrize("name", ["queries", "quality", "retrieval", "users", "report"])
+def test_an_empty_window_says_when_there_was_something(build: Build, name: str) -> None:
+    events = busy_week(days=2, a_day=60)
+    house = build(events)
+    house.clock.step(30 * 86400)
+    text = text_of(page_of(house.material(), name))
+    assert "ask for a longer time" in text
+    assert "2026-11-24 1" in text
+
+
+@pytest.mark.parametrize("name", [*NAMES, "report"])
+@pytest.mark.parametrize("width", [40, 80])
+def test_texts_of_users_cannot_act_on_any_page(build: Build, name: str, width: int) -> None:
+    house = build(hostile_week(), budget=BUDGET)
+    page = page_of(house.material(health=(HOSTILE,)), name)
+    for charset in CHARSETS:
+        text = text_of(page, charset, width)
+        assert not BAD.search(text)
+        assert max(wcswidth(line) for line in text.splitlines()) <= width
+    assert not BAD.search(json.dumps(json.loads(Visualizer().draw(page, "json")), ensure_ascii=True))
+    cells = [cell for row in csv.reader(Visualizer().draw(page, "csv").splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+
+
+def hostile_week() -> list[Record]:
+    """A busy week in which every text is an attack."""
+    texts = ("query", "user_id", "model", "pipeline", "error_type", "error_message", "comment", "title", "name", "host",
+             "rule", "message", "session_id")  # fmt: skip
+    found: list[Record] = []
+    for event in busy_week(days=3, a_day=80):
+        event = {name: HOSTILE if name in texts else value for name, value in event.items()}
+        if isinstance(event.get("documents"), list):
+            event["documents"] = [{**document, "id": HOSTILE, "source": HOSTILE} for document in event["documents"]]  # type: ignore[attr-defined]
+        found.append(event)
+    found.append({"kind": "alert", "event_id": "x", "time": NOW, "rule": HOSTILE, "state": "firing",
+                  "previous": HOSTILE, "metric": HOSTILE, "value": 1.0, "message": HOSTILE})  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_looks_at_the_window_that_is_asked_for(week: House, name: str) -> None:
+    window = Window(NOW - timedelta(days=4), NOW - timedelta(days=3))
+    text = text_of(build_page(name, week.material(), window))
+    assert "2026-11-20 14:05 to 2026-11-21 14:05 UTC" in text or name == "experiments"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "report"])
+@pytest.mark.parametrize("hours", [0.2, 3, 24 * 40, 24 * 300])
+def test_any_length_of_window_can_be_drawn(week: House, name: str, hours: float) -> None:
+    material = week.material()
+    page = (
+        build_report(material, hours) if name == "report" else build_page(name, material, material.recent(hours * 3600))
+    )
+    assert text_of(page)
+
+
+def test_days_and_times_are_those_of_the_zone_of_the_settings(build: Build) -> None:
+    house = build(queries(200, 60, 59, cost=0.1), timezone="Asia/Kathmandu")
+    text = text_of(build_page("overview", house.material()), timezone="Asia/Kathmandu")
+    assert "2026-11-24 19:50 +0545 · data complete to 19:49:58" in text
+    assert "by day · Asia/Kathmandu" in text
+
+
+def test_every_page_is_documented_with_its_question_and_its_time() -> None:
+    text = (DOCS / "pages.md").read_text(encoding="utf-8")
+    for spec in PAGES:
+        assert f"| [`{spec.name}`](#{spec.name}) | {spec.question} | {spec.span} |" in text
+        assert f"\n## {spec.name}\n" in text
+    assert len(re.findall(r"^\| \[`", text, re.MULTILINE)) == len(PAGES)
+
+
+def test_an_unknown_page_is_refused_with_those_that_there_are(build: Build) -> None:
+    with pytest.raises(InvalidQuery) as refused:
+        build_page("qualty\x1b", build().material())
+    assert "Did you mean quality?" in refused.value.hint
+    assert all(name in refused.value.hint for name in NAMES)
+    assert "\x1b" not in str(refused.value)
+    assert page_named("cost").title == "Cost"
+
+
+# what single pages say
+
+
+def test_low_ratings_stand_beside_the_question_they_are_about(build: Build) -> None:
+    asked = {"kind": "query", "event_id": "q", "trace_id": "t", "time": NOW - timedelta(hours=2), "query": "Where?"}
+    said = {"kind": "feedback", "event_id": "f", "trace_id": "t", "time": NOW - timedelta(hours=1), "rating": 1.0,
+            "comment": "not what I asked"}  # fmt: skip
+    text = text_of(build_page("quality", build([asked, said]).material()))
+    assert re.search(r"11-24 13:05 +1  not what I asked  Where\?", text)
+
+
+def test_documents_that_no_answer_cites_are_listed_only_where_citing_is_known(build: Build) -> None:
+    def with_documents(cited: object) -> list[Record]:
+        documents = [
+            {"id": "used", "score": 0.9, "cited": cited and True},
+            {"id": "dead", "score": 0.8, "cited": cited and False},
+        ]
+        return queries(5, 3, 2, documents=documents, document_count=2)
+
+    text = text_of(build_page("retrieval", build(with_documents(True)).material()))
+    assert re.search(r"Retrieved, never cited.*\n.*\n.*\ndead +5 +100", text)
+    assert "used" not in text.split("never cited", 1)[1]
+    unknown = text_of(build_page("retrieval", build(with_documents(None)).material()))
+    assert "never cited" not in unknown
+    assert "Nothing says which documents were cited" in unknown
+
+
+def test_queries_without_a_price_are_told_with_their_model(build: Build) -> None:
+    house = build([*queries(10, 3, 1, cost=0.5, model="known"), *queries(5, 3, 1, model="mystery")])
+    text = plain(text_of(build_page("cost", house.material())))
+    assert "5 of 15 queries have no price (mystery: 5): the true cost is higher." in text
+
+
+def test_a_sample_ratio_mismatch_is_said_before_anything_else(build: Build) -> None:
+    house = build(busy_week(days=3))
+    house.run_experiment(days=2)
+    for i in range(400):
+        exposure = {"event_id": f"x{i}", "experiment": VECTORS.key, "arm": "new", "unit_id": f"x-{i}"}
+        house.events.append({"kind": "exposure", "time": NOW - timedelta(hours=5), "unit_kind": "user", **exposure})
+    text = plain(text_of(build_page("experiments", house.material())))
+    assert "Sample ratio: mismatch (old " in text
+    assert "Not valid: the arms did not get their shares of users" in text
+    assert "arms out of balance" in text_of(build_page("overview", house.material()))
+    assert "▲ better" not in text
+
+
+def test_alerts_tell_what_is_firing_since_when_and_what_has_happened(build: Build) -> None:
+    house = build(queries(30, 0.05, 0.04, response_time=8.0))
+    house.alerts.check()
+    text = text_of(build_page("alerts", house.material()), width=120)
+    assert re.search(r"ALERT: Response time exceeded 5 s threshold \(current: 8 s\) +since 2026-11-24 14:05 UTC", text)
+    assert re.search(r"slow responses +firing +8 s +critical +response_time.p95 above 5 s over 5 min", text)
+    assert re.search(r"11-24 14:05 +slow responses +ok → firing +8 s", text)
+
+
+def test_an_account_that_does_not_add_up_is_not_hidden(build: Build) -> None:
+    account = {"received": 10, "stored": 7, "rejected": 1, "duplicate": 1}
+    text = plain(text_of(build_page("system", build().material(account=account, health=("the engine is away",)))))
+    assert "does not hold: +1 events differ" in text
+    assert "the engine is away" in text
+    assert "in order" not in text
+
+
+# the report
+
+
+def test_a_report_begins_with_findings_and_ends_with_its_method(week: House) -> None:
+    text = text_of(build_report(week.material(), 168))
+    findings = text.split("── Findings", 1)[1].split("┌", 1)[0]
+    assert 3 <= findings.count("\n– ") <= 5
+    assert re.search(r"Response time p95: [\d.]+ s \(n=[\d,]+\), (up|down) [\d.]+.% from", plain(findings))
+    parts = ("Findings", "┌ Queries", "p50, p95, p99", "Experiment: Vector", "Slowest queries", "── Method")
+    order = [text.index(part) for part in parts]
+    assert order == sorted(order)
+    method = plain(text.split("── Method", 1)[1])
+    assert "Time: 2026-11-17 14:05:01 up to 2026-11-24 14:05:01 UTC" in method
+    assert re.search(r"n=[\d,]+ queries", method)
+    assert "Made by Barograph " in method
+    assert "barograph report --hours 168" in method
+
+
+def test_a_change_for_the_worse_that_is_no_noise_is_the_first_finding(build: Build) -> None:
+    before = queries(400, 40, 12, status=lambda i: "error" if i % 50 == 0 else "ok")
+    after = queries(400, 16, 15.9, status=lambda i: "error" if i % 3 == 0 else "ok")
+    house = build([*queries(5, 90, 1), *before, *after])
+    findings = plain(text_of(build_report(house.material(), 24))).split("– ")
+    assert findings[1].startswith(
+        "Error rate: 33.5 % (n=400), up 1,575 % from 2 % at the same time a day earlier (n=400)"
+    )
+    assert "that is worse, its 95 % interval excludes no change" in findings[1]
+
+
+@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e9])
+def test_a_report_on_no_time_or_all_of_it_is_refused(build: Build, hours: float) -> None:
+    with pytest.raises(InvalidQuery):
+        build_report(build().material(), hours)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        shown = busy_house(Path(directory))
+        for page_name in (*NAMES, "report"):
+            for kind in DRAWN:
+                drawn_text = text_of(page_of(shown.material(), page_name), kind) + "\n"
+                (GOLDEN / f"{page_name}-{kind}.txt").write_text(drawn_text, encoding="utf-8")
+        shown.close()
