@@ -20,11 +20,12 @@ from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, Status
 from barograph.collect.metrics_collector import MetricsCollector
-from barograph.core.clock import Clock, SystemClock
+from barograph.core.clock import Clock, ManualClock, SystemClock
 from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
 from barograph.core.settings import Settings
 from barograph.dashboard.assembly import Components, assemble
 from barograph.dashboard.pages import Material, build_page
+from barograph.dashboard.remembered import RememberedReader
 from barograph.dashboard.report import build_report
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.store.data_store import DataStore
@@ -209,17 +210,20 @@ class DashboardInterface:
         return Facts(low_disk=journal.low_disk, free_bytes=journal.free_bytes())
 
     def _material(self) -> Material:
+        """What a page is made from: everything as of one moment, each question asked once."""
         parts = self._parts
+        clock = ManualClock(parts.clock.now())
+        reader = RememberedReader(parts.store)
         problems = (parts.store.health().problem, str(parts.housekeeper.problem or ""))
         account = parts.journal.account()
         return Material(
-            analytics=parts.analytics,
-            reader=parts.store,
+            analytics=AnalyticsEngine(reader, parts.catalogue, clock, parts.settings),
+            reader=reader,
             alerts=parts.alerts,
             experiments=parts.experiments,
             catalogue=parts.catalogue,
             settings=parts.settings,
-            clock=parts.clock,
+            clock=clock,
             facts=self._facts(),
             health=(*(problem for problem in problems if problem), *parts.journal.problems),
             account={
