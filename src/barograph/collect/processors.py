@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -156,8 +157,8 @@ def user_hash_key(path: Path, random_bytes: Callable[[int], bytes] = os.urandom)
 
 def _write_key(path: Path, key: bytes) -> None:
     """Whole or not at all: written beside its place, then given its name, unless somebody else was first."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # its owner alone may read it
+    draft = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(f"{key.hex()}\n")

@@ -35,11 +35,11 @@ _TEXTS: dict[type[Event], tuple[str, ...]] = {
     Span: ("status_message",),
 }
 
-# What separates digits of one number, beside ASCII also the no-break spaces and the typographic hyphens.
+# What separates digits of one number, beside ASCII also no-break, thin and wide blanks and hyphens.
 _SEPARATORS = " -.()/"
-_TYPOGRAPHIC = {"\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u2009": " ", "\u2212": "-"} | {
-    chr(code): "-" for code in range(0x2010, 0x2016)
-}
+_BLANKS = "\u00a0\u2007\u2009\u202f\u3000"
+_HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"
+_TYPOGRAPHIC = dict.fromkeys(_BLANKS, " ") | dict.fromkeys(_HYPHENS, "-")
 _ZEROS = "٠۰०０"  # the zeros of Arabic, Persian, Devanagari and full-width digits, which follow them in order
 _DIGIT_OF = {chr(ord(zero) + value): str(value) for zero in _ZEROS for value in range(10)}
 _PLAIN_OF = _TYPOGRAPHIC | _DIGIT_OF
