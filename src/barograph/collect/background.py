@@ -28,6 +28,8 @@ _LOOK_SECONDS = 0.05  # between looks at the queue while there is work
 _LOOKS = 40  # without any work, before the thread sleeps until it is woken
 _EVENT_BYTES = 512  # what an event takes in memory besides its texts, about
 
+_REASONS = ("queue full", "queue bytes", "closed", "unreadable", "journal refused", "journal closed", "fault")
+
 _Item = tuple[str, object, datetime, str, int]  # kind, fields, time, event id, size
 _Mark = threading.Event  # set when all that was put before it is settled
 _Queue = deque[_Item | _Mark | None]  # None ends the thread
@@ -47,7 +49,8 @@ class Background:
 
     def _start_afresh(self) -> None:
         self.tally = Tally()
-        self.dropped: dict[str, int] = {}
+        self.dropped = dict.fromkeys(_REASONS, 0)
+        self._ended = False
         self._queue: _Queue = deque()  # its append and popleft are atomic
         self._bell: SimpleQueue[None] = SimpleQueue()  # may be rung from a signal handler, unlike an Event
         self._asleep = False
@@ -114,7 +117,7 @@ class Background:
 
     def _drop(self, reason: str, events: int = 1) -> None:
         with self._giving:
-            self.dropped[reason] = self.dropped.get(reason, 0) + events
+            self.dropped[reason] += events  # without a call in it, so that a signal handler cannot come in between
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was put so far is settled; false if that took longer."""
@@ -123,7 +126,7 @@ class Background:
         mark = threading.Event()
         self._queue.append(mark)
         self._ring()
-        return mark.wait(timeout)
+        return self._given == self._settled if self._ended else mark.wait(timeout)
 
     def _flush_at_exit(self) -> None:
         if not self.flush(EXIT_SECONDS / 2):
@@ -154,10 +157,20 @@ class Background:
             if mark is not None:
                 mark.set()
             if last:
+                self._end(queue)
                 return
             idle = 0 if batch else idle + 1
             if len(batch) < BATCH and mark is None:  # what comes meanwhile shares the next commit
                 self._wait(queue, bell, idle >= _LOOKS)
+
+    def _end(self, queue: _Queue) -> None:
+        """What nobody will settle any more is dropped; whoever waits for a mark from now on finds ``_ended``."""
+        self._ended = True
+        while queue:
+            batch, mark, _ = _next_batch(queue)
+            self._finish(batch, "closed")
+            if mark is not None:
+                mark.set()
 
     def _wait(self, queue: _Queue, bell: SimpleQueue[None], long: bool) -> None:
         """Until the bell rings, or for a moment. Who puts something in looks whether this sleeps, after putting it."""
@@ -173,7 +186,10 @@ class Background:
             reason = self._deliver([self._intake.take(kind, raw, at, eid) for kind, raw, at, eid, _ in batch])
         except Exception:  # nothing that goes wrong here may end the thread or reach the program
             reason = "fault"
-        if reason:
+        self._finish(batch, reason)
+
+    def _finish(self, batch: list[_Item], reason: str) -> None:
+        if reason and batch:
             self._drop(reason, len(batch))
         self._settled_bytes += sum(item[4] for item in batch)
         self._settled += len(batch)

@@ -165,5 +165,5 @@ class Tally:
             rejected=rejected,
             duplicate=duplicate,
             sampled=sum(tally.sampled for tally in both),
-            dropped=dict(dropped or {}),
+            dropped={reason: events for reason, events in (dropped or {}).items() if events},
         )
