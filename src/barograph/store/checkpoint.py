@@ -6,13 +6,12 @@ deduplication token and are counted once. One small file beside the engine, repl
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
-
-from barograph.core.errors import EngineError
 
 
 class Range(Struct, frozen=True):
@@ -26,41 +25,42 @@ class Range(Struct, frozen=True):
     def kind(self) -> str:
         return self.segment.partition("/")[0]
 
-    @property
-    def token(self) -> str:
-        """The deduplication token. It names the bytes, so the same bytes always have the same."""
-        return f"{self.segment}:{self.start}-{self.end}"
+    def token(self, block: bytes) -> str:
+        """The deduplication token: the place and the bytes sent, so that the same bytes always have the same.
+
+        The place alone would not do: where a power cut shortened a segment, other bytes come to stand later.
+        """
+        return f"{self.segment}:{self.start}-{self.end}:{hashlib.blake2b(block, digest_size=8).hexdigest()}"
 
 
 class State(Struct):
     """``loaded`` maps a segment's name to its loaded bytes; ``in_flight`` are ranges sent, or about to be.
 
     ``block`` is what a block was allowed to be when they were cut: a token is only good for the same block.
+    ``suspect`` says that the engine is to be checked against the journal before it answers, after a crash.
     """
 
     loaded: dict[str, int] = field(default_factory=dict)
     in_flight: list[Range] = field(default_factory=list)
     block: str = ""
+    suspect: bool = False
 
 
 class Checkpoint:
-    """The state in memory, and its file."""
+    """The state in memory, and its file. Not ``known``: what the engine holds is unknown, and is made again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.known = True
         self.state = self._read()
-        self._written = msgspec.json.encode(self.state) if path.exists() else b""
+        self._written = msgspec.json.encode(self.state) if self.known else b""
 
     def _read(self) -> State:
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=State)
-        except FileNotFoundError:
+        except (msgspec.MsgspecError, OSError, ValueError):
+            self.known = False
             return State()
-        except (msgspec.MsgspecError, OSError) as error:
-            raise EngineError(
-                f"the checkpoint {self.path} cannot be read: {error}",
-                hint="`barograph rebuild` makes the engine again from the journal.",
-            ) from error
 
     def write(self) -> None:
         """Make the state durable; does nothing when the file says the same already."""
@@ -80,8 +80,9 @@ class Checkpoint:
         finally:
             os.close(folder)
         self._written = data
+        self.known = True
 
-    def reset(self) -> None:
-        """Nothing is loaded."""
-        self.state = State()
-        self.write()
+    def forget(self) -> None:
+        """Nothing is known any more, durably: called before the engine is emptied, so that no end leaves it half."""
+        self.path.unlink(missing_ok=True)
+        self.state, self.known, self._written = State(), False, b""

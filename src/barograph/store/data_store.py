@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from barograph.core.clock import Clock
-from barograph.core.errors import BarographError, EngineUnavailable
+from barograph.core.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
 from barograph.core.event import EPOCH
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
@@ -32,9 +32,10 @@ from barograph.store.engine import Engine
 from barograph.store.event_answers import event_page
 from barograph.store.loader import Loader, LoaderThread
 from barograph.store.metric_answers import Answerer
-from barograph.store.schema import EVENT_TABLES, drop, migrate
+from barograph.store.rebuilding import import_archive, rebuild_day
+from barograph.store.schema import EVENT_TABLES, TornMigration, drop, migrate
 from barograph.store.unit_answers import unit_answer
-from barograph.store.verification import Report, compare, damaged_days, import_archive, rebuild_day
+from barograph.store.verification import Report, compare, drop_broken_parts
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
@@ -46,7 +47,11 @@ class Pruned(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The store in a few facts. ``problem`` is what stops the loader, in a sentence, or empty."""
+    """The store in a few facts.
+
+    ``problem`` is what stops the loader, in a sentence, or empty. ``rebuilt_days`` were found damaged at the start
+    and made again from the journal; ``made_again`` says why the whole engine was.
+    """
 
     engine: str
     ready: bool
@@ -55,6 +60,7 @@ class Health(Struct, frozen=True, kw_only=True):
     undecided: int
     rebuilt_days: tuple[date, ...]
     problem: str
+    made_again: str = ""
 
 
 class DataStore:
@@ -76,7 +82,9 @@ class DataStore:
         self._answerer = Answerer(self._engine, catalogue)
         self._thread = LoaderThread(self._round, clock, settings.load_interval)
         self._ready = threading.Event()  # opened, migrated, caught up and checked
-        self._rebuilt: list[date] = []
+        self._rebuilt: set[date] = set()
+        self._made_again = ""  # why the whole engine was, in a sentence
+        self._checked = False  # whether an unclean end of the last owner was dealt with
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -101,6 +109,8 @@ class DataStore:
         self._journal.sync()
         goal = self._journal.snapshot().complete_to
         with self._loader.lock:
+            if self._closed:
+                raise EngineUnavailable("the store is closed", hint="Open it again; the journal keeps what comes.")
             while not self._round() or self._loader.watermark < goal:
                 pass
             if self._attributor.decide():
@@ -120,30 +130,97 @@ class DataStore:
             return complete
 
     def _prepare(self) -> None:
-        """Open, migrate, catch up; after an unclean start check the engine and make the damaged days again."""
-        self._engine.open()
-        if not self._checkpoint.path.exists() or migrate(self._engine):
+        """Open, migrate, catch up; after an unclean end check the engine and make the damaged days again."""
+        self._open()
+        state = self._checkpoint.state
+        if not self._checkpoint.known or self._outdated():
             self._start_over()
-        if self._journal.unclean_start and not self._rebuilt:
-            watermark, self._loader.watermark = self._loader.watermark, EPOCH
-            while not self._loader.step():
-                pass
-            days = damaged_days(self._journal, self._engine, self._checkpoint)
-            for day in sorted(days):
-                self._rebuild_day(day)
-            self._rebuilt = sorted(days)
-            self._loader.watermark = watermark
+        elif not state.suspect and ((self._journal.unclean_start and not self._checked) or self._journal_lost_bytes()):
+            state.suspect = True
+            self._checkpoint.write()
+        if self._checkpoint.state.suspect:
+            self._check()
+        self._checked = True
+        for day in self._restored_days():
+            self._rebuild_day(day)
         while not self._loader.step():
             pass
         self._attributor.recover()
         self._ready.set()
 
+    def _open(self) -> None:
+        """Open the engine; its files in the data directory are moved aside if it cannot read them."""
+        try:
+            self._engine.open()
+        except EngineRefused as error:
+            if not self._engine.in_data_directory:
+                raise
+            aside = self._folder / "damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self._folder / "chdb").rename(aside)
+            self._checkpoint.forget()
+            self._made_again = f"The engine could not be opened and was made again; its files are in {aside}. {error}"
+            self._engine.open()
+
+    def _outdated(self) -> bool:
+        """Whether the engine holds another schema than this version's, or half of one."""
+        try:
+            return migrate(self._engine) > 0
+        except TornMigration:
+            return True
+
+    def _journal_lost_bytes(self) -> bool:
+        """Whether the engine holds what the journal does not have any more."""
+        loaded = self._checkpoint.state.loaded
+        return any(loaded.get(segment.name, 0) > segment.size for segment in self._journal.snapshot().segments)
+
+    def _check(self) -> None:
+        """Find the damaged days and make them again, or everything where that does not go. Answers wait for it."""
+        watermark, self._loader.watermark = self._loader.watermark, EPOCH
+        try:
+            drop_broken_parts(self._engine)
+            while not self._loader.step():
+                pass
+            days = self._days_that_lost_bytes()
+            days |= {difference.day for difference in compare(self._journal, self._engine).differences}
+            for day in sorted(days):
+                self._rebuild_day(day)
+                self._rebuilt.add(day)
+            if days and not compare(self._journal, self._engine).ok:
+                raise EngineRefused("the rebuilt days do not agree with the journal", code=0)
+        except (EngineRefused, QueryTooExpensive) as error:
+            self._made_again = f"The engine was damaged beyond single days and was made again. {error}"
+            self._start_over()
+        self._loader.watermark = watermark
+        self._checkpoint.state.suspect = False
+        self._checkpoint.write()
+
+    def _days_that_lost_bytes(self) -> set[date]:
+        loaded, days = self._checkpoint.state.loaded, set()
+        for segment in self._journal.snapshot().segments:
+            if loaded.get(segment.name, 0) > segment.size:
+                days.add(segment.day)
+                loaded[segment.name] = segment.size
+        return days
+
+    def _restored_days(self) -> set[date]:
+        """Retired days that came back from a backup: their rollups are there, so loading them would count twice."""
+        exported = {(kind, day) for day, kind, _, _ in archived(self._journal.directory / "archive" / "rollup")}
+        loaded, days = self._checkpoint.state.loaded, set()
+        for segment in self._journal.snapshot().segments:
+            if (segment.kind, segment.day) in exported and segment.size and segment.name not in loaded:
+                days.add(segment.day)
+                loaded[segment.name] = segment.size
+        return days
+
     def _start_over(self) -> None:
         """An empty engine in the present schema, and nothing loaded."""
+        self._checkpoint.forget()
+        self._attributor.forget()
         drop(self._engine)
         migrate(self._engine)
-        self._checkpoint.reset()
         import_archive(self._journal, self._engine)
+        self._checkpoint.write()
 
     # answers
 
@@ -167,7 +244,15 @@ class DataStore:
     def units(self, question: UnitQuery) -> UnitAnswer:
         """Per-unit moments by arm."""
         self._wait()
-        return unit_answer(self._engine, self._catalogue, question, self.watermark())
+        answer = unit_answer(self._engine, self._catalogue, question, self.watermark())
+        pruned = self._pruned_before()
+        if pruned is None or question.window.start.date() > pruned:
+            return answer
+        note = (
+            f"Raw events that arrived up to {pruned} were retired; a unit exposed before misses what it did on the day "
+            "of its exposure."
+        )
+        return msgspec.structs.replace(answer, notes=(note,))
 
     def watermark(self) -> datetime:
         """Every event journaled with ``received_at`` up to here can be queried."""
@@ -207,23 +292,22 @@ class DataStore:
                 return compare(self._journal, self._engine)
         with self._loader.lock:
             self._loader.watermark = EPOCH
-            self._engine.open()
+            self._ready.clear()
+            self._open()
             self._start_over()
-            self._ready.set()
         return self.verify()
 
     def _rebuild_day(self, day: date) -> None:
+        self._loader.settle()
         staging = Engine(self._settings, self._folder / "chdb", database=f"{self._settings.database}_staging")
         try:
-            rebuild_day(self._journal, self._engine, staging, self._staging_loader, day)
+            loaded = self._checkpoint.state.loaded
+            rebuild_day(self._journal, self._engine, staging, self._staging_loader, loaded, day)
         finally:
             staging.close()
-        loaded = self._checkpoint.state.loaded
-        loaded.update({part.name: part.size for part in self._journal.snapshot().segments if part.day == day})
-        self._checkpoint.write()
 
-    def _staging_loader(self, engine: Engine, checkpoint: Checkpoint) -> Loader:
-        return Loader(self._journal, engine, checkpoint, lambda kind, lines: None)
+    def _staging_loader(self, engine: Engine, checkpoint: Checkpoint, only: dict[str, int]) -> Loader:
+        return Loader(self._journal, engine, checkpoint, lambda kind, lines: None, only=only)
 
     def prune(self, older_than: timedelta, kinds: tuple[str, ...] = ()) -> list[Pruned]:
         """Retire raw days of arrival older than that: their final rollups are exported and stay in every answer.
@@ -238,9 +322,16 @@ class DataStore:
                     if day < cutoff and day < self._clock.now().date():
                         export_day(self._engine, self._journal.directory / "archive" / "rollup", kind, day)
                         events = self._journal.retire(kind, day)
+                        self._forget_segments(kind, day)
                         self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
                         done.append(Pruned(kind=kind, day=day, events=events))
         return done
+
+    def _forget_segments(self, kind: str, day: date) -> None:
+        loaded = self._checkpoint.state.loaded
+        for name in [name for name in loaded if name.startswith(f"{kind}/{day}/")]:
+            del loaded[name]
+        self._checkpoint.write()
 
     def compress_closed(self) -> int:
         """Compress the journal's closed days that are loaded; returns how many segments were packed."""
@@ -256,8 +347,9 @@ class DataStore:
             complete_to=self.watermark(),
             bytes_behind=self._loader.behind(),
             undecided=self._attributor.undecided,
-            rebuilt_days=tuple(self._rebuilt),
+            rebuilt_days=tuple(sorted(self._rebuilt)),
             problem=str(problem) if problem else "",
+            made_again=self._made_again,
         )
 
     @contextlib.contextmanager
@@ -265,7 +357,7 @@ class DataStore:
         """Everything loaded, and nobody loading."""
         with self._loader.lock:
             if self._closed:
-                raise EngineUnavailable("the store is closed")
+                raise EngineUnavailable("the store is closed", hint="Open it again; the journal keeps what comes.")
             self.flush()
             yield
 

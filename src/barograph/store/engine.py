@@ -54,6 +54,7 @@ INSERT_SETTINGS: dict[str, str] = {
     "input_format_skip_unknown_fields": "1",
     "input_format_null_as_default": "1",
     "materialized_views_ignore_errors": "0",
+    "optimize_on_insert": "0",  # a view's block has each key once already; sorting it again costs half of the load
     "parallel_view_processing": "0",
 }
 READ_SETTINGS: dict[str, str] = {
@@ -65,7 +66,18 @@ READ_SETTINGS: dict[str, str] = {
 
 _TOO_EXPENSIVE = {158, 159, 160, 241, 307, 396}  # rows, time, speed, memory, bytes, result rows
 _NOT_NOW = {76, 74, 75, 164, 173, 202, 209, 210, 236, 242, 243, 252, 439, 999}  # disk, network, load: try again later
+# The embedded engine's own defaults take the machine for its own: 5 GB of mark cache, 90 % of the memory.
+CHDB_OPTIONS: dict[str, str] = {
+    "mark_cache_size": str(64 * 2**20),
+    "index_mark_cache_size": str(16 * 2**20),
+    "primary_index_cache_size": str(64 * 2**20),
+    "mmap_cache_size": "64",
+    "compiled_expression_cache_size": str(8 * 2**20),
+}
+
+_BAD_PATTERN = 427
 _CODE = re.compile(r"Code: (\d+)\.")
+_INITIALIZING = "Error initializing EmbeddedServer"  # what it says when opening fails; the reason follows
 
 common.set_setting("autogenerate_session_id", False)  # sessions would tie a client to one thread
 
@@ -77,6 +89,7 @@ class Engine:
         self.settings = settings
         self.database = database or settings.database
         self.embedded = settings.address.startswith("chdb:")
+        self.in_data_directory = self.embedded and not urlsplit(settings.address).path
         self._directory = directory
         self._writer: Client | None = None
         self._writing = threading.Lock()
@@ -91,12 +104,22 @@ class Engine:
         if self._writer is not None:
             return
         with self._translated("opening the engine"):
-            client = self._connect(None, {})
-            try:
-                client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
-            finally:
-                client.close()
+            self._outside(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
             self._writer = self._connect(self.database, {})
+
+    def recreate(self) -> None:
+        """Drop the database with all that is in it and make an empty one. Raises EngineError."""
+        with self._translated("dropping the database"), self._writing:
+            self._outside(f"DROP DATABASE IF EXISTS `{self.database}` SYNC", f"CREATE DATABASE `{self.database}`")
+
+    def _outside(self, *statements: str) -> None:
+        """Run statements that a client inside the database could not: a server refuses one whose database is gone."""
+        client = self._connect(None, {})
+        try:
+            for statement in statements:
+                client.command(statement)
+        finally:
+            client.close()
 
     def _connect(self, database: str | None, limits: Mapping[str, str]) -> Client:
         address = urlsplit(self.settings.address)
@@ -104,7 +127,13 @@ class Engine:
         if address.scheme == "chdb":
             path = Path(unquote(address.path)) if address.path else self._directory
             path.mkdir(parents=True, exist_ok=True)
-            return clickhouse_connect.get_client(interface="chdb", path=str(path), database=database, settings=settings)
+            return clickhouse_connect.get_client(
+                interface="chdb",
+                path=str(path),
+                database=database,
+                settings=settings,
+                chdb_options={**CHDB_OPTIONS, "max_server_memory_usage": str(2 * self.settings.query_memory)},
+            )
         if address.scheme not in ("clickhouse", "clickhouses"):
             raise InvalidSettings(
                 "engine.address must begin with chdb: or clickhouse:",
@@ -191,14 +220,19 @@ class Engine:
         if self._closed or self._writer is None:
             raise EngineUnavailable("the engine is not open", hint="What is journaled is loaded when it is.")
         with self._places:
+            if self._closed:  # while this question waited for its place
+                raise EngineUnavailable("the engine was closed", hint="Open the store again and ask again.")
             try:
                 client = self._readers.get_nowait()
             except queue.Empty:
                 client = self._connect(self.database, {**READ_SETTINGS, **self._limits()})
             try:
                 yield client
-            finally:
-                self._readers.put(client)
+            except BaseException:  # nobody knows what it left in the connection: the next question gets a new one
+                with contextlib.suppress(Exception):
+                    client.close()
+                raise
+            self._readers.put(client)
 
     def _limits(self) -> dict[str, str]:
         return {
@@ -217,12 +251,15 @@ class Engine:
             raise translate(error, doing) from error
 
 
-def translate(error: Exception, doing: str) -> EngineError:
+def translate(error: Exception, doing: str) -> EngineError | InvalidQuery:
     """Our own error for what the engine or its client raised."""
     text = str(error)
-    found = _CODE.search(text)
+    codes = list(_CODE.finditer(text))
+    found = codes[-1] if codes and _INITIALIZING in text else codes[0] if codes else None
     said = shorten(text[found.start() :] if found else text, 400)
     code = int(found[1]) if found else 0
+    if code == _BAD_PATTERN:
+        return InvalidQuery("not a regular expression as RE2 has them", hint="See RE2's syntax.", value=said)
     if code in _TOO_EXPENSIVE:
         return QueryTooExpensive(
             f"{doing} cost too much: {said}", hint="Ask for a shorter window, or raise engine.query_seconds or _memory."

@@ -12,10 +12,11 @@ from barograph.core.errors import InvalidQuery
 from barograph.core.event import KINDS
 from barograph.core.query import EventPage, EventQuery
 from barograph.store.engine import Engine
-from barograph.store.filters import Parameters, columns_of, condition
+from barograph.store.filters import NUMBERS, Parameters, columns_of, condition
 
 MAX_PAGE = 1000
 _EXTRA_COLUMNS = {"query": ("top_score",)}
+_TIMES = ("time", "received_at")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def _statement(question: EventQuery) -> tuple[str, dict[str, Any]]:
     kind, order = question.kind, question.order
     fields = [name for name in KINDS[kind].__struct_fields__ if name != "time"]
     columns = ", ".join([*fields, *_EXTRA_COLUMNS.get(kind, ())])
-    by = "toUnixTimestamp64Micro(time)" if order == "time" else order
+    by = f"toUnixTimestamp64Micro({order})" if order in _TIMES else order
     direction, comparison = ("DESC", "<") if question.descending else ("ASC", ">")
     where = [
         f"project = {parameters.add(question.project, 'String')}",
@@ -51,6 +52,8 @@ def _statement(question: EventQuery) -> tuple[str, dict[str, Any]]:
     ]
     if question.cursor:
         last, event_id = _read_cursor(question.cursor)
+        if not isinstance(last, int if order in _TIMES else (int, float) if order in NUMBERS else str):
+            raise _not_ours(question.cursor)
         kept = "String" if isinstance(last, str) else "Float64" if isinstance(last, float) else "Int64"
         mark, id_mark = parameters.add(last, kept), parameters.add(event_id, "String")
         where.append(f"({by}, event_id) {comparison} ({mark}, {id_mark})")
@@ -79,9 +82,11 @@ def _read_cursor(text: str) -> tuple[str | int | float, str]:
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=tuple[str | int | float, str])
     except (ValueError, msgspec.MsgspecError):
-        raise InvalidQuery(
-            "not a cursor of ours", hint="Take it from the page before, unchanged.", value=text
-        ) from None
+        raise _not_ours(text) from None
+
+
+def _not_ours(cursor: str) -> InvalidQuery:
+    return InvalidQuery("not a cursor of ours", hint="Take it from the page before, unchanged.", value=cursor)
 
 
 def _micros(moment: datetime) -> int:

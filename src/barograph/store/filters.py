@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from barograph.core.errors import InvalidQuery
@@ -9,7 +10,7 @@ from barograph.core.event import KINDS
 from barograph.core.query import DIMENSIONS, LABELS, Filter
 from barograph.store.engine import Value
 
-_NUMBERS = {
+NUMBERS = {
     name
     for kind in ("query", "feedback", "score", "metric", "system", "span", "alert")
     for name, annotation in KINDS[kind].__annotations__.items()
@@ -62,7 +63,7 @@ def only_labels(names: list[str]) -> bool:
 def condition(filter_: Filter, kind: str, parameters: Parameters) -> str:
     """The SQL condition of one filter. Raises InvalidQuery."""
     _check(filter_)
-    if filter_.field in _NUMBERS and filter_.field in columns_of(kind):
+    if filter_.field in NUMBERS and filter_.field in columns_of(kind):
         return _number(filter_, parameters)
     text, op = dimension(filter_.field, kind, parameters), filter_.op
     if op == "exists":
@@ -88,6 +89,8 @@ def _number(filter_: Filter, parameters: Parameters) -> str:
         values = [float(value) for value in filter_.values]
     except ValueError:
         raise InvalidQuery(f"{name} is compared with a number", value=filter_.values) from None
+    if not all(math.isfinite(value) for value in values):
+        raise InvalidQuery(f"{name} is compared with a finite number", value=filter_.values)
     if op == "in":
         return "(" + " OR ".join(f"{name} = {parameters.add(value, 'Float64')}" for value in values) + ")"
     comparison = {"eq": "=", "ne": "!=", "gte": ">=", "lte": "<="}[op]

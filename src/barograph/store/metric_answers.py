@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,20 +35,21 @@ from barograph.store.windows import (
 # What an aggregation needs beside count and sum: how a tier gives it, how raw rows do, and how it merges.
 _EXTRA: dict[str, tuple[str, str, str]] = {
     "quantile": (
-        "quantilesDDMergeState(0.01, 0.5)(sketch)",
-        "quantilesDDState(0.01, 0.5)(v)",
-        "quantilesDDMerge(0.01, {level})(extra)[1]",
+        "quantilesBFloat16MergeState(0.5)(sketch)",
+        "quantilesBFloat16State(0.5)(greatest(least(v, 3e38), -3e38))",
+        "quantilesBFloat16Merge({level})(extra)[1]",
     ),
     "distinct": (
-        "uniqCombined64MergeState(12)(different)",
-        "uniqCombined64State(12)(text)",
-        "uniqCombined64Merge(12)(extra)",
+        "uniqCombined64MergeState(15)(different)",
+        "uniqCombined64State(15)(text)",
+        "uniqCombined64Merge(15)(extra)",
     ),
     "last": ("argMaxMergeState(last)", "argMaxState(v, time)", "argMaxMerge(extra)"),
     "min": ("min(least)", "min(v)", "min(extra)"),
     "max": ("max(most)", "max(v)", "max(extra)"),
 }
 _ZERO_WHEN_EMPTY = ("count", "rate")  # nothing happened is a number; not measured is not
+MAX_CELLS = 200_000  # groups times buckets of an answer
 
 
 class Answerer:
@@ -84,11 +85,13 @@ class Answerer:
         self, metric: Metric, question: MetricQuery, window: Window, zone_: ZoneInfo, raw_only: bool
     ) -> tuple[tuple[MetricRow, ...], set[str]]:
         asked = msgspec.structs.replace(question, window=window)
+        windows = bucket_windows(window, question.every, zone_)
+        _check(question, len(windows))
         statement = _Statement(metric, asked, zone_, raw_only)
         found = self._engine.select(*statement.build())
         if statement.needs_rest:
             found = _with_rest(found, self._engine.select(*statement.unlabelled().build()), question.by)
-        rows = _shape(metric, found, asked, bucket_windows(window, question.every, zone_), zone_)
+        rows = _shape(metric, found, asked, windows, zone_)
         return rows, {RAW if piece.table == RAW else "rollup" for piece in statement.pieces}
 
 
@@ -125,11 +128,28 @@ class _Statement:
         columns = ", ".join(
             f"sumIf(n, term = {i}) AS n{i}, sumIf(total, term = {i}) AS total{i}" for i in range(len(self.terms))
         )
+        source = f"({' UNION ALL '.join(parts)})"
+        largest, limit = self._largest(source)
         sql = (
-            f"SELECT slot{groups}, {columns}{extra} FROM ({' UNION ALL '.join(parts)}) "
-            f"GROUP BY slot{groups} ORDER BY slot{groups}"
+            f"SELECT slot{groups}, {columns}{extra} FROM {source}{largest} "
+            f"GROUP BY slot{groups} ORDER BY {limit or f'slot{groups}'}"
         )
         return sql, parameters.values
+
+    def _largest(self, source: str) -> tuple[str, str]:
+        """What keeps only the largest groups: a condition, or an order with a limit when a group is one row.
+
+        Without it a question by user would fetch every user there is. What is not attributed yet is told from the
+        sum over all groups, so those questions keep all of theirs.
+        """
+        if not self.question.by or self.needs_rest:
+            return "", ""
+        groups = ", ".join(f"g{i}" for i in range(len(self.question.by)))
+        size = f"sumIf(n, term = {len(self.terms) - 1})"
+        order = f"{size} DESC, {groups} LIMIT {self.question.limit}"
+        if self.question.every is None:
+            return "", order
+        return f" WHERE ({groups}) IN (SELECT {groups} FROM {source} GROUP BY {groups} ORDER BY {order})", ""
 
     def _part(self, index: int, term: Term, piece: Piece, parameters: Parameters) -> str:
         zone_name = parameters.add(self.question.timezone, "String")
@@ -185,8 +205,21 @@ class _Statement:
         return "".join(f", g{i}" for i in range(len(self.question.by)))
 
 
+def _check(question: MetricQuery, buckets: int) -> None:
+    """Refuse what cannot be shaped into an answer. Raises InvalidQuery."""
+    if len(set(question.by)) != len(question.by):
+        raise InvalidQuery("a group is named twice", value=question.by)
+    if not 1 <= question.limit <= MAX_CELLS:
+        raise InvalidQuery(f"an answer has 1 to {MAX_CELLS} groups", value=question.limit)
+    if question.by and question.limit * buckets > MAX_CELLS:
+        raise InvalidQuery(
+            f"{question.limit} groups in {buckets} buckets are more than {MAX_CELLS} rows",
+            hint="Ask for fewer groups, longer buckets or a shorter window.",
+        )
+
+
 def _micros(moment: datetime) -> int:
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _with_rest(labelled: list[dict[str, Any]], whole: list[dict[str, Any]], by: Sequence[str]) -> list[dict[str, Any]]:

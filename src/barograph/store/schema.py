@@ -16,8 +16,13 @@ EVENT_TABLES: tuple[str, ...] = tuple(KINDS)
 TIERS: dict[str, int] = {"measure_1m": 60, "measure_15m": 900, "measure_1h": 3600, "measure_1d": 86400}  # seconds
 DAILY_TABLES: tuple[str, ...] = (*EVENT_TABLES, "measure_1m")  # a partition is a day of arrival
 MONTHLY_TABLES: tuple[str, ...] = ("measure_15m", "measure_1h", "measure_1d", "unit_1d", "first_exposure")
+KEPT_TOKENS = 1000  # non_replicated_deduplication_window in the migrations: blocks a table knows again
 ROLLUP_TABLES: tuple[str, ...] = ("measure_1m", *MONTHLY_TABLES)
 VIEWS_BETWEEN_TIERS: tuple[str, ...] = ("measure_1m_to_15m", "measure_15m_to_1h", "measure_1h_to_1d")
+
+
+class TornMigration(SchemaError):
+    """A migration was cut off half-way."""
 
 
 def migrations() -> list[tuple[int, str, list[str]]]:
@@ -52,7 +57,7 @@ def migrate(engine: Engine) -> int:
         )
     torn = [version for version, done in applied.items() if not done]
     if torn:
-        raise SchemaError(
+        raise TornMigration(
             f"migration {torn[0]} of the database {engine.database} was cut off",
             hint="`barograph rebuild` makes the engine again from the journal.",
         )
@@ -70,5 +75,4 @@ def migrate(engine: Engine) -> int:
 
 def drop(engine: Engine) -> None:
     """Forget the whole database and make an empty one. The journal is untouched."""
-    engine.command(f"DROP DATABASE IF EXISTS `{engine.database}` SYNC")
-    engine.command(f"CREATE DATABASE `{engine.database}`")
+    engine.recreate()

@@ -7,7 +7,7 @@ exposure and the day in which the window ends from raw rows. The engine returns 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from barograph.core.errors import InvalidQuery
@@ -138,9 +138,9 @@ def _two_terms(metric: Metric) -> tuple[Term, Term]:
 
 
 def _at(parameters: Parameters, moment: datetime) -> str:
-    micros = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    micros = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     return f"fromUnixTimestamp64Micro({parameters.add(micros, 'Int64')}, 'UTC')"
 
 
 def _moment(micros: int) -> datetime:
-    return datetime.fromtimestamp(micros / 1_000_000, UTC)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

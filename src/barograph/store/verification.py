@@ -1,56 +1,42 @@
-"""Verification and rebuilding: the engine against the journal, day by day of arrival.
+"""Verification: the engine against the journal, by kind and day of arrival, and its tables against each other.
 
-``compare`` counts; ``rebuild_day`` makes one day again beside the live tables and swaps its partitions in, so that
-readers see the day as it was or as it should be. ``damaged_days`` is asked after an unclean start.
+``compare`` counts. The journal says how many events a day must have; the events say what the rollups and the units
+must have counted; and every tier must hold what the minutes hold, also of days whose events were retired.
+``drop_broken_parts`` comes first after a crash: what cannot be read cannot be counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable
 from datetime import date
-from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from barograph.core.errors import EngineError
 from barograph.journal.journal import Journal
-from barograph.store.archive_rollups import archived, import_file
-from barograph.store.checkpoint import Checkpoint
-from barograph.store.engine import Engine
-from barograph.store.loader import Loader
-from barograph.store.schema import (
-    DAILY_TABLES,
-    EVENT_TABLES,
-    MONTHLY_TABLES,
-    ROLLUP_TABLES,
-    TIERS,
-    VIEWS_BETWEEN_TIERS,
-    drop,
-    migrate,
-)
+from barograph.store.engine import Engine, Rows
+from barograph.store.schema import EVENT_TABLES, ROLLUP_TABLES, TIERS
 
-Counts = Counter[tuple[str, date]]
-_RECENT_SECONDS = 900  # parts written so shortly before the end may not have reached the disk
-
-# What each rollup must hold of a kind: the kind whose events are counted, and the level in which they count.
-_COUNTED_AS = {
-    "query": ("query", 0),
-    "feedback": ("feedback", 0),
-    "score": ("score", 0),
-    "metric": ("metric", 0),
-    "system": ("system", 0),
-}
+Counts = Counter[tuple[str, date]]  # what is counted, and the day of arrival
+_FINEST = next(iter(TIERS))
+_BY_LABELS = ("query", "metric", "system")  # kinds that count with and without labels from their own events
+_UNITS = ("user", "session")
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """A table that does not hold what the journal says: ``expected`` and ``found`` events of a kind and a day."""
+    """A table that does not hold what it should: ``expected`` and ``found`` events of a kind and a day."""
 
     kind: str
     day: date
     table: str
     expected: int
     found: int
+
+    def __str__(self) -> str:
+        what = f"{self.kind} events that arrived on {self.day}"
+        return f"{self.table} counts {self.found:,} {what} instead of {self.expected:,}"
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -68,160 +54,151 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def compare(journal: Journal, engine: Engine) -> Report:
-    """Count every kind and day in the journal, the event tables and the rollups. The loader has drained before."""
+    """Count every kind and day everywhere. The loader has drained before. Raises EngineError."""
     expected: Counts = Counter()
     for kind in journal.kinds():
         for day in journal.days(kind):
             expected[kind, day] = journal.count(kind, day) - len(journal.set_aside_lines(kind, day))
-    found = {table: _counts(engine, table) for table in EVENT_TABLES}
-    engine_counts: Counts = sum(found.values(), Counter())
-    differences = [
-        Difference(kind=kind, day=day, table=kind, expected=expected[kind, day], found=engine_counts[kind, day])
-        for kind, day in sorted(expected.keys() | engine_counts.keys())
-        if expected[kind, day] != engine_counts[kind, day]
-    ]
+    found = {kind: _events(engine, kind) for kind in EVENT_TABLES}
+    held: Counts = Counter({(kind, day): row["n"] for kind, days in found.items() for day, row in days.items()})
+    differences = [*_differences("", expected, held, Counter())]
     for tier in TIERS:
-        held = _rolled_up(engine, tier)
-        for (kind, day), count in sorted(expected.items()):
-            for counted, number in _expected_in_rollup(engine, kind, day, count):
-                if held[counted, day] != number:
-                    differences.append(
-                        Difference(kind=kind, day=day, table=tier, expected=number, found=held[counted, day])
-                    )
+        differences += _differences(tier, _in_rollups(journal, engine, expected), _rolled_up(engine, tier), expected)
+    differences += _differences("unit_1d", _in_units(journal, engine, found), _units(engine), expected)
+    exposed = Counter({("exposure", day): row["units"] for day, row in found["exposure"].items()})
+    differences += _differences("first_exposure", exposed, _first_exposures(engine), expected)
+    differences += _between_tiers(engine)
     return Report(
         days=len({day for _, day in expected}),
         journal=_by_kind(expected),
-        engine=_by_kind(engine_counts),
+        engine=_by_kind(held),
         set_aside=len(journal.set_aside_lines()),
         differences=tuple(differences),
     )
 
 
-def damaged_days(journal: Journal, engine: Engine, checkpoint: Checkpoint) -> set[date]:
-    """The days to make again after an unclean start: wrong counts, parts that fail their checksums, lost bytes."""
-    days = {difference.day for difference in compare(journal, engine).differences}
-    sizes = {segment.name: segment for segment in journal.snapshot().segments}
-    for name, loaded in checkpoint.state.loaded.items():
-        segment = sizes.get(name)
-        if segment is not None and loaded > segment.size:  # the engine holds what the journal lost
-            days.add(segment.day)
-            checkpoint.state.loaded[name] = segment.size
+def drop_broken_parts(engine: Engine) -> int:
+    """Drop what does not hold its checksums or was put aside at the start; returns how many parts that were.
+
+    What they held is missing then, which ``compare`` finds and a rebuild brings back. Raises EngineError.
+    """
+    count = 0
     for table in (*EVENT_TABLES, *ROLLUP_TABLES):
-        days |= _failing(engine, table)
-    return days
+        for part in _failing(engine, table):
+            engine.command(f"ALTER TABLE {table} DROP PART {{part:String}}", {"part": part})
+            count += 1
+    detached = engine.select(
+        "SELECT table, name FROM system.detached_parts WHERE database = {d:String} AND startsWith(reason, 'broken')",
+        {"d": engine.database},
+    )
+    for row in detached:
+        if row["table"] in (*EVENT_TABLES, *ROLLUP_TABLES):
+            count += 1
+            with contextlib.suppress(EngineError):  # the copy that was put aside does no harm
+                engine.command(
+                    f"ALTER TABLE {row['table']} DROP DETACHED PART {{part:String}} SETTINGS allow_drop_detached = 1",
+                    {"part": row["name"]},
+                )
+    return count
 
 
-def rebuild_day(
-    journal: Journal, engine: Engine, staging: Engine, loader_for: Callable[[Engine, Checkpoint], Loader], day: date
-) -> None:
-    """Make one day of arrival again from the journal. The caller holds the loader's lock and has drained it."""
-    staging.open()
-    drop(staging)
-    migrate(staging)
-    checkpoint = Checkpoint(journal.directory / "engine" / "staging.json")
-    checkpoint.reset()
-    other_days = {segment.name: segment.size for segment in journal.snapshot().segments if segment.day != day}
-    checkpoint.state.loaded.update(other_days)
-    loader = loader_for(staging, checkpoint)
-    while not loader.step():
-        pass
-    import_archive(journal, staging, only=day)
-    for view in VIEWS_BETWEEN_TIERS:
-        staging.command(f"DROP VIEW {view} SYNC")
-    compact, month = day.strftime("%Y%m%d"), day.strftime("%Y%m")
-    for table in MONTHLY_TABLES:
-        staging.command(
-            f"INSERT INTO {table} SELECT * FROM {engine.database}.{table} "
-            "WHERE toYYYYMM(arrived) = {month:UInt32} AND arrived != {day:Date}",
-            {"month": int(month), "day": day.isoformat()},
-        )
-    for table in (*DAILY_TABLES, *MONTHLY_TABLES):
-        partition = compact if table in DAILY_TABLES else month
-        has_rows = staging.select(
-            "SELECT count() AS n FROM system.parts WHERE active AND database = {d:String} AND table = {t:String} "
-            "AND partition_id = {p:String}",
-            {"d": staging.database, "t": table, "p": partition},
-        )[0]["n"]
-        replace = f"REPLACE PARTITION ID '{partition}' FROM {staging.database}.{table}"
-        engine.command(f"ALTER TABLE {table} " + (replace if has_rows else f"DROP PARTITION ID '{partition}'"))
-    drop(staging)
-    checkpoint.path.unlink(missing_ok=True)
+def _failing(engine: Engine, table: str) -> list[str]:
+    rows = engine.select(f"CHECK TABLE {table} SETTINGS check_query_single_value_result = 0, max_execution_time = 0")
+    return [row["part_path"] for row in rows if not row["is_passed"]]
 
 
-def import_archive(journal: Journal, engine: Engine, *, only: date | None = None) -> None:
-    """Load the exported rollups of days whose raw events are gone."""
-    archive: Path = journal.directory / "archive" / "rollup"
-    for day, kind, table, path in archived(archive):
-        if (only is None or day == only) and day not in journal.days(kind):
-            import_file(engine, day, kind, table, path)
+def _differences(table: str, expected: Counts, held: Counts, journal: Counts) -> list[Difference]:
+    """Where two counts differ; with a journal, only where the journal has the events that must be counted."""
+    found = []
+    for name, day in sorted(expected.keys() | held.keys()):
+        kind = name.split(" ")[0]
+        if expected[name, day] != held[name, day] and (not journal or _source(name, day) in journal):
+            found.append(
+                Difference(kind=kind, day=day, table=table or kind, expected=expected[name, day], found=held[name, day])
+            )
+    return found
 
 
-def _counts(engine: Engine, table: str) -> Counts:
-    """Events by day of arrival; a column is read, so that a part that cannot be read shows."""
-    rows = engine.select(f"SELECT arrived, countIf(length(event_id) > 0) AS n FROM {table} GROUP BY arrived")
-    return Counter({(table, date.fromisoformat(row["arrived"])): row["n"] for row in rows})
+def _source(name: str, day: date) -> tuple[str, date]:
+    """The kind whose events make a count: ``feedback labelled`` comes from attribution lines."""
+    kind, *_, how = f"{name} counted".split(" ")[:3]
+    attributed = kind in ("feedback", "score") and how != "counted"
+    return ("attribution" if attributed else kind), day
+
+
+def _events(engine: Engine, kind: str) -> dict[date, dict[str, Any]]:
+    """A kind's events by day; a column is read, so that a part that cannot be read shows."""
+    more = {
+        "query": ", countIf(user_id != '') AS user, countIf(session_id != '') AS session",
+        "exposure": ", uniqExact(project, experiment, unit_kind, unit_id) AS units",
+    }.get(kind, "")
+    rows = engine.select(f"SELECT arrived, countIf(length(event_id) >= 0) AS n{more} FROM {kind} GROUP BY arrived")
+    return {date.fromisoformat(row["arrived"]): row for row in rows}
+
+
+def _attributed(engine: Engine) -> Rows:
+    return engine.select(
+        "SELECT subject, arrived, count() AS n, countIf(user_id != '') AS user, countIf(session_id != '') AS session "
+        "FROM attribution GROUP BY subject, arrived"
+    )
+
+
+def _in_rollups(journal: Journal, engine: Engine, expected: Counts) -> Counts:
+    """What a tier must have counted, by kind, with and without labels."""
+    counts: Counts = Counter()
+    for (kind, day), number in expected.items():
+        if kind in (*_BY_LABELS, "feedback", "score"):
+            counts[kind, day] = number
+        if kind in _BY_LABELS:
+            counts[f"{kind} labelled", day] = number
+    for row in _attributed(engine):
+        counts[f"{row['subject']} labelled", date.fromisoformat(row["arrived"])] = row["n"]
+    return counts
 
 
 def _rolled_up(engine: Engine, tier: str) -> Counts:
     rows = engine.select(
-        f"SELECT if(level = 1 AND kind IN ('feedback', 'score'), concat('attributed ', kind), kind) AS counted, "
-        f"arrived, sum(n) AS n FROM {tier} WHERE name = '' AND (level = 0 OR kind IN ('feedback', 'score')) "
-        "GROUP BY counted, arrived"
+        f"SELECT if(level = 1, concat(kind, ' labelled'), toString(kind)) AS counted, arrived, sum(n) AS n "
+        f"FROM {tier} WHERE name = '' GROUP BY counted, arrived"
     )
     return Counter({(row["counted"], date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
 
-def _expected_in_rollup(engine: Engine, kind: str, day: date, count: int) -> list[tuple[str, int]]:
-    """Under which names, and how often, a rollup must have counted a kind's events of a day."""
-    if kind in _COUNTED_AS:
-        return [(kind, count)]
-    if kind != "attribution":
-        return []
+def _in_units(journal: Journal, engine: Engine, found: dict[str, dict[date, dict[str, Any]]]) -> Counts:
+    """What the units must have counted, by kind and sort of unit."""
+    counts: Counts = Counter()
+    for unit in _UNITS:
+        for day, row in found["query"].items():
+            counts[f"query {unit}", day] = row[unit]
+        for row in _attributed(engine):
+            counts[f"{row['subject']} {unit}", date.fromisoformat(row["arrived"])] = row[unit]
+    return counts
+
+
+def _units(engine: Engine) -> Counts:
     rows = engine.select(
-        "SELECT subject, count() AS n FROM attribution WHERE arrived = {day:Date} GROUP BY subject",
-        {"day": day.isoformat()},
+        "SELECT concat(kind, ' ', unit_kind) AS counted, arrived, sum(n['']) AS n FROM unit_1d "
+        "WHERE experiment = '' GROUP BY counted, arrived"
     )
-    return [(f"attributed {row['subject']}", row["n"]) for row in rows]
+    return Counter({(row["counted"], date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
 
-def _failing(engine: Engine, table: str) -> set[date]:
-    """Days whose parts do not hold their checksums, among the parts written last, and those the engine put aside."""
+def _first_exposures(engine: Engine) -> Counts:
     rows = engine.select(
-        "SELECT DISTINCT partition_id AS id, toString(min_date) AS first, toString(max_date) AS last FROM system.parts "
-        "WHERE active AND database = {d:String} AND table = {t:String} AND modification_time >= "
-        "(SELECT max(modification_time) FROM system.parts WHERE database = {d:String}) - {s:UInt32}",
-        {"d": engine.database, "t": table, "s": _RECENT_SECONDS},
+        "SELECT arrived, uniqExact(project, experiment, unit_kind, unit_id) AS n FROM first_exposure GROUP BY arrived"
     )
-    failing = {row["id"] for row in rows if not _holds(engine, table, row["id"])}
-    detached = engine.select(
-        "SELECT DISTINCT partition_id AS id FROM system.detached_parts WHERE database = {d:String} "
-        "AND table = {t:String} AND startsWith(reason, 'broken')",
-        {"d": engine.database, "t": table},
-    )
-    failing |= {row["id"] for row in detached if row["id"]}
-    return {day for identifier in failing for day in _days_of(engine, table, identifier)}
+    return Counter({("exposure", date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
 
-def _holds(engine: Engine, table: str, partition: str) -> bool:
-    try:
-        rows = engine.select(
-            f"CHECK TABLE {table} PARTITION ID '{partition}' SETTINGS check_query_single_value_result = 0"
-        )
-    except EngineError:
-        return False
-    return all(row.get("is_passed", 1) for row in rows)
+def _between_tiers(engine: Engine) -> list[Difference]:
+    """Where a tier does not hold as many measurements as the minutes do, over all measures."""
 
+    def measured(tier: str) -> Counts:
+        rows = engine.select(f"SELECT kind, arrived, sum(n) AS n FROM {tier} WHERE name != '' GROUP BY kind, arrived")
+        return Counter({(row["kind"], date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
-def _days_of(engine: Engine, table: str, partition: str) -> list[date]:
-    """The days of arrival in a partition: the day itself, or every day of the month that any table knows."""
-    if len(partition) == 8:
-        return [date.fromisoformat(f"{partition[:4]}-{partition[4:6]}-{partition[6:]}")]
-    rows = engine.select(
-        "SELECT DISTINCT partition_id AS id FROM system.parts WHERE active AND database = {d:String} "
-        "AND startsWith(partition_id, {m:String}) AND length(partition_id) = 8",
-        {"d": engine.database, "m": partition},
-    )
-    return [day for row in rows for day in _days_of(engine, table, row["id"])]
+    finest = measured(_FINEST)
+    return [difference for tier in TIERS for difference in _differences(tier, finest, measured(tier), Counter())]
 
 
 def _by_kind(counts: Counts) -> dict[str, int]:

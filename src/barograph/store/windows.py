@@ -6,6 +6,7 @@ minute at either end, so that an answer is exact to the microsecond and still co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -64,9 +65,13 @@ def cover(window: Window, tiers: Sequence[str]) -> list[Piece]:
 
 
 def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneInfo) -> list[Window]:
-    """The buckets that the window falls into, cut to it. Raises InvalidQuery when there are too many."""
+    """The buckets that the window falls into, cut to it. Raises InvalidQuery for none or too many of them."""
     if every is None:
         return [window]
+    if not isinstance(every, str) and not (math.isfinite(every) and every >= 1 and every == int(every)):
+        raise InvalidQuery("a bucket is a whole number of seconds", hint="Use 60, 3600 or day.", value=every)
+    if not isinstance(every, str) and window.seconds / every > MAX_BUCKETS:
+        raise too_many_buckets()
     found: list[Window] = []
     start = bucket_start(window.start, every, zone_)
     while start < window.end:
@@ -74,8 +79,13 @@ def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneIn
         found.append(Window(max(start, window.start), min(following, window.end)))
         start = following
         if len(found) > MAX_BUCKETS:
-            raise InvalidQuery(f"more than {MAX_BUCKETS} buckets", hint="Ask for longer buckets or a shorter window.")
+            raise too_many_buckets()
     return found
+
+
+def too_many_buckets() -> InvalidQuery:
+    """The error for an answer that nobody could look at."""
+    return InvalidQuery(f"more than {MAX_BUCKETS} buckets", hint="Ask for longer buckets or a shorter window.")
 
 
 def bucket_start(moment: datetime, every: float | Calendar, zone_: ZoneInfo) -> datetime:

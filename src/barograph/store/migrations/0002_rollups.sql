@@ -2,6 +2,8 @@
 -- name is the measure ('' counts the events); level 1 keeps the labels apart, level 0 keeps only the environment.
 -- 'arrived' is in every key, so that a day of arrival can be taken out, exported and put back exactly.
 -- View names never change: the engine's deduplication of a resent block depends on them.
+-- Percentiles come from counts of values rounded towards zero to eight binary digits: they merge exactly and are at
+-- most 0.78 % below the exact value of that rank, over the range of a Float32 (what lies beyond counts as its end).
 
 CREATE TABLE measure_1m (
     project LowCardinality(String),
@@ -19,8 +21,8 @@ CREATE TABLE measure_1m (
     least SimpleAggregateFunction(min, Float64),
     most SimpleAggregateFunction(max, Float64),
     last AggregateFunction(argMax, Float64, DateTime64(6, 'UTC')),
-    sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64),
-    different AggregateFunction(uniqCombined64(12), String)
+    sketch AggregateFunction(quantilesBFloat16(0.5), Float64),
+    different AggregateFunction(uniqCombined64(15), String)
 ) ENGINE = AggregatingMergeTree PARTITION BY arrived
 ORDER BY (project, level, kind, name, bucket, pipeline, environment, model, status, arrived)
 SETTINGS non_replicated_deduplication_window = 1000;
@@ -41,8 +43,8 @@ CREATE TABLE measure_15m (
     least SimpleAggregateFunction(min, Float64),
     most SimpleAggregateFunction(max, Float64),
     last AggregateFunction(argMax, Float64, DateTime64(6, 'UTC')),
-    sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64),
-    different AggregateFunction(uniqCombined64(12), String)
+    sketch AggregateFunction(quantilesBFloat16(0.5), Float64),
+    different AggregateFunction(uniqCombined64(15), String)
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(arrived)
 ORDER BY (project, level, kind, name, bucket, pipeline, environment, model, status, arrived)
 SETTINGS non_replicated_deduplication_window = 1000;
@@ -63,8 +65,8 @@ CREATE TABLE measure_1h (
     least SimpleAggregateFunction(min, Float64),
     most SimpleAggregateFunction(max, Float64),
     last AggregateFunction(argMax, Float64, DateTime64(6, 'UTC')),
-    sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64),
-    different AggregateFunction(uniqCombined64(12), String)
+    sketch AggregateFunction(quantilesBFloat16(0.5), Float64),
+    different AggregateFunction(uniqCombined64(15), String)
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(arrived)
 ORDER BY (project, level, kind, name, bucket, pipeline, environment, model, status, arrived)
 SETTINGS non_replicated_deduplication_window = 1000;
@@ -85,8 +87,8 @@ CREATE TABLE measure_1d (
     least SimpleAggregateFunction(min, Float64),
     most SimpleAggregateFunction(max, Float64),
     last AggregateFunction(argMax, Float64, DateTime64(6, 'UTC')),
-    sketch AggregateFunction(quantilesDD(0.01, 0.5), Float64),
-    different AggregateFunction(uniqCombined64(12), String)
+    sketch AggregateFunction(quantilesBFloat16(0.5), Float64),
+    different AggregateFunction(uniqCombined64(15), String)
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(arrived)
 ORDER BY (project, level, kind, name, bucket, pipeline, environment, model, status, arrived)
 SETTINGS non_replicated_deduplication_window = 1000;
@@ -95,8 +97,8 @@ CREATE MATERIALIZED VIEW measure_1m_to_15m TO measure_15m AS
 SELECT
     project, level, kind, name, bucket, pipeline, environment, model, status, arrived,
     sum(n) AS n, sum(total) AS total, min(least) AS least, max(most) AS most,
-    argMaxMergeState(last) AS last, quantilesDDMergeState(0.01, 0.5)(sketch) AS sketch,
-    uniqCombined64MergeState(12)(different) AS different
+    argMaxMergeState(last) AS last, quantilesBFloat16MergeState(0.5)(sketch) AS sketch,
+    uniqCombined64MergeState(15)(different) AS different
 FROM (SELECT * REPLACE (toStartOfFifteenMinutes(bucket) AS bucket) FROM measure_1m)
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
@@ -104,8 +106,8 @@ CREATE MATERIALIZED VIEW measure_15m_to_1h TO measure_1h AS
 SELECT
     project, level, kind, name, bucket, pipeline, environment, model, status, arrived,
     sum(n) AS n, sum(total) AS total, min(least) AS least, max(most) AS most,
-    argMaxMergeState(last) AS last, quantilesDDMergeState(0.01, 0.5)(sketch) AS sketch,
-    uniqCombined64MergeState(12)(different) AS different
+    argMaxMergeState(last) AS last, quantilesBFloat16MergeState(0.5)(sketch) AS sketch,
+    uniqCombined64MergeState(15)(different) AS different
 FROM (SELECT * REPLACE (toStartOfHour(bucket) AS bucket) FROM measure_15m)
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
@@ -113,236 +115,177 @@ CREATE MATERIALIZED VIEW measure_1h_to_1d TO measure_1d AS
 SELECT
     project, level, kind, name, bucket, pipeline, environment, model, status, arrived,
     sum(n) AS n, sum(total) AS total, min(least) AS least, max(most) AS most,
-    argMaxMergeState(last) AS last, quantilesDDMergeState(0.01, 0.5)(sketch) AS sketch,
-    uniqCombined64MergeState(12)(different) AS different
+    argMaxMergeState(last) AS last, quantilesBFloat16MergeState(0.5)(sketch) AS sketch,
+    uniqCombined64MergeState(15)(different) AS different
 FROM (SELECT * REPLACE (toDateTime(toStartOfDay(bucket), 'UTC') AS bucket) FROM measure_1h)
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW query_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
+    project, level, 'query' AS kind, measured AS name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
     if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38),
+        measured NOT IN ('', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id')) AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'query' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
-            environment AS g_environment, model AS g_model, status AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            multiIf(measured = 'user_id', user_id, measured = 'session_id', session_id, '') AS text
-        FROM query
-        ARRAY JOIN
-            ['', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id', 'response_time', 'embedding_time',
-             'retrieval_time', 'rerank_time', 'generation_time', 'time_to_first_token', 'input_tokens',
-             'output_tokens', 'cached_tokens', 'cost', 'accuracy_score', 'document_count', 'top_score'] AS measured,
-            [toNullable(toFloat64(1)), if(status = 'error', 1., NULL), if(status = 'no_answer', 1., NULL),
-             toFloat64(document_count = 0), if(user_id = '', NULL, 1.), if(session_id = '', NULL, 1.),
-             toFloat64(response_time), toFloat64(embedding_time), toFloat64(retrieval_time), toFloat64(rerank_time),
-             toFloat64(generation_time), toFloat64(time_to_first_token), toFloat64(input_tokens),
-             toFloat64(output_tokens), toFloat64(cached_tokens), toFloat64(cost), toFloat64(accuracy_score),
-             toFloat64(document_count), toFloat64(top_score)] AS maybe
-        WHERE isNotNull(maybe)
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
+        environment AS g_environment, model AS g_model, status AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        multiIf(measured = 'user_id', user_id, measured = 'session_id', session_id, '') AS text
+    FROM query
+    ARRAY JOIN
+        ['', 'error', 'no_answer', 'empty_retrieval', 'user_id', 'session_id', 'response_time', 'embedding_time',
+         'retrieval_time', 'rerank_time', 'generation_time', 'time_to_first_token', 'input_tokens',
+         'output_tokens', 'cached_tokens', 'cost', 'accuracy_score', 'document_count', 'top_score'] AS measured,
+        [toNullable(toFloat64(1)), if(status = 'error', 1., NULL), if(status = 'no_answer', 1., NULL),
+         toFloat64(document_count = 0), if(user_id = '', NULL, 1.), if(session_id = '', NULL, 1.),
+         toFloat64(response_time), toFloat64(embedding_time), toFloat64(retrieval_time), toFloat64(rerank_time),
+         toFloat64(generation_time), toFloat64(time_to_first_token), toFloat64(input_tokens),
+         toFloat64(output_tokens), toFloat64(cached_tokens), toFloat64(cost), toFloat64(accuracy_score),
+         toFloat64(document_count), toFloat64(top_score)] AS maybe
+    WHERE isNotNull(maybe)
 )
-ARRAY JOIN levels AS level
+ARRAY JOIN [0, 1] AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 -- A feedback or score counts at once in the unlabelled level; its attribution line adds the labelled one.
 
 CREATE MATERIALIZED VIEW feedback_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
-    if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    project, 0 AS level, 'feedback' AS kind, measured AS name, bucket, g_pipeline AS pipeline, g_environment AS environment,
+    g_model AS model, g_status AS status, arrived,
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured NOT IN ('', 'low_rating')) AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [0] AS levels, project, 'feedback' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'low_rating')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
-            '' AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM feedback
-        ARRAY JOIN
-            ['', 'rating', 'low_rating'] AS measured,
-            [toNullable(toFloat64(1)), rating, toFloat64(rating <= 2)] AS maybe
-        WHERE isNotNull(maybe)
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
+        '' AS g_environment, '' AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM feedback
+    ARRAY JOIN
+        ['', 'rating', 'low_rating'] AS measured,
+        [toNullable(toFloat64(1)), rating, toFloat64(rating <= 2)] AS maybe
+    WHERE isNotNull(maybe)
 )
-ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW attributed_feedback_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
-    if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    project, 1 AS level, 'feedback' AS kind, measured AS name, bucket, g_pipeline AS pipeline, g_environment AS environment,
+    g_model AS model, g_status AS status, arrived,
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured NOT IN ('', 'low_rating')) AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [1] AS levels, project, 'feedback' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('', 'low_rating')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
-            environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM attribution
-        ARRAY JOIN
-            ['', 'rating', 'low_rating'] AS measured,
-            [toNullable(toFloat64(1)), value, toFloat64(value <= 2)] AS maybe
-        WHERE isNotNull(maybe) AND subject = 'feedback'
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
+        environment AS g_environment, model AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM attribution
+    ARRAY JOIN
+        ['', 'rating', 'low_rating'] AS measured,
+        [toNullable(toFloat64(1)), value, toFloat64(value <= 2)] AS maybe
+    WHERE isNotNull(maybe) AND subject = 'feedback'
 )
-ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW score_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
-    if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    project, 0 AS level, 'score' AS kind, measured AS name, bucket, g_pipeline AS pipeline, g_environment AS environment,
+    g_model AS model, g_status AS status, arrived,
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured != '') AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [0] AS levels, project, 'score' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
-            '' AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM score
-        ARRAY JOIN
-            ['', name] AS measured,
-            [toNullable(toFloat64(1)), toNullable(value)] AS maybe
-        WHERE isNotNull(maybe)
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
+        '' AS g_environment, '' AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM score
+    ARRAY JOIN
+        ['', name] AS measured,
+        [toNullable(toFloat64(1)), toNullable(value)] AS maybe
+    WHERE isNotNull(maybe)
 )
-ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW attributed_score_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
-    if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    project, 1 AS level, 'score' AS kind, measured AS name, bucket, g_pipeline AS pipeline, g_environment AS environment,
+    g_model AS model, g_status AS status, arrived,
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured != '') AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [1] AS levels, project, 'score' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
-            environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM attribution
-        ARRAY JOIN
-            ['', name] AS measured,
-            [toNullable(toFloat64(1)), value] AS maybe
-        WHERE isNotNull(maybe) AND subject = 'score'
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
+        environment AS g_environment, model AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM attribution
+    ARRAY JOIN
+        ['', name] AS measured,
+        [toNullable(toFloat64(1)), value] AS maybe
+    WHERE isNotNull(maybe) AND subject = 'score'
 )
-ARRAY JOIN levels AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW metric_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
+    project, level, 'metric' AS kind, measured AS name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
     if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured != '') AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'metric' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
-            environment AS g_environment, model AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM metric
-        ARRAY JOIN
-            ['', name] AS measured,
-            [toNullable(toFloat64(1)), toNullable(value)] AS maybe
-        WHERE isNotNull(maybe)
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, pipeline AS g_pipeline,
+        environment AS g_environment, model AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM metric
+    ARRAY JOIN
+        ['', name] AS measured,
+        [toNullable(toFloat64(1)), toNullable(value)] AS maybe
+    WHERE isNotNull(maybe)
 )
-ARRAY JOIN levels AS level
+ARRAY JOIN [0, 1] AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
 
 CREATE MATERIALIZED VIEW system_to_measure TO measure_1m AS
 SELECT
-    project, level, kind, name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
+    project, level, 'system' AS kind, measured AS name, bucket, if(level = 1, g_pipeline, '') AS pipeline, g_environment AS environment,
     if(level = 1, g_model, '') AS model, if(level = 1, g_status, '') AS status, arrived,
-    sum(g_n) AS n, sum(g_total) AS total, min(g_least) AS least, max(g_most) AS most,
-    argMaxMergeState(g_last) AS last, quantilesDDMergeState(0.01, 0.5)(g_sketch) AS sketch,
-    uniqCombined64MergeState(12)(g_different) AS different
+    count() AS n, sum(number) AS total, min(number) AS least, max(number) AS most,
+    argMaxState(number, time) AS last,
+    quantilesBFloat16StateIf(0.5)(greatest(least(number, 3e38), -3e38), measured != '') AS sketch,
+    uniqCombined64StateIf(15)(text, text != '') AS different
 FROM (
     SELECT
-        [0, 1] AS levels, project, 'system' AS kind, g_name AS name, bucket, g_pipeline, g_environment, g_model, g_status,
-        arrived, count() AS g_n, sum(number) AS g_total, min(number) AS g_least, max(number) AS g_most,
-        argMaxState(number, time) AS g_last,
-        quantilesDDStateIf(0.01, 0.5)(number, g_name NOT IN ('')) AS g_sketch,
-        uniqCombined64StateIf(12)(text, text != '') AS g_different
-    FROM (
-        SELECT
-            project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
-            environment AS g_environment, '' AS g_model, '' AS g_status, time,
-            toDate(received_at) AS arrived, measured AS g_name, assumeNotNull(maybe) AS number,
-            '' AS text
-        FROM system
-        ARRAY JOIN
-            ['', 'cpu_percent', 'memory_percent', 'memory_used', 'disk_percent', 'disk_free', 'process_cpu_percent',
-             'process_memory', 'gpu_percent', 'gpu_memory_percent'] AS measured,
-            [toNullable(toFloat64(1)), toFloat64(cpu_percent), toFloat64(memory_percent), toFloat64(memory_used),
-             toFloat64(disk_percent), toFloat64(disk_free), toFloat64(process_cpu_percent),
-             toFloat64(process_memory), toFloat64(gpu_percent), toFloat64(gpu_memory_percent)] AS maybe
-        WHERE isNotNull(maybe)
-    )
-    GROUP BY project, g_name, bucket, g_pipeline, g_environment, g_model, g_status, arrived
+        project, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, '' AS g_pipeline,
+        environment AS g_environment, '' AS g_model, '' AS g_status, time,
+        toDate(received_at) AS arrived, measured, assumeNotNull(maybe) AS number,
+        '' AS text
+    FROM system
+    ARRAY JOIN
+        ['', 'cpu_percent', 'memory_percent', 'memory_used', 'disk_percent', 'disk_free', 'process_cpu_percent',
+         'process_memory', 'gpu_percent', 'gpu_memory_percent'] AS measured,
+        [toNullable(toFloat64(1)), toFloat64(cpu_percent), toFloat64(memory_percent), toFloat64(memory_used),
+         toFloat64(disk_percent), toFloat64(disk_free), toFloat64(process_cpu_percent),
+         toFloat64(process_memory), toFloat64(gpu_percent), toFloat64(gpu_memory_percent)] AS maybe
+    WHERE isNotNull(maybe)
 )
-ARRAY JOIN levels AS level
+ARRAY JOIN [0, 1] AS level
 GROUP BY project, level, kind, name, bucket, pipeline, environment, model, status, arrived;
