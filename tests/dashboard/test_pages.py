@@ -427,9 +427,15 @@ def test_a_change_for_the_worse_that_is_no_noise_is_the_first_finding(build: Bui
     house = build([*queries(5, 90, 1), *before, *after])
     findings = plain(text_of(build_report(house.material(), 24))).split("– ")
     assert findings[1].startswith(
-        "Error rate: 33.5 % (n=400), up 1,575 % from 2 % at the same time a day earlier (n=400)"
+        "Error rate: 33.5 % (n=400), up 1580 % from 2 % at the same time a day earlier (n=400)"
     )
     assert "that is worse, its 95 % interval excludes no change" in findings[1]
+
+
+def test_a_report_without_a_time_to_compare_with_says_so_once(build: Build) -> None:
+    text = plain(text_of(build_report(build(queries(300, 20, 19, cost=0.1)).material(), 24)))
+    assert text.count("Nothing was recorded at the same time a day earlier, so nothing can be compared with it.") == 1
+    assert "from yesterday" not in text
 
 
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), 1e9])

@@ -13,7 +13,6 @@ from barograph.analytics.change import Change
 from barograph.analytics.summary import MetricSummary, Period
 from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Filter, Window
-from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, experiment_parts
 from barograph.dashboard.page.overview import by_day, modelled_line
@@ -32,6 +31,7 @@ from barograph.dashboard.page.shapes import (
 from barograph.dashboard.page.traffic import Traffic, errors_chart, latency_chart, traffic, volume_chart
 from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Page, Panel, Part, Text, Tile, Tiles
+from barograph.visualize.units import format_value
 
 MOST_HOURS = 366 * 24.0
 MOST_FINDINGS = 5
@@ -81,7 +81,10 @@ def _findings(
     told = sorted((one for one in found if one.n), key=_weight)
     sentences = [finding(one, period) for one in told]
     fired = material.events("alert", window, where=(Filter("state", "eq", ("firing",)),), limit=100)
-    extra = [f"{one.title}: {one.verdict.sentence}" for one in compared[:1]]
+    extra: list[str] = []
+    if not any(one.change and one.change.before_n for one in told):
+        extra.append(f"Nothing was recorded at {_PERIODS[period]}, so nothing can be compared with it.")
+    extra += [f"{one.title}: {one.verdict.sentence}" for one in compared[:1]]
     if fired.items:
         count = f"{len(fired.items)}{' or more' if fired.cursor else ''}"
         rules = sorted({shorten(item.get("rule") or "", 40) for item in fired.items})
@@ -102,11 +105,11 @@ def finding(summary: MetricSummary, period: Period) -> str:
     """A metric in a sentence: number and n, change against which number and n, and what to think of it."""
     is_count = summary.n == summary.value
     size = "" if is_count else f" (n={summary.n:,})"
-    start = f"{summary.title}: {format_value(summary.value, summary.unit)}{size}"
+    start = f"{summary.title}: {format_value(summary.value, summary.unit, tile=True)}{size}"
     change = summary.change
     if change is None or change.before is None or not change.before_n:
-        return f"{start}; the records do not reach back far enough to compare it with {_PERIODS[period]}."
-    before = format_value(change.before, summary.unit)
+        return f"{start}."
+    before = format_value(change.before, summary.unit, tile=True)
     then = f"{before} at {_PERIODS[period]}" if is_count else f"{before} at {_PERIODS[period]} (n={change.before_n:,})"
     if change.absolute == 0:
         return f"{start}, unchanged from {then}."

@@ -71,8 +71,8 @@ def _over_time(material: Material, window: Window, metric: str, title: str, from
     step = step_for(window, 30)
     found = material.analytics.series(metric, window, every=step)
     total = sum(row.n for row in found.rows)
-    if not total:
-        return []
+    if not total or (from_zero and not any(row.value for row in found.rows)):
+        return []  # a share that is zero all the time is told by its tile
     line = line_of(title.lower(), found.rows)
     statistic = "share of queries" if metric.endswith("rate") else "mean of the best document"
     subtitle = f"{statistic} · {step_text(step)} · n={total:,}"

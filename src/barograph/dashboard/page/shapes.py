@@ -170,6 +170,7 @@ _LISTS: dict[Concern, tuple[str, ...]] = {
     "lowest_score": ("score", "status", "pipeline", "model"),
     "dearest": ("cost", "response", "model", "pipeline"),
 }
+_CONSTANT = ("pipeline", "model", "error")
 _SHORT = ("response", "cost", "score", "status")
 
 
@@ -178,7 +179,8 @@ def worst_table(
 ) -> Table:
     """Queries as a table, with what matters in that list; ``short`` leaves the room to the questions.
 
-    A column in which nothing is known, or in which every status is ok, is left out.
+    A column in which nothing is known, or in which every status is ok, is left out; a pipeline or model that is the
+    same in all rows is told once, below.
     """
     cells: dict[str, tuple[Column, Callable[[WorstQuery], Cell]]] = {
         "response": (Column(title="Response", unit="s"), lambda q: q.response_time),
@@ -193,9 +195,12 @@ def worst_table(
     names = [name for name in _LISTS[concern] if not short or name in _SHORT]
     told = {name: [cells[name][1](query) for query in queries] for name in names}
     names = [name for name in names if any(cell is not None and cell != "ok" for cell in told[name])]
+    same = [name for name in names if name in _CONSTANT and len(queries) > 2 and len(set(told[name])) == 1]
+    names = [name for name in names if name not in same]
     return Table(
         title=title,
         subtitle=subtitle,
+        note=", ".join(f"{name}: {told[name][0]}" for name in same),
         columns=[Column(title="Time"), Column(title="Query", most=60), *(cells[name][0] for name in names)],
         rows=[
             [query.time, query.query or None, *(told[name][index] for name in names)]
