@@ -39,7 +39,7 @@ status has the status `error`. Of a document, entries of `metadata` are read as 
 listed is kept in the query's tags, as `documents.<name>`, one value a document. Fields that hold nothing are left out
 of the journal's lines; `received_at` is added there, by the journal.
 
-A tag's text has at most 4,096 characters; numbers and truth values become text, lists and mappings JSON.
+A tag's text has at most 65,536 characters; numbers and truth values become text, lists and mappings JSON.
 """
 METRICS_HEAD = """\
 # Metrics

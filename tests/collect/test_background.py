@@ -131,7 +131,9 @@ def test_bad_input_raises_nothing_and_is_kept_and_counted(open_collector: Open, 
 
 def test_the_id_that_is_returned_is_the_events(open_collector: Open, tmp_path: Path):
     collector = open_collector(background=True)
-    ids = [collector.record_query_execution(raw) for raw in ({"event_id": "a"}, {"id": "b"}, {"event_id": None}, {})]
+    ids = [
+        collector.record_query_execution(raw) for raw in ({"event_id": "a"}, {"event_id": "b"}, {"event_id": None}, {})
+    ]
     assert collector.flush(WAIT)
     assert [line["event_id"] for line in stored(tmp_path / "data")] == ids
     assert ids[:2] == ["a", "b"]

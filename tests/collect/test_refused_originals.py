@@ -118,7 +118,7 @@ def test_documents_as_loaders_make_them_are_taken_with_all_of_their_metadata():
     (taken,) = event.documents
     assert (taken.id, taken.text, taken.source, taken.rank, taken.score) == ("a", "text", "a.pdf", 2, None)
     assert event.tags == {
-        "documents.metadata.title": '["T"]',
+        "documents.title": '["T"]',
         "documents.metadata.id": '["b"]',
         "documents.metadata.score": '["high"]',
         "documents.page": "[3]",

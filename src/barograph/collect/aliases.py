@@ -147,7 +147,6 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
     ),
     "system": (
         *_TIME,
-        Alias("id", "event_id"),
         Alias("env", "environment"),
         Alias("hostname", "host"),
         Alias("cpu_usage", "cpu_percent", None, "0 to 100"),
@@ -156,7 +155,6 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
     ),
     "exposure": (
         *_TIME,
-        Alias("id", "event_id"),
         Alias("experiment_id", "experiment"),
         Alias("variant", "arm"),
         Alias("user", "unit_id"),
@@ -164,14 +162,12 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
     ),
     "metric": (
         *_TIME,
-        Alias("id", "event_id"),
         *_WHERE,
         Alias("metric", "name"),
         Alias("metric_name", "name"),
     ),
     "annotation": (
         *_TIME,
-        Alias("id", "event_id"),
         Alias("env", "environment"),
         Alias("description", "text"),
         Alias("url", "link"),
@@ -179,12 +175,11 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
     ),
     "span": (
         *_TIME,
-        Alias("id", "event_id"),
         Alias("start_time", "time"),
         Alias("parent_id", "parent_span_id"),
         Alias("duration_ms", "duration", milliseconds, _MS),
     ),
-    "alert": (*_TIME, Alias("id", "event_id")),
+    "alert": _TIME,
     "document": (  # a ``metadata`` mapping is read as if its entries stood beside it
         Alias("doc_id", "id"),
         Alias("document_id", "id"),
@@ -192,7 +187,6 @@ ALIASES: dict[str, tuple[Alias, ...]] = {
         Alias("page_content", "text"),
         Alias("content", "text"),
         Alias("url", "source"),
-        Alias("title", "source"),
         Alias("similarity", "score"),
         Alias("relevance_score", "score"),
         Alias("used", "in_context"),

@@ -20,11 +20,20 @@ from barograph.collect.explain import explain, lone_surrogate
 from barograph.collect.plain import Plain, plain, tag_text
 from barograph.core.clock import Clock, as_utc
 from barograph.core.errors import InvalidEvent, shorten
-from barograph.core.event import AHEAD_SECONDS, CALLER_KINDS, EARLIEST, EPOCH, MAX_LINE, MAX_TAGS, Document, Event
+from barograph.core.event import (
+    AHEAD_SECONDS,
+    CALLER_KINDS,
+    EARLIEST,
+    EPOCH,
+    MAX_LINE,
+    MAX_TAG_TEXT,
+    MAX_TAGS,
+    Document,
+    Event,
+)
 from barograph.core.identifiers import IdentifierSource
 
 MAX_TAG_NAME = 128
-MAX_TAG_TEXT = 4096
 _RECEIVED = len(',"received_at":"2026-11-24T09:00:00.000000Z"}\n')  # what the journal adds to a line
 _AHEAD = timedelta(seconds=AHEAD_SECONDS)
 _EARLIEST_EPOCH = EARLIEST.timestamp()

@@ -22,6 +22,7 @@ AHEAD_SECONDS = 600.0  # how far an event's time may lie ahead of the collector'
 MAX_SECONDS = 31_536_000.0  # a year: longer than any execution, and far inside every column
 MAX_NUMBER = 1e300  # sums of such numbers stay finite
 MAX_TAGS = 64
+MAX_TAG_TEXT = 65_536  # an unknown field, such as a whole prompt, is kept as a tag
 MAX_DOCUMENTS = 200
 MAX_LINE = 1_048_576  # bytes of one event as JSON
 
@@ -37,7 +38,7 @@ Percent = A[float, M(ge=0, le=100)]
 Number = A[float, M(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Count = A[int, M(ge=0, le=1_000_000_000)]
 Bytes = A[int, M(ge=0, le=2**62)]
-Tags = A[dict[Name, A[str, M(max_length=4096)]], M(max_length=MAX_TAGS)]
+Tags = A[dict[Name, A[str, M(max_length=MAX_TAG_TEXT)]], M(max_length=MAX_TAGS)]
 Variants = A[dict[Name, Label], M(max_length=MAX_TAGS)]
 
 Status = Literal["ok", "no_answer", "error"]
