@@ -1,9 +1,9 @@
 """What the tests of programs that use Barograph need: a dashboard in a temporary directory and a clock to move.
 
-    with temporary_dashboard() as dashboard:
-        run_my_rag(dashboard)
-        dashboard.flush()
-        assert dashboard.query("queries").value == 1
+with temporary_dashboard() as dashboard:
+    run_my_rag(dashboard)
+    dashboard.flush()
+    assert dashboard.query("queries").value == 1
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def temporary_dashboard(clock: Clock | None = None, **overrides: object) -> Iter
     """A real dashboard, journal and engine included, that leaves nothing behind; without background threads."""
     with (
         tempfile.TemporaryDirectory(prefix="barograph-") as directory,
-        DashboardInterface(directory, clock=clock, environment={}, background=False, visualizer=None, **overrides) as dashboard,
+        DashboardInterface(
+            directory, clock=clock, environment={}, background=False, visualizer=None, **overrides
+        ) as dashboard,
     ):
         yield dashboard

@@ -119,9 +119,13 @@ class _Statement:
 
     def build(self) -> tuple[str, dict[str, Any]]:
         parameters = Parameters()
-        parts = [
-            self._part(index, term, piece, parameters) for index, term in enumerate(self.terms) for piece in self.pieces
-        ]
+        parts: list[str] = []
+        for table in dict.fromkeys(piece.table for piece in self.pieces):
+            windows = [piece.window for piece in self.pieces if piece.table == table]
+            if table == RAW:
+                parts += [self._raw(index, term, windows, parameters) for index, term in enumerate(self.terms)]
+            else:
+                parts += [self._rollup(table, terms_, windows, parameters) for terms_ in self._of_one_kind()]
         groups = "".join(f", g{i}" for i in range(len(self.question.by)))
         level = repr(float(self.metric.level or 0.5))
         extra = f", {self.extra[2].format(level=level)} AS extra_value" if self.extra else ""
@@ -151,41 +155,43 @@ class _Statement:
             return "", order
         return f" WHERE ({groups}) IN (SELECT {groups} FROM {source} GROUP BY {groups} ORDER BY {order})", ""
 
-    def _part(self, index: int, term: Term, piece: Piece, parameters: Parameters) -> str:
+    def _of_one_kind(self) -> list[list[tuple[int, Term]]]:
+        """The terms, numbered, those together that one look at a tier can give."""
+        numbered = list(enumerate(self.terms))
+        together = len({term.kind for term in self.terms}) == 1 and len({term.name for term in self.terms}) > 1
+        return [numbered] if together else [[one] for one in numbered]
+
+    def _rollup(
+        self, tier: str, numbered: list[tuple[int, Term]], windows: list[Window], parameters: Parameters
+    ) -> str:
         zone_name = parameters.add(self.question.timezone, "String")
-        project = parameters.add(self.question.project, "String")
-        start = parameters.add(_micros(piece.window.start), "Int64")
-        end = parameters.add(_micros(piece.window.end), "Int64")
-        if piece.table == RAW:
-            return self._raw(index, term, parameters, zone_name, project, start, end)
+        names = [parameters.add(term.name, "String") for _, term in numbered]
         where = [
-            f"project = {project}",
+            f"project = {parameters.add(self.question.project, 'String')}",
             f"level = {self.level}",
-            f"kind = {parameters.add(term.kind, 'String')}",
-            f"name = {parameters.add(term.name, 'String')}",
-            f"bucket >= fromUnixTimestamp64Micro({start}, 'UTC')",
-            f"bucket < fromUnixTimestamp64Micro({end}, 'UTC')",
+            f"kind = {parameters.add(numbered[0][1].kind, 'String')}",
+            f"name IN ({', '.join(names)})",
+            _within("bucket", windows, parameters),
             *(condition(filter_, "query", parameters) for filter_ in self.question.where),
         ]
         groups = "".join(f", toString({name}) AS g{i}" for i, name in enumerate(self.question.by))
         extra = f", {self.extra[0]} AS extra" if self.extra else ""
+        number = str(numbered[0][0]) if len(numbered) == 1 else f"toInt64(indexOf([{', '.join(names)}], name)) - 1"
         return (
-            f"SELECT {index} AS term, {bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
-            f"sum(n) AS n, sum(total) AS total{extra} FROM {piece.table} WHERE {' AND '.join(where)} "
-            f"GROUP BY slot{self._group_names()}"
+            f"SELECT {number} AS term, {bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
+            f"sum(n) AS n, sum(total) AS total{extra} FROM {tier} WHERE {' AND '.join(where)} "
+            f"GROUP BY term, slot{self._group_names()}"
         )
 
-    def _raw(
-        self, index: int, term: Term, parameters: Parameters, zone_name: str, project: str, start: str, end: str
-    ) -> str:
+    def _raw(self, index: int, term: Term, windows: list[Window], parameters: Parameters) -> str:
+        zone_name = parameters.add(self.question.timezone, "String")
         attributed = term.kind in ATTRIBUTED and self.level == 1
         kind = "attribution" if attributed else term.kind
         value = term.expression(attributed=attributed)
         text = term.name if term.name in ("user_id", "session_id") else "''"
         where = [
-            f"project = {project}",
-            f"time >= fromUnixTimestamp64Micro({start}, 'UTC')",
-            f"time < fromUnixTimestamp64Micro({end}, 'UTC')",
+            f"project = {parameters.add(self.question.project, 'String')}",
+            _within("time", windows, parameters),
             *([f"subject = {parameters.add(term.kind, 'String')}"] if attributed else []),
             *([f"name = {parameters.add(term.name, 'String')}"] if term.named else []),
             *(condition(filter_, kind, parameters) for filter_ in self.question.where),
@@ -203,6 +209,16 @@ class _Statement:
 
     def _group_names(self) -> str:
         return "".join(f", g{i}" for i in range(len(self.question.by)))
+
+
+def _within(column: str, windows: list[Window], parameters: Parameters) -> str:
+    """The condition that a time lies in one of the windows."""
+    ranges = []
+    for window in windows:
+        start, end = (parameters.add(_micros(moment), "Int64") for moment in (window.start, window.end))
+        begins, ends = (f"fromUnixTimestamp64Micro({mark}, 'UTC')" for mark in (start, end))
+        ranges.append(f"{column} >= {begins} AND {column} < {ends}")
+    return f"(({') OR ('.join(ranges)}))"
 
 
 def _check(question: MetricQuery, buckets: int) -> None:

@@ -19,6 +19,7 @@ from barograph.store.schema import TIERS
 
 RAW = "raw"
 MAX_BUCKETS = 20_000
+WORTH = 24  # a tier is worth a part of the statement when the window has so many of its buckets
 
 
 class Piece(Struct, frozen=True):
@@ -39,7 +40,19 @@ def zone(name: str) -> ZoneInfo:
 
 
 def tiers_for(every: float | Calendar | None, window: Window, zone_: ZoneInfo) -> list[str]:
-    """The rollup tiers, coarsest first, whose buckets lie wholly inside the asked ones."""
+    """The rollup tiers to read, coarsest first, all of them with buckets that lie wholly inside the asked ones.
+
+    Each tier is one more part of the statement, which costs more than reading some more rows: so the coarsest
+    that is worth it, the minutes at the ends, and the hours between whole days and minutes.
+    """
+    fits = _fitting(every, window, zone_)
+    coarsest = next((tier for tier in fits if TIERS[tier] * WORTH <= window.seconds), fits[-1] if fits else "")
+    return [
+        tier for tier in fits if tier in (coarsest, "measure_1m") or (tier, coarsest) == ("measure_1h", "measure_1d")
+    ]
+
+
+def _fitting(every: float | Calendar | None, window: Window, zone_: ZoneInfo) -> list[str]:
     if every is None:
         fits = list(TIERS)
     elif isinstance(every, str):
