@@ -60,7 +60,11 @@ class ClickHouseServer:
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait()
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:  # it hangs in its own goodbye now and then
+                self._process.kill()
+                self._process.wait()
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -20,12 +19,12 @@ from barograph.core.event import Attribution, Feedback, Score
 from barograph.core.identifiers import derived_id
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
-from barograph.store.engine import Engine
+from barograph.store.engine import Engine, Rows
 
 PATIENCE = 60.0  # seconds a trace is waited for
 RETRY_SECONDS = 1.0
 LOOK_UP = 1000  # traces asked for in one question
-REMEMBER_DAYS = 7  # how far back an undecided feedback is looked for after a start
+PAGE = 20_000  # undecided events fetched at a time after a start
 
 _KINDS: dict[str, type[Feedback | Score]] = {"feedback": Feedback, "score": Score}
 _DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in _KINDS.items()}
@@ -70,23 +69,41 @@ class Attributor:
         self._recovered = False
 
     def recover(self) -> None:
-        """After a start, when all is loaded: find what was loaded and never decided."""
-        since = (self._clock.now() - timedelta(days=REMEMBER_DAYS)).date().isoformat()
+        """After a start, when all is loaded: find what was loaded and never decided, and decide it, page by page."""
         for kind, struct in _KINDS.items():
-            columns = ", ".join(name for name in struct.__struct_fields__ if name not in ("time", "tags"))
-            rows = self._engine.select(
-                f"SELECT {columns}, toUnixTimestamp64Micro(time) / 1e6 AS time FROM {kind} "
-                "WHERE arrived >= {since:Date} AND event_id NOT IN (SELECT subject_id FROM attribution "
-                "WHERE subject = {kind:String} AND arrived >= {since:Date}) LIMIT 50000",
-                {"since": since, "kind": kind},
-            )
-            give_up = self._clock.monotonic() + PATIENCE
-            for row in rows:
-                with contextlib.suppress(msgspec.MsgspecError, ValueError):
-                    event = msgspec.convert(row, struct, strict=False)
-                    self._undecided.setdefault(event.event_id, (event, give_up))
+            after = (0, "")
+            while self._some_undecided(kind) and (rows := self._page(kind, struct, after)):
+                give_up = self._clock.monotonic() + PATIENCE
+                for row in rows:
+                    after = (row.pop("received_micros"), row["event_id"])
+                    with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                        event = msgspec.convert(row, struct, strict=False)
+                        self._undecided.setdefault(event.event_id, (event, give_up))
+                self._fresh = True
+                self.decide()
         self._recovered = True
         self._fresh = self._fresh or bool(self._undecided)
+
+    def _some_undecided(self, kind: str) -> bool:
+        """Cheaper than looking for them: are there as many decisions as events?"""
+        (row,) = self._engine.select(
+            f"SELECT (SELECT count() FROM {kind}) AS events, "
+            "(SELECT count() FROM attribution WHERE subject = {kind:String}) AS decided",
+            {"kind": kind},
+        )
+        return bool(row["events"] != row["decided"])
+
+    def _page(self, kind: str, struct: type[Feedback | Score], after: tuple[int, str]) -> Rows:
+        """The next undecided events in the order of their arrival."""
+        columns = ", ".join(name for name in struct.__struct_fields__ if name != "time")
+        return self._engine.select(
+            f"SELECT {columns}, toUnixTimestamp64Micro(time) / 1e6 AS time, "
+            f"toUnixTimestamp64Micro(received_at) AS received_micros FROM {kind} "
+            "WHERE (received_micros, event_id) > ({received:Int64}, {id:String}) "
+            "AND event_id NOT IN (SELECT subject_id FROM attribution WHERE subject = {kind:String}) "
+            f"ORDER BY received_micros, event_id LIMIT {PAGE}",
+            {"kind": kind, "received": after[0], "id": after[1]},
+        )
 
     def decide(self) -> int:
         """Decide what can be decided now; returns how many lines were journaled. Durable on return."""
@@ -139,6 +156,7 @@ def _attribution(event: Feedback | Score, query: dict[str, Any] | None) -> Attri
         value=event.rating if isinstance(event, Feedback) else event.value,
         trace_id=event.trace_id,
         found=query is not None,
+        tags=event.tags,
         variants=event.variants or known.get("variants", {}),
         **{name: getattr(event, name) or known.get(name, "") for name in _INHERITED},
     )

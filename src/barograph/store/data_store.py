@@ -231,6 +231,10 @@ class DataStore:
         answer = self._answerer.answer(question, self.watermark())
         return self._with_notes(answer, question)
 
+    def check(self, question: MetricQuery) -> None:
+        """Whether a question can be asked of this store, without asking it. Raises UnknownMetric or InvalidQuery."""
+        self._answerer.check(question)
+
     def query_raw(self, question: MetricQuery) -> MetricAnswer:
         """The same answer from raw events alone; slower, and the proof that the rollups are right."""
         self._wait()
@@ -374,8 +378,3 @@ class DataStore:
                     self._loader.settle()
             self._closed = True
             self._engine.close()
-
-
-def forget_engine(journal: Journal) -> None:
-    """Delete the embedded engine's files; the next start makes it again from the journal."""
-    shutil.rmtree(journal.directory / "engine", ignore_errors=True)

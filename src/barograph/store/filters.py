@@ -7,7 +7,7 @@ import re
 
 from barograph.core.errors import InvalidQuery
 from barograph.core.event import KINDS
-from barograph.core.query import DIMENSIONS, LABELS, Filter
+from barograph.core.query import DIMENSIONS, Filter
 from barograph.store.engine import Value
 
 NUMBERS = {
@@ -40,32 +40,32 @@ def columns_of(kind: str) -> frozenset[str]:
     return frozenset(names | ({"top_score"} if kind == "query" else set()) | {"received_at"})
 
 
-def dimension(name: str, kind: str, parameters: Parameters) -> str:
-    """The text expression of a dimension: a column, ``tag.<name>`` or ``variant.<experiment>``. Raises InvalidQuery."""
+def dimension(name: str, kind: str, parameters: Parameters, *, asked: str = "") -> str:
+    """The text expression of a dimension: a column, ``tag.<name>`` or ``variant.<experiment>``. Raises InvalidQuery.
+
+    ``asked`` is the kind that people asked for, where ``kind`` is the attribution that answers in its place.
+    """
+    name, asked = _stored(name, asked), asked or kind
     family, _, key = name.partition(".")
     if family in _MAPS and key:
         if family == "variant" and "variants" not in KINDS[kind].__struct_fields__:
-            raise InvalidQuery(f"{kind} events carry no experiment variants", value=name)
+            raise InvalidQuery(f"{asked} events carry no experiment variants", value=name)
         return f"toString({_MAPS[family]}[{parameters.add(key, 'String')}])"
     if name not in columns_of(kind) or name in ("time", "received_at", "project"):
         known = sorted(set(DIMENSIONS) & columns_of(kind))
         raise InvalidQuery(
-            f"{kind} events have no dimension {name}", hint=f"Use one of {', '.join(known)}, tag.<name>.", value=name
+            f"{asked} events have no dimension {name}", hint=f"Use one of {', '.join(known)}, tag.<name>.", value=name
         )
     return f"toString({name})"
 
 
-def only_labels(names: list[str]) -> bool:
-    """Whether rollups keep all of these apart."""
-    return all(name in LABELS for name in names)
-
-
-def condition(filter_: Filter, kind: str, parameters: Parameters) -> str:
-    """The SQL condition of one filter. Raises InvalidQuery."""
+def condition(filter_: Filter, kind: str, parameters: Parameters, *, asked: str = "") -> str:
+    """The SQL condition of one filter; ``asked`` as in ``dimension``. Raises InvalidQuery."""
     _check(filter_)
-    if filter_.field in NUMBERS and filter_.field in columns_of(kind):
-        return _number(filter_, parameters)
-    text, op = dimension(filter_.field, kind, parameters), filter_.op
+    name = _stored(filter_.field, asked)
+    if name in NUMBERS and name in columns_of(kind):
+        return _number(name, filter_, parameters)
+    text, op = dimension(filter_.field, kind, parameters, asked=asked), filter_.op
     if op == "exists":
         return f"{text} != ''"
     if op == "in":
@@ -79,8 +79,13 @@ def condition(filter_: Filter, kind: str, parameters: Parameters) -> str:
     return f"{text} {comparison} {value}"
 
 
-def _number(filter_: Filter, parameters: Parameters) -> str:
-    name, op = filter_.field, filter_.op
+def _stored(name: str, asked: str) -> str:
+    """A feedback's rating is the value of its attribution."""
+    return "value" if asked == "feedback" and name == "rating" else name
+
+
+def _number(name: str, filter_: Filter, parameters: Parameters) -> str:
+    op = filter_.op
     if op == "exists":
         return f"isNotNull({name})"
     if op in ("has", "match"):

@@ -16,7 +16,7 @@ import msgspec
 
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import LABELS, MetricAnswer, MetricQuery, MetricRow, Window
+from barograph.core.query import LABELS, MetricAnswer, MetricQuery, MetricRow, Window, earlier_window
 from barograph.store.engine import Engine
 from barograph.store.filters import Parameters, condition, dimension
 from barograph.store.measures import ATTRIBUTED, Term, terms
@@ -27,7 +27,6 @@ from barograph.store.windows import (
     bucket_start,
     bucket_windows,
     cover,
-    earlier,
     tiers_for,
     zone,
 )
@@ -59,6 +58,10 @@ class Answerer:
         self._engine = engine
         self._catalogue = catalogue
 
+    def check(self, question: MetricQuery) -> None:
+        """Whether the question can be asked, without asking it. Raises UnknownMetric or InvalidQuery."""
+        _Statement(self._catalogue.get(question.metric), question, zone(question.timezone), False)
+
     def answer(self, question: MetricQuery, complete_to: datetime, *, raw_only: bool = False) -> MetricAnswer:
         """Rows of the window and, when asked for, of the earlier one. ``raw_only`` is for proving the rollups."""
         metric = self._catalogue.get(question.metric)
@@ -69,7 +72,7 @@ class Answerer:
             other = (
                 question.compare
                 if isinstance(question.compare, Window)
-                else earlier(question.window, question.compare, zone_)
+                else earlier_window(question.window, question.compare, zone_)
             )
             before, _ = self._rows(metric, question, other, zone_, raw_only)
         return MetricAnswer(
@@ -111,6 +114,19 @@ class _Statement:
         attributed = bool(kinds & set(ATTRIBUTED)) and bool(self.names)
         self.level = 1 if attributed or any(name != "environment" for name in self.names) else 0
         self.needs_rest = attributed and not question.where and metric.aggregation not in _EXTRA
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse a name that a kind does not have also where only rollups would be read. Raises InvalidQuery."""
+        for term in self.terms:
+            for name in self.question.by:
+                dimension(name, self._table(term), Parameters(), asked=term.kind)
+            for filter_ in self.question.where:
+                condition(filter_, self._table(term), Parameters(), asked=term.kind)
+
+    def _table(self, term: Term) -> str:
+        """Where the raw rows of a term are: labelled feedback and scores are in their attribution."""
+        return "attribution" if term.kind in ATTRIBUTED and self.level == 1 else term.kind
 
     def unlabelled(self) -> _Statement:
         """The same question without groups: what is not attributed yet is the rest."""
@@ -185,8 +201,8 @@ class _Statement:
 
     def _raw(self, index: int, term: Term, windows: list[Window], parameters: Parameters) -> str:
         zone_name = parameters.add(self.question.timezone, "String")
-        attributed = term.kind in ATTRIBUTED and self.level == 1
-        kind = "attribution" if attributed else term.kind
+        kind = self._table(term)
+        attributed = kind == "attribution"
         value = term.expression(attributed=attributed)
         text = term.name if term.name in ("user_id", "session_id") else "''"
         where = [
@@ -194,10 +210,12 @@ class _Statement:
             _within("time", windows, parameters),
             *([f"subject = {parameters.add(term.kind, 'String')}"] if attributed else []),
             *([f"name = {parameters.add(term.name, 'String')}"] if term.named else []),
-            *(condition(filter_, kind, parameters) for filter_ in self.question.where),
+            *(condition(filter_, kind, parameters, asked=term.kind) for filter_ in self.question.where),
             "isNotNull(maybe)",
         ]
-        groups = "".join(f", {dimension(name, kind, parameters)} AS g{i}" for i, name in enumerate(self.question.by))
+        groups = "".join(
+            f", {dimension(name, kind, parameters, asked=term.kind)} AS g{i}" for i, name in enumerate(self.question.by)
+        )
         carried = "".join(f", g{i}" for i in range(len(self.question.by)))
         extra = f", {self.extra[1]} AS extra" if self.extra else ""
         return (

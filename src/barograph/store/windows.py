@@ -125,15 +125,6 @@ def bucket_sql(column: str, every: float | Calendar | None, zone_name: str) -> s
     return f"toFloat64(toUnixTimestamp(toDateTime({first}, {zone_name})))"
 
 
-def earlier(window: Window, compare: str, zone_: ZoneInfo) -> Window:
-    """The period to compare with: just before, or the same wall-clock time a day or a week earlier."""
-    if compare == "previous":
-        return window.shifted(-window.seconds)
-    days = timedelta(days=7 if compare == "week" else 1)
-    start, end = ((moment.astimezone(zone_) - days).astimezone(UTC) for moment in (window.start, window.end))
-    return Window(start, end)
-
-
 def _next(start: datetime, every: float | Calendar, zone_: ZoneInfo) -> datetime:
     if not isinstance(every, str):
         return start + timedelta(seconds=every)

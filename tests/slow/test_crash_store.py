@@ -1,0 +1,327 @@
+"""SIGKILL at random moments, and power cuts, on one directory with the embedded engine: the engine is the journal.
+
+A process forks one life after the other. Each life opens journal and store, loads in the background, records events
+that add up to zero pair by pair, asks for sums meanwhile, and prints what was acknowledged until it is killed. The
+one who forks never opens an engine itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIVES = 50
+SEED = 20261124
+
+LIFE = '''
+import json, os, random, sys, threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import chdb, clickhouse_connect
+from barograph.core.clock import SystemClock
+from barograph.core.event import Feedback, Metric
+from barograph.core.query import MetricQuery, Window
+from barograph.store import loader
+from tests.support.store_site import Site, queries
+
+loader.BLOCK_LINES = 25  # many ranges, so that many moments lie between two of them
+WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+DAYS = Window(datetime(2026, 1, 1, 0, 7, 3, tzinfo=UTC), datetime(2026, 1, 2, 23, 11, tzinfo=UTC))
+
+class LaterClock(SystemClock):
+    """Some days ahead, so that several days of arrival come about."""
+    def __init__(self, days): self._ahead = timedelta(days=days)
+    def now(self): return super().now() + self._ahead
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def batch(thread, n):
+    chance = random.Random(thread * 10**6 + n)
+    first = thread * 10**7 + n * 100
+    events = list(queries(chance, 6, WINDOW.start, WINDOW.end, first=first, cost=1.0))
+    events.append(Feedback(event_id=f"f-{first}", time=events[0].time, trace_id=events[0].trace_id, rating=3.0))
+    for sign in (1, -1):
+        moment = WINDOW.start + timedelta(seconds=chance.randrange(3600 * 40))
+        events.append(Metric(event_id=f"m-{first}-{sign}", time=moment, name="balance", value=sign * (n + 1.0)))
+    return events
+
+def write(site, thread, n):
+    while True:
+        site.append(batch(thread, n))
+        say("ack", thread, n)
+        n += 1
+
+def live(days, firsts):
+    site = Site(Path(sys.argv[1]), LaterClock(days), load_interval=0.01, segment_bytes=20_000)
+    site.store.start()
+    for thread, n in enumerate(firsts):
+        threading.Thread(target=write, args=(site, thread, n), daemon=True).start()
+    while True:
+        answer = site.store.query(MetricQuery(metric="metric.balance", window=WINDOW))
+        if answer.value not in (None, 0.0):
+            say("wrong", answer.value, answer.n)
+            os._exit(1)
+
+def settle(days):
+    """A last life that says what is there, and ends well."""
+    site = Site(Path(sys.argv[1]), LaterClock(days), load_interval=0.01, segment_bytes=20_000)
+    unclean = site.journal.unclean_start
+    watermark = site.store.flush()
+    report, health, store = site.store.verify(), site.store.health(), site.store
+    def ids(kind):
+        sql = f"SELECT count() AS n, uniqExact(event_id) AS different, sum(cityHash64(event_id)) AS hash FROM {kind}"
+        return store._engine.select(sql)[0]
+    def ask(metric, window, raw=False):
+        answer = (store.query_raw if raw else store.query)(MetricQuery(metric=metric, window=window))
+        return [answer.value and round(answer.value, 6), answer.n]
+    told = {
+        "unclean": unclean, "ok": report.ok, "differences": [str(d) for d in report.differences],
+        "journal": report.journal, "engine": report.engine, "rebuilt": [str(d) for d in health.rebuilt_days],
+        "made_again": health.made_again, "problem": health.problem,
+        "ids": {kind: ids(kind) for kind in ("query", "feedback", "metric", "attribution")},
+        "answers": {
+            f"{metric} {name}": [ask(metric, window), ask(metric, window, True)]
+            for metric in ("queries", "cost", "metric.balance", "feedback", "satisfaction", "response_time.p95", "active_users")
+            for name, window in (("all", WINDOW), ("some", DAYS))
+        },
+    }
+    site.close()
+    say("told", json.dumps(told))
+    os._exit(0)
+
+for line in sys.stdin:
+    word, days, *firsts = line.split()
+    child = os.fork()
+    if child == 0:
+        try:
+            live(int(days), list(map(int, firsts))) if word == "live" else settle(int(days))
+        except BaseException as error:
+            say("failed", type(error).__name__, str(error).replace("\\n", " "))
+        finally:
+            os._exit(1)
+    say("born", child)
+    os.waitpid(child, 0)
+    say("dead")
+'''
+
+
+class Lives:
+    """The process that forks, and what its children said."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.acknowledged: set[tuple[int, int]] = set()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LIFE, str(directory)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=ROOT,
+        )  # fmt: skip
+
+    def kill_after(self, seconds: float, days: int = 0) -> None:
+        """One life that is killed so many seconds after its birth."""
+        firsts = [max((n + 1 for t, n in self.acknowledged if t == thread), default=0) for thread in (0, 1)]
+        said = self._say(f"live {days} {firsts[0]} {firsts[1]}")
+        time.sleep(seconds)
+        os.kill(int(said.pop().split()[1]), signal.SIGKILL)
+        self._hear(said)
+
+    def kill_when(self, batches: int, days: int = 0) -> None:
+        """One life that is killed when so many batches were acknowledged and had time to be loaded."""
+        said = self._say(f"live {days} {1000 * days} {1000 * days}")
+        child = int(said[-1].split()[1])
+        while sum(line.startswith("ack") for line in said) < batches:
+            said.append(self._line())
+        time.sleep(1.0)
+        os.kill(child, signal.SIGKILL)
+        self._hear(said)
+
+    def settle(self, days: int = 0) -> dict[str, object]:
+        """A life that ends well, and what it found."""
+        for line in [*self._say(f"settle {days}"), *iter(self._line, "dead\n")]:
+            assert not line.startswith("failed"), line
+            if line.startswith("told"):
+                return self._rest(json.loads(line[5:]))
+        raise AssertionError("it said nothing")
+
+    def _rest(self, told: dict[str, object]) -> dict[str, object]:
+        for _ in iter(self._line, "dead\n"):
+            pass
+        return told
+
+    def _say(self, order: str) -> list[str]:
+        print(order, file=self.process.stdin, flush=True)
+        said = [self._line()]
+        while not said[-1].startswith("born"):  # the child may speak first
+            said.append(self._line())
+        return said
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the process that forks ended"
+        return line
+
+    def _hear(self, said: list[str]) -> None:
+        for line in [*said, *iter(self._line, "dead\n")]:
+            assert not line.startswith(("failed", "wrong")), line
+            if line.startswith("ack"):
+                thread, n = map(int, line.split()[1:])
+                self.acknowledged.add((thread, n))
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def lives(tmp_path: Path):
+    one = Lives(tmp_path / "data")
+    yield one
+    one.end()
+
+
+def journal_ids(directory: Path, kind: str) -> list[str]:
+    """The ids in the files, read without anybody's help; a torn last line does not count."""
+    found: list[str] = []
+    for path in sorted((directory / "journal" / kind).rglob("*.jsonl")):
+        data = path.read_bytes()
+        found += re.findall(r'"event_id":"([^"]+)"', data[: data.rfind(b"\n") + 1].decode())
+    return found
+
+
+def assert_agrees(lives: Lives, told: dict, *, lost: bool = False) -> None:
+    """Journal and engine hold the same, once, and the rollups say what the events say."""
+    assert told["ok"], told["differences"]
+    assert told["problem"] == ""
+    assert told["journal"] == told["engine"]
+    for kind in ("query", "feedback", "metric"):
+        ids = journal_ids(lives.directory, kind)
+        assert len(ids) == len(set(ids)) == told["ids"][kind]["n"] == told["ids"][kind]["different"]
+        if kind == "feedback" and not lost:
+            acknowledged = {f"f-{thread * 10**7 + n * 100}" for thread, n in lives.acknowledged}
+            assert acknowledged <= set(ids)
+    answers = told["answers"]
+    for name, (rollup, raw) in answers.items():
+        assert rollup[1] == raw[1], name
+        assert rollup[0] == pytest.approx(raw[0], abs=1e-6), name
+    queries = told["ids"]["query"]["n"]
+    assert answers["queries all"][0] == [queries, queries]
+    assert answers["cost all"][0] == [queries, queries]
+    assert answers["feedback all"][0][1] == told["ids"]["feedback"]["n"]
+    if not lost:
+        assert answers["metric.balance all"][0] == [0.0, told["ids"]["metric"]["n"]]
+        assert queries >= 6 * len(lives.acknowledged)
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_nothing_and_count_nothing_twice(lives: Lives) -> None:
+    chance = random.Random(SEED)
+    for life in range(LIVES):
+        lives.kill_after(chance.random() ** 1.5 * 1.4 + (1.0 if life < 3 else 0.0), days=life // 20)
+    told = lives.settle(LIVES // 20)
+    assert told["unclean"]
+    assert_agrees(lives, told)
+    assert len(lives.acknowledged) > 100
+    again = lives.settle(LIVES // 20)
+    assert not again["unclean"]
+    assert again["answers"] == told["answers"]
+
+
+def table_folder(directory: Path, table: str) -> Path:
+    """Where the engine keeps a table's parts."""
+    for path in (directory / "engine" / "chdb").rglob(f"{table}.sql"):
+        found = re.search(r"UUID '([0-9a-f-]+)'", path.read_text())
+        assert found
+        return directory / "engine" / "chdb" / "store" / found[1][:3] / found[1]
+    raise AssertionError(f"no table {table}")
+
+
+def newest_part(directory: Path, table: str) -> Path:
+    parts = [path.parent for path in table_folder(directory, table).glob("*/checksums.txt")]
+    return max((part for part in parts if part.parent.name != "detached"), key=lambda part: part.stat().st_mtime)
+
+
+def halve(part: Path) -> None:
+    for path in part.glob("*.bin"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def blank(part: Path) -> None:
+    for path in part.glob("*.bin"):
+        path.write_bytes(b"\0" * path.stat().st_size)
+
+
+def empty(part: Path) -> None:
+    for path in part.iterdir():
+        path.write_bytes(b"")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [halve, blank, empty], ids=lambda damage: damage.__name__)
+def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(
+    lives: Lives, damage: Callable[[Path], None]
+) -> None:
+    for tables in (
+        ("query",),
+        ("measure_1m", "measure_1h"),
+        ("unit_1d", "metric"),
+        ("measure_15m", "measure_1d", "feedback"),
+    ):
+        lives.kill_when(20)
+        for table in tables:
+            damage(newest_part(lives.directory, table))
+        told = lives.settle()
+        assert told["unclean"]
+        assert told["rebuilt"], tables
+        assert told["made_again"] == ""
+        assert_agrees(lives, told)
+        lives.acknowledged.clear()  # the next life begins with the same ids, which are duplicates or new
+        shutil.rmtree(lives.directory)
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_be_opened_is_moved_aside_and_made_again(lives: Lives) -> None:
+    lives.kill_when(20)
+    for path in (lives.directory / "engine" / "chdb").rglob("measure_15m.sql"):
+        path.write_bytes(b"")
+    told = lives.settle()
+    assert "made again" in str(told["made_again"])
+    assert (lives.directory / "engine" / "damaged").is_dir()
+    assert_agrees(lives, told)
+    lives.kill_when(5, days=1)
+    (lives.directory / "engine" / "checkpoint-barograph.json").write_bytes(b"{half")
+    assert_agrees(lives, lives.settle(1))
+
+
+@pytest.mark.slow
+def test_a_journal_shorter_than_what_the_engine_holds_wins(lives: Lives) -> None:
+    """Bytes that were lost with the power: the engine forgets them too, and takes what comes in their place."""
+    lives.kill_when(30)
+    before = lives.settle()
+    lives.kill_when(10, days=1)
+    for kind in ("query", "metric", "feedback"):
+        for path in sorted((lives.directory / "journal" / kind).rglob("*.jsonl"))[-1:]:
+            data = path.read_bytes()
+            cut = data.rfind(b"\n", 0, len(data) * 2 // 3) + 1
+            os.truncate(path, cut + 5)  # and a torn line
+    told = lives.settle(1)
+    assert told["rebuilt"]
+    assert_agrees(lives, told, lost=True)
+    assert told["ids"]["query"]["n"] < before["ids"]["query"]["n"] + 6 * len(lives.acknowledged)
+    lives.kill_when(10, days=2)
+    assert_agrees(lives, lives.settle(2), lost=True)
