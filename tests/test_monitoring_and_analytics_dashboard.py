@@ -18,6 +18,7 @@ import pytest
 
 import barograph
 from barograph.core.clock import ManualClock
+from barograph.core.metric import Measure, Metric
 from barograph.core.query import MetricQuery, UnitQuery, Window
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
@@ -182,6 +183,49 @@ class TestDataStore:
         by_model = dashboard.query("satisfaction", by=["model"])
         assert {row.group["model"]: row.value for row in by_model.rows} == {"small": 5.0, "": 1.0}
 
+    def test_feedback_keeps_its_own_tags_and_rating_when_it_is_asked_for_by_them(
+        self, dashboard: barograph.DashboardInterface
+    ) -> None:
+        for channel, rating in (("web", 5), ("web", 3), ("mail", 1)):
+            dashboard.record_feedback({"rating": rating, "channel": channel})
+        dashboard.flush()
+        by_channel = dashboard.query("satisfaction", by=["tag.channel"])
+        assert {row.group["tag.channel"]: row.value for row in by_channel.rows} == {"web": 4.0, "mail": 1.0}
+        assert dashboard.query("satisfaction", where=["tag.channel:eq:web"]).n == 2
+        assert dashboard.query("satisfaction", where=["rating:gte:3"]).value == 4.0
+        with pytest.raises(barograph.errors.InvalidQuery, match="feedback events have no dimension status"):
+            dashboard.query("satisfaction", by=["status"])
+
+    def test_feedback_that_was_only_journaled_is_attributed_at_the_next_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("barograph.store.attribution.PAGE", 7)
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            opened.collector.record_many([{"trace_id": f"t{i}", "model": "small"} for i in range(30)])
+            opened.collector.record_many([{"trace_id": f"t{i}", "rating": 4} for i in range(30)], "feedback")
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            opened.flush()
+            rows = opened.query("satisfaction", by=["model"]).rows
+            assert [(row.group["model"], row.n) for row in rows] == [("small", 30)]
+            assert opened.account()["internal"] == {"attribution": 30}
+
+    def test_a_metric_of_ones_own_is_asked_for_like_any_other(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.add_metric(
+            Metric(name="queue.longest", title="Longest queue", unit="1", aggregation="max", better="lower",
+                   sentence="The longest queue.", of=Measure("metric", "value", name="queue"), user_defined=True)
+        )  # fmt: skip
+        for depth in (3, 9, 4):
+            dashboard.record("queue", depth)
+        dashboard.flush()
+        assert dashboard.query("queue.longest").value == 9
+        with pytest.raises(barograph.errors.InvalidSettings, match="nonsense"):
+            dashboard.add_metric(
+                Metric(name="bad", title="", unit="1", aggregation="mean", better="lower", sentence="",
+                       of=Measure("query", "nonsense"), user_defined=True)
+            )  # fmt: skip
+        with pytest.raises(barograph.errors.UnknownMetric):
+            dashboard.query("bad")
+
     def test_journal_and_engine_are_compared(self, dashboard: barograph.DashboardInterface) -> None:
         dashboard.record_query_execution(SEED)
         report = dashboard.store.verify()
@@ -221,6 +265,12 @@ class TestAlertManager:
             states = [row["state"] for row in opened.store.events(_events("alert", clock.now())).items]
             assert set(states) >= {"firing", "resolved"}
             assert opened.account()["internal"]["alert"] == len(states)  # type: ignore[index]
+
+    def test_a_rule_that_cannot_be_asked_is_refused_when_it_is_loaded(self, tmp_path: Path) -> None:
+        for more in ({"by": ["status"]}, {"where": ["nosuch:eq:2"]}):
+            rule = {"name": "nonsense", "metric": "satisfaction", "below": 3.0, **more}
+            with pytest.raises(barograph.errors.InvalidRule, match="nonsense"):
+                barograph.DashboardInterface(tmp_path, background=False, rules=[rule])
 
     def test_a_rule_that_cannot_hold_is_refused_by_name(self, tmp_path: Path) -> None:
         with pytest.raises(barograph.errors.InvalidRule, match="nonsense"):
@@ -297,9 +347,7 @@ class TestABTestFramework:
             user = f"u{i}"
             arm = experiments.expose("reranker", user)
             score = 0.6 if arm == "A" else 0.8
-            events += [
-                {"user_id": user, "accuracy_score": score + (i * 7 + j) % 10 / 100} for j in range(1 + i % 4)
-            ]
+            events += [{"user_id": user, "accuracy_score": score + (i * 7 + j) % 10 / 100} for j in range(1 + i % 4)]
         clock.advance(60)
         dashboard.collector.record_many(events)
         clock.advance(60)
@@ -358,6 +406,12 @@ class TestDashboardInterface:
         assert re.search(r"User Satisfaction: 4\.5/5\.0", text)
         assert re.search(r"Daily Cost: \$\d+\.\d\d \(within budget \$40\.00\)", text)
 
+    def test_a_clock_that_stands_still_runs_no_threads(self, tmp_path: Path, clock: ManualClock) -> None:
+        with pytest.raises(barograph.errors.InvalidSettings, match="background"):
+            barograph.DashboardInterface(tmp_path, clock=clock)
+        with barograph.DashboardInterface(tmp_path, clock=clock, background=False):
+            pass
+
     def test_an_empty_directory_says_how_to_begin(self, dashboard: barograph.DashboardInterface) -> None:
         text = dashboard.render("overview")
         assert "barograph record" in text
@@ -388,6 +442,9 @@ class TestDashboardInterface:
                 last = 0.0
                 try:
                     while not done.is_set():
+                        spent = opened.query("cost", last="1h")
+                        assert spent.value is None or abs(spent.value - 0.02 * spent.n) < 1e-9
+                        assert opened.query("metric.balance", last="1h").value in (None, 1.0)
                         value = opened.query("queries", last="1h").value or 0.0
                         assert last <= value <= 320
                         last = value

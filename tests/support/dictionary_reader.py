@@ -23,6 +23,7 @@ from barograph.core.query import (
     UnitQuery,
     Window,
     buckets,
+    earlier_window,
 )
 
 Record = dict[str, object]
@@ -191,8 +192,7 @@ def _time(event: Record) -> datetime:
 def _earlier(question: MetricQuery) -> Window | None:
     if question.compare is None or isinstance(question.compare, Window):
         return question.compare
-    seconds = {"previous": question.window.seconds, "day": 86400.0, "week": 604800.0}[question.compare]
-    return question.window.shifted(-seconds)
+    return earlier_window(question.window, question.compare, ZoneInfo(question.timezone))
 
 
 def _buckets(window: Window, question: MetricQuery) -> Iterator[Window]:

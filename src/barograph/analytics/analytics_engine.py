@@ -13,11 +13,11 @@ from barograph.analytics.cost import CostReport, cost_report
 from barograph.analytics.overview import Overview, overview
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, FiringAlert, Status, assess
-from barograph.analytics.summary import MetricSummary, Percentiles, Period, Series, percentiles, series, summarise
+from barograph.analytics.summary import MetricSummary, Percentiles, Series, percentiles, series, summarise
 from barograph.analytics.worst import Concern, WorstQuery, worst_queries
 from barograph.core.clock import Clock
 from barograph.core.metric import Catalogue
-from barograph.core.query import Calendar, Filter, Reader, Window
+from barograph.core.query import Calendar, Filter, Period, Reader, Window
 from barograph.core.settings import Settings
 
 Span = Window | str | float  # a window of its own, a duration up to now such as "24h", or seconds
@@ -72,6 +72,7 @@ class AnalyticsEngine:
             self._window(window),
             period=compare,
             where=where,
+            timezone=self._settings.timezone,
             project=self._settings.project,
         )
 
@@ -127,6 +128,7 @@ class AnalyticsEngine:
             top=top,
             period=compare,
             where=where,
+            timezone=self._settings.timezone,
             project=self._settings.project,
         )
 

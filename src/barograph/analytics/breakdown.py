@@ -9,10 +9,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from barograph.analytics.change import Change, compare
-from barograph.analytics.summary import Period, earlier_window
+from barograph.analytics.period import zone_of
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Metric
-from barograph.core.query import Filter, MetricQuery, MetricRow, Reader, Window
+from barograph.core.query import Filter, MetricQuery, MetricRow, Period, Reader, Window, earlier_window
 
 OTHER = "other"
 MOST_GROUPS = 1000  # asked for; the largest by count when there are more
@@ -58,12 +58,13 @@ def breakdown(
     top: int = 5,
     period: Period | None = None,
     where: tuple[Filter, ...] = (),
+    timezone: str = "UTC",
     project: str = "default",
 ) -> Breakdown:
     """The metric by one dimension. Raises InvalidQuery or EngineError."""
     if top < 1:
         raise InvalidQuery("at least one group must be shown", value=top)
-    earlier = earlier_window(window, period) if period else None
+    earlier = earlier_window(window, period, zone_of(timezone)) if period else None
     whole = reader.query(MetricQuery(metric=metric.name, window=window, where=where, project=project))
     total, n = whole.value, whole.n
     if n == 0:

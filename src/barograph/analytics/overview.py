@@ -16,7 +16,7 @@ from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, FiringAlert, Status, assess
 from barograph.analytics.summary import MetricSummary, summarise
 from barograph.core.metric import Catalogue
-from barograph.core.query import Reader
+from barograph.core.query import Period, Reader, Window
 from barograph.core.settings import Settings
 
 
@@ -57,8 +57,12 @@ def overview(
     """The overview at ``now``. Raises InvalidSettings, InvalidQuery or EngineError."""
     day, week = recent("24h", now), recent("7d", now)
 
+    def summed(name: str, window: Window, period: Period) -> MetricSummary:
+        metric = catalogue.get(name)
+        return summarise(reader, metric, window, period=period, timezone=settings.timezone, project=settings.project)
+
     def daily(name: str) -> MetricSummary:
-        return summarise(reader, catalogue.get(name), day, period="day", project=settings.project)
+        return summed(name, day, "day")
 
     cost = cost_report(reader, settings, now)
     return Overview(
@@ -70,7 +74,7 @@ def overview(
         response_time=daily("response_time.mean"),
         response_time_p95=daily("response_time.p95"),
         error_rate=daily("error_rate"),
-        satisfaction=summarise(reader, catalogue.get("satisfaction"), week, period="week", project=settings.project),
+        satisfaction=summed("satisfaction", week, "week"),
         cost=cost,
         experiments=tuple(experiments),
         alerts=tuple(AlertLine(severity=alert.severity, sentence=alert.sentence) for alert in alerts),

@@ -7,21 +7,28 @@ command line. Where nothing was measured the value is None and a sentence says s
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from barograph.analytics.change import UNJUDGED, Change, compare, piece_seconds
-from barograph.analytics.period import duration_text
+from barograph.analytics.period import duration_text, zone_of
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Better, Catalogue, Metric
-from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, MetricRow, Reader, Window, buckets
+from barograph.core.query import (
+    Calendar,
+    Filter,
+    MetricAnswer,
+    MetricQuery,
+    MetricRow,
+    Period,
+    Reader,
+    Window,
+    buckets,
+    earlier_window,
+)
 from barograph.core.unit import format_value
 
-Period = Literal["previous", "day", "week"]
-
-DAY, WEEK = 86400.0, 604800.0
 SURE_PERCENTILE = 100  # with fewer events p95 and p99 are little more than the largest value
 MOST_BUCKETS = 60
 _LADDER = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0, 43200.0)
@@ -72,11 +79,6 @@ class Series(Struct, frozen=True, kw_only=True):
     answer: MetricAnswer
 
 
-def earlier_window(window: Window, period: Period) -> Window:
-    """The period just before, or the same time a day or a week earlier."""
-    return window.shifted(-{"previous": window.seconds, "day": DAY, "week": WEEK}[period])
-
-
 def summarise(
     reader: Reader,
     metric: Metric,
@@ -84,10 +86,11 @@ def summarise(
     *,
     period: Period | None = "previous",
     where: tuple[Filter, ...] = (),
+    timezone: str = "UTC",
     project: str = "default",
 ) -> MetricSummary:
     """The summary of one metric. Raises InvalidQuery or EngineError."""
-    earlier = earlier_window(window, period) if period else None
+    earlier = earlier_window(window, period, zone_of(timezone)) if period else None
     question = MetricQuery(metric=metric.name, window=window, where=where, compare=earlier, project=project)
     answer = reader.query(question)
     row = answer.rows[0] if answer.rows else MetricRow(start=window.start, end=window.end, value=None, n=0)
@@ -204,7 +207,7 @@ def series(
         raise InvalidQuery(
             "a bucket must be longer than nothing", hint="Write seconds, day, week or month.", value=every
         )
-    earlier = earlier_window(window, period) if period else None
+    earlier = earlier_window(window, period, zone_of(timezone)) if period else None
     answer = reader.query(
         MetricQuery(
             metric=metric.name,

@@ -160,6 +160,11 @@ class Catalogue:
             raise InvalidSettings(f"metric {metric.name}: a quantile needs a level between 0 and 1")
         self._metrics[metric.name] = metric
 
+    def remove(self, name: str) -> None:
+        """Take a metric of the user's own out again; the built-in ones stay."""
+        if name in self._metrics and self._metrics[name].user_defined:
+            del self._metrics[name]
+
     def get(self, name: str) -> Metric:
         """The metric of that name; raises UnknownMetric, which names the closest ones."""
         found = self._metrics.get(name)

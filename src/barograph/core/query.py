@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from barograph.core.clock import as_utc
 from barograph.core.errors import InvalidQuery
 
+Period = Literal["previous", "day", "week"]
 Op = Literal["eq", "ne", "in", "gte", "lte", "has", "match", "exists"]
 OPS: tuple[Op, ...] = ("eq", "ne", "in", "gte", "lte", "has", "match", "exists")
 LABELS = ("pipeline", "environment", "model", "status")  # what the rollups keep apart
@@ -23,6 +24,7 @@ DIMENSIONS = (*LABELS, "provider", "user_id", "session_id", "error_type", "error
 
 Scalar = str | float | int | bool | None
 _SPAN = re.compile(r"\A(\d+(?:\.\d+)?)(ms|s|m|h|d|w)\Z")
+_LONGEST = 100 * 365.25 * 86400.0  # seconds that a duration may have: no event is older than that
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -31,7 +33,10 @@ def parse_duration(text: str) -> float:
     found = _SPAN.match(text.strip())
     if not found or float(found[1]) == 0:
         raise InvalidQuery("not a duration", hint="Write a number and ms, s, m, h, d or w: 15m, 7d.", value=text)
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > _LONGEST:
+        raise InvalidQuery("a duration of more than 100 years", hint="Ask for a shorter one.", value=text)
+    return seconds
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -43,7 +48,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
         return now - timedelta(seconds=parse_duration(text[1:]))
     try:
         return as_utc(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter where the zone leads out of the years 1 to 9999
         raise InvalidQuery(
             "not a moment", hint="Write ISO 8601 (2026-11-22T14:05Z), now, or a duration ago (-7d).", value=text
         ) from None
@@ -66,15 +71,32 @@ class Window(Struct, frozen=True):
         return (self.end - self.start).total_seconds()
 
     def shifted(self, seconds: float) -> Window:
-        """The same window, so many seconds later (earlier when negative)."""
-        by = timedelta(seconds=seconds)
-        return Window(self.start + by, self.end + by)
+        """The same window, so many seconds later (earlier when negative). Raises InvalidQuery."""
+        return Window(_later(self.start, seconds), _later(self.end, seconds))
 
     @classmethod
     def last(cls, duration: float | str, now: datetime) -> Window:
-        """The window of that many seconds, or of a duration such as ``7d``, up to now."""
+        """The window of that many seconds, or of a duration such as ``7d``, up to now. Raises InvalidQuery."""
         seconds = parse_duration(duration) if isinstance(duration, str) else duration
-        return cls(now - timedelta(seconds=seconds), now)
+        return cls(_later(now, -seconds), now)
+
+
+def _later(moment: datetime, seconds: float) -> datetime:
+    try:
+        return moment + timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        raise InvalidQuery(
+            "a window beyond the years 1 to 9999", hint="Ask for a shorter or later one.", value=f"{moment} {seconds:+} s"
+        ) from None
+
+
+def earlier_window(window: Window, period: Period, zone: tzinfo) -> Window:
+    """The period just before, or the same wall-clock times a day or a week earlier in a time zone."""
+    if period == "previous":
+        return window.shifted(-window.seconds)
+    days = timedelta(days=7 if period == "week" else 1)
+    start, end = ((moment.astimezone(zone) - days).astimezone(UTC) for moment in (window.start, window.end))
+    return Window(start, end)
 
 
 class Filter(Struct, frozen=True):
@@ -108,7 +130,7 @@ class MetricQuery(Struct, frozen=True, kw_only=True):
     """One metric over a window, in buckets, by group, filtered, beside an earlier period.
 
     ``every`` is a bucket in seconds, a calendar unit in ``timezone``, or None for one number. ``compare`` is the
-    period just before (``previous``), the same time a day or a week earlier, or a window of its own.
+    period just before (``previous``), the same wall-clock time a day or a week earlier, or a window of its own.
     ``limit`` bounds the number of groups; the largest by count are kept.
     """
 
@@ -117,7 +139,7 @@ class MetricQuery(Struct, frozen=True, kw_only=True):
     every: float | Calendar | None = None
     by: tuple[str, ...] = ()
     where: tuple[Filter, ...] = ()
-    compare: Literal["previous", "day", "week"] | Window | None = None
+    compare: Period | Window | None = None
     timezone: str = "UTC"
     project: str = "default"
     limit: int = 50

@@ -57,7 +57,14 @@ class CollectSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         default_factory=dict
     )
     hash_users: A[bool, M(description="Replace user ids by a keyed hash")] = False
-    sample: A[float, M(gt=0, le=1, description="Share of ok queries to keep; errors are all kept")] = 1.0
+    sample: A[
+        float,
+        M(
+            gt=0,
+            le=1,
+            description="Share of ok queries to keep; errors are all kept. Counts and rates are then of the sample",
+        ),
+    ] = 1.0
     tags: A[dict[str, str], M(description="Added to every event")] = field(default_factory=dict)
     queue: A[int, M(ge=1, description="Events that wait in background mode before drops are counted")] = 10_000
     sampler_seconds: A[float, M(ge=0, description="Seconds between system samples; 0 switches them off")] = 60.0
@@ -94,7 +101,7 @@ class MetricSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A metric of the user's own, from a recorded number, a score or a query's number."""
 
     name: A[str, M(min_length=1, max_length=128, description="Unique in the catalogue")]
-    of: A[str, M(description="metric.<name>, score.<name>, or query.<number>")]
+    of: A[str, M(description="metric.<name>, score.<name>, or query., feedback. or system.<number>")]
     aggregation: A[
         Literal["count", "rate", "sum", "mean", "last", "min", "max", "quantile"], M(description="How it adds up")
     ] = "mean"

@@ -6,6 +6,7 @@ tested with something simpler.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,15 @@ from barograph.collect.sinks import JournalSink
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import Clock
-from barograph.core.errors import InvalidSettings
+from barograph.core.clock import Clock, ManualClock
+from barograph.core.errors import InvalidQuery, InvalidRule, InvalidSettings
 from barograph.core.identifiers import IdentifierSource
 from barograph.core.metric import Catalogue, Measure, Metric
+from barograph.core.query import Filter, MetricQuery, Window
 from barograph.core.settings import MetricSettings, Settings, load_settings
 from barograph.dashboard.housekeeping import Housekeeper
 from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
 
@@ -55,7 +58,11 @@ class Components:
     housekeeper: Housekeeper
 
     def start(self) -> None:
-        """Load, evaluate and sample in the background."""
+        """Load, evaluate and sample in the background. Raises InvalidSettings with a clock that only tests move."""
+        if isinstance(self.clock, ManualClock):
+            raise InvalidSettings(
+                "background threads need a clock that goes by itself", hint="Pass background=False with a ManualClock."
+            )
         self.store.start()
         self.alerts.start()
         self.housekeeper.start()
@@ -89,7 +96,7 @@ def assemble(
     """Open a data directory; it is made if it is not there. Raises InvalidSettings, JournalError or InvalidRule."""
     settings = load_settings(directory, environment, **overrides)
     catalogue = Catalogue(metric_of(own) for own in settings.metrics)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     identifiers = IdentifierSource(clock)
     journal = Journal(directory, clock, settings.journal)
     control: ControlPlane | None = None
@@ -127,6 +134,7 @@ def assemble(
             if seconds
             else None
         )
+        _check_names(settings, store, clock)
     except BaseException:
         if control is not None:
             control.close()
@@ -150,12 +158,42 @@ def assemble(
     )
 
 
+def _check_names(settings: Settings, store: DataStore, clock: Clock) -> None:
+    """Whether every metric and rule of the settings can be asked for. Raises InvalidSettings or InvalidRule."""
+    window = Window.last(3600.0, clock.now())
+    for own in settings.metrics:
+        try:
+            store.check(MetricQuery(metric=own.name, window=window))
+        except InvalidQuery as error:
+            raise InvalidSettings(f"metric {own.name}: {error.message}", hint=error.hint, value=own.of) from None
+    for rule in settings.rules:
+        where = tuple(Filter.parse(text) for text in rule.where)
+        try:
+            store.check(MetricQuery(metric=rule.metric, window=window, by=rule.by, where=where))
+        except InvalidQuery as error:
+            raise InvalidRule(f"rule {rule.name}: {error.message}", hint=error.hint) from None
+
+
+def make_directory(directory: Path) -> None:
+    """Make a data directory if it is not there. Raises InvalidSettings where none can be, JournalError where it may not."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+            raise InvalidSettings(
+                f"no data directory can be made there: {error.strerror}",
+                hint="Name another with --data-dir or BAROGRAPH_DATA_DIR.",
+                value=str(directory),
+            ) from None
+        raise journal_error(error, f"making {directory}") from error
+
+
 def metric_of(own: MetricSettings) -> Metric:
     """A metric of the catalogue from its settings. Raises InvalidSettings, which names it."""
     kind, _, name = own.of.partition(".")
     if kind not in ("metric", "score", "query", "feedback", "system") or not name:
         raise InvalidSettings(
-            f"metric {own.name}: 'of' is metric.<name>, score.<name> or query.<number>",
+            f"metric {own.name}: 'of' is metric.<name>, score.<name>, or query., feedback. or system.<number>",
             hint='For example of = "metric.queue_depth" or of = "query.output_tokens".',
             value=own.of,
         )

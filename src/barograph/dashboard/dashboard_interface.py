@@ -21,6 +21,8 @@ from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, Status
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.core.clock import Clock, ManualClock, SystemClock
+from barograph.core.errors import InvalidQuery, InvalidSettings
+from barograph.core.metric import Metric
 from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
 from barograph.core.settings import Settings
 from barograph.dashboard.assembly import Components, assemble
@@ -58,7 +60,11 @@ class DashboardInterface:
         self._parts: Components = assemble(Path(data_dir), environment, clock or SystemClock(), overrides)
         self._visualizer = visualizer or Visualizer(timezone=self._parts.settings.timezone)
         if background:
-            self._parts.start()
+            try:
+                self._parts.start()
+            except BaseException:
+                self._parts.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +116,16 @@ class DashboardInterface:
             "duplicate": account.duplicate,
             "internal": dict(account.internal),
         }
+
+    def add_metric(self, metric: Metric) -> None:
+        """Add a metric of your own to the catalogue, for as long as this is open. Raises InvalidSettings."""
+        now = self._parts.clock.now()
+        self._parts.catalogue.add(metric)
+        try:
+            self._parts.store.check(MetricQuery(metric=metric.name, window=recent("1h", now)))
+        except InvalidQuery as error:
+            self._parts.catalogue.remove(metric.name)
+            raise InvalidSettings(f"metric {metric.name}: {error.message}", hint=error.hint) from None
 
     # asking
 

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from barograph import __version__
 from barograph.analytics.change import Change
-from barograph.analytics.summary import MetricSummary, Period
+from barograph.analytics.summary import MetricSummary
 from barograph.core.errors import InvalidQuery, shorten
-from barograph.core.query import Filter, Window
+from barograph.core.query import Filter, Period, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, experiment_parts
 from barograph.dashboard.page.overview import by_day, modelled_line

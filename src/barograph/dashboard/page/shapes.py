@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from barograph.analytics.breakdown import Breakdown
 from barograph.analytics.period import duration_text
-from barograph.analytics.summary import MetricSummary, Period
+from barograph.analytics.summary import MetricSummary
 from barograph.analytics.worst import Concern, WorstQuery, time_of
 from barograph.core.errors import EngineError
 from barograph.core.event import EARLIEST
-from barograph.core.query import Calendar, MetricRow, Window
+from barograph.core.query import Calendar, MetricRow, Period, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.welcome import welcome
 from barograph.visualize.chart import (

@@ -13,8 +13,7 @@ from statistics import median
 from msgspec import Struct
 from msgspec.structs import replace
 
-from barograph.analytics.summary import Period
-from barograph.core.query import MetricRow, Window
+from barograph.core.query import MetricRow, Period, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import (
     DAY,
