@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import msgspec
 import typer
 
+from barograph.cli.lines import Lines
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, opened
-from barograph.cli.output import note, print_json, progress
+from barograph.cli.output import note, print_json, progress, say
 from barograph.core.errors import InvalidEvent, InvalidInput
 from barograph.core.event import CALLER_KINDS
 from barograph.core.settings import FILE_NAME
-from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.dashboard.dashboard_interface import Account, DashboardInterface
+from barograph.journal.disk import journal_error
 
+ACCOUNT = ("received", "stored", "rejected", "duplicate")
 MOST_SHOWN = 10  # refusals that are told one by one
 _EXAMPLE = """\
 # Settings of this data directory; docs/settings.md lists them all with their defaults.
@@ -42,12 +45,15 @@ def init(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> Non
         path = data_dir / FILE_NAME
         fresh = not path.exists()
         if fresh:
-            path.write_text(_EXAMPLE, encoding="utf-8")
+            try:
+                path.write_text(_EXAMPLE, encoding="utf-8")
+            except OSError as error:
+                raise journal_error(error, f"writing {path}") from error
     if json:
         print_json({"data_dir": str(data_dir), "settings": str(path), "created": fresh})
         return
-    print(f"{data_dir} is ready. Record a first event:")
-    print(f'  barograph record --data-dir {data_dir} query="What is machine learning?" response_time=2.3')
+    say(f"{data_dir} is ready. Record a first event:")
+    say(f'  barograph record --data-dir {data_dir} query="What is machine learning?" response_time=2.3')
 
 
 def record(
@@ -76,21 +82,15 @@ def record(
     if kind is not None and kind not in CALLER_KINDS:
         raise InvalidInput("no such kind of event", hint=f"Use one of {', '.join(CALLER_KINDS)}.", value=kind)
     words = what or []
-    if len(words) == 1 and (words[0] == "-" or "=" not in words[0] or Path(words[0]).is_file()):
-        if words[0] != "-" and not Path(words[0]).is_file():
-            raise InvalidInput("neither a file nor field=value", hint="See `barograph record --help`.", value=words[0])
-        with opened(data_dir) as dashboard:
-            if words[0] == "-":
-                _record_lines(dashboard, sys.stdin.buffer, None, kind, json)
-            else:
-                with open(words[0], "rb") as file:
-                    _record_lines(dashboard, file, os.path.getsize(words[0]), kind, json)
-    elif words:
+    if len(words) == 1 and words[0] != "-" and ("=" not in words[0] or Path(words[0]).is_file()):
+        with _file(words[0]) as file, opened(data_dir) as dashboard:
+            _record_lines(dashboard, file, os.path.getsize(words[0]) or None, kind, json)
+    elif words and words != ["-"]:
         fields = dict(_field(word, kind or "query") for word in words)
         with opened(data_dir) as dashboard:
             event_id = dashboard.collector.record_event(kind or "query", fields)
-        print_json({"event_id": event_id}) if json else print(event_id)
-    elif sys.stdin.isatty():
+        print_json({"event_id": event_id}) if json else say(event_id)
+    elif sys.stdin is None or (sys.stdin.isatty() and not words):
         raise InvalidInput("nothing to record", hint="Give field=value, a file, or JSON Lines on standard input.")
     else:
         with opened(data_dir) as dashboard:
@@ -99,7 +99,9 @@ def record(
 
 def annotate(
     title: Annotated[str, typer.Argument(help="A few words, shown on charts.")],
-    category: Annotated[str, typer.Option(help="deploy, prompt, index, model, incident, other.")] = "deploy",
+    category: Annotated[
+        str, typer.Option(help="deploy, prompt, index, model, incident, other, or a word of your own.")
+    ] = "deploy",
     text: Annotated[str, typer.Option(help="More of it.")] = "",
     link: Annotated[str, typer.Option(help="Where to read on.")] = "",
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
@@ -108,7 +110,19 @@ def annotate(
     """Note a deploy, a new prompt, an index rebuild: it is drawn into the charts."""
     with opened(data_dir) as dashboard:
         event_id = dashboard.annotate(title, category=category, text=text, link=link)
-    print_json({"event_id": event_id}) if json else print(event_id)
+    print_json({"event_id": event_id}) if json else say(event_id)
+
+
+def _file(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidInput(
+            f"neither field=value nor a file that can be read: {reason}",
+            hint="See `barograph record --help`.",
+            value=path,
+        ) from None
 
 
 def _field(word: str, kind: str) -> tuple[str, object]:
@@ -138,32 +152,42 @@ def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
 def _record_lines(
     dashboard: DashboardInterface, stream: BinaryIO, size: int | None, kind: str | None, json: bool
 ) -> None:
+    """Record what a stream holds and tell the account, also when a signal or the disk ends it early."""
     before = dashboard.account()
     refused = 0
-    with progress(size, "recording") as bar:
-        task = bar.task_ids[0]
+    number = 0
+    with Lines(stream) as lines:
+        try:
+            with progress(size, "recording") as bar:
+                for batch in lines.batches():
+                    events = [line for line in batch if line.strip()]
+                    for result in dashboard.collector.record_many(events, kind):
+                        number += 1
+                        if isinstance(result, InvalidEvent):
+                            refused += 1
+                            if refused <= MOST_SHOWN:
+                                note(f"event {number}: {result}")
+                    bar.advance(bar.task_ids[0], sum(map(len, batch)) + len(batch) if size is not None else len(batch))
+        finally:
+            if refused > MOST_SHOWN:
+                note(f"… and {refused - MOST_SHOWN} more; all are kept in {dashboard.parts.directory / 'rejected'}")
+            if lines.unfinished:
+                note("the last line had no end when the signal came; it is not recorded")
+            rejected = _tell_account(before, dashboard.account(), json)
+    if lines.ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    if lines.ended_by:
+        raise SystemExit(Exit.TERMINATED)
+    if rejected:
+        raise typer.Exit(Exit.INPUT)
 
-        def lines() -> Iterator[bytes]:
-            for line in stream:
-                bar.advance(task, len(line) if size is not None else 1)
-                if line.strip():
-                    yield line
 
-        results = (result for batch in dashboard.collector.stream(lines(), kind) for result in batch)
-        for number, result in enumerate(results, start=1):
-            if isinstance(result, InvalidEvent):
-                refused += 1
-                if refused <= MOST_SHOWN:
-                    note(f"event {number}: {result}")
-    if refused > MOST_SHOWN:
-        note(f"… and {refused - MOST_SHOWN} more; all are kept in {dashboard.parts.directory / 'rejected'}")
-    after = dashboard.account()
-    names = ("received", "stored", "rejected", "duplicate")
-    counts = {name: int(after[name]) - int(before[name]) for name in names}  # type: ignore[arg-type]
+def _tell_account(before: Account, after: Account, json: bool) -> int:
+    """What was recorded between the two; returns how many were rejected."""
+    counts = {name: int(after[name]) - int(before[name]) for name in ACCOUNT}  # type: ignore[arg-type]
     if json:
         print_json(counts)
     else:
         print(f"received {counts['received']} = stored {counts['stored']} + rejected {counts['rejected']}"
               f" + duplicate {counts['duplicate']}")  # fmt: skip
-    if counts["rejected"]:
-        raise typer.Exit(Exit.INPUT)
+    return counts["rejected"]

@@ -1,18 +1,20 @@
 """Where the command line starts: the list of commands, and what each error means for whoever called.
 
 Errors of ours are one line on standard error with a hint, and an exit code of their own; anything else is a fault
-and shows where it happened.
+and shows where it happened. Typer tells usage errors itself, with code 2.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Iterator
 from types import FrameType
 from typing import Annotated
 
-import click
 import typer
 
 import barograph
@@ -25,30 +27,14 @@ app = typer.Typer(
     name="barograph",
     help="The recording instrument for RAG systems: records, shows, warns, explains, settles by experiment.",
     epilog="Exit codes: 0 well · 1 found something · 2 usage · 3 refused input · 4 directory in use · 5 journal · "
-    "6 engine · 130 interrupted. Every command takes --data-dir (or BAROGRAPH_DATA_DIR) and --json.",
+    "6 engine · 70 a fault · 130 Ctrl-C · 143 SIGTERM. "
+    "Every command takes --data-dir (or BAROGRAPH_DATA_DIR) and --json.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    replay.demo,
-    events.init,
-    events.record,
-    events.annotate,
-    questions.status,
-    questions.show,
-    questions.report,
-    questions.query,
-    questions.metrics,
-    care.verify,
-    care.rebuild,
-    care.prune,
-    care.compress,
-    care.doctor,
-):
-    app.command()(command)
 
 
 def _version(wanted: bool) -> None:
@@ -66,26 +52,6 @@ def start(
     """The recording instrument for RAG systems: records, shows, warns, explains, settles by experiment."""
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        code = app(standalone_mode=False) or Exit.OK
-    except click.ClickException as error:
-        error.show()
-        code = Exit.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        note("interrupted; what was acknowledged is kept")
-        code = Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.OK
-    except BarographError as error:
-        note(f"barograph: {error}")
-        code = code_of(error)
-    sys.exit(int(code))
-
-
 def code_of(error: BarographError) -> Exit:
     """The exit code that tells a program what kind of error it was."""
     if isinstance(error, DirectoryLocked):
@@ -96,6 +62,64 @@ def code_of(error: BarographError) -> Exit:
     return Exit.FAILED
 
 
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """What goes wrong inside ends the process with the code that says so. Around each command: Typer swallows some."""
+    try:
+        yield
+        sys.stdout.flush()  # a reader who has gone is noticed here and not when the interpreter ends
+    except typer.Exit:
+        raise
+    except KeyboardInterrupt:
+        note("interrupted; what was acknowledged is kept")
+        raise SystemExit(Exit.INTERRUPTED) from None
+    except SystemExit as end:
+        if end.code == Exit.TERMINATED:
+            note("ended by SIGTERM; what was acknowledged is kept")
+        raise
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BarographError as error:
+        note(f"barograph: {error}")
+        raise SystemExit(code_of(error)) from None
+    except Exception:
+        raise SystemExit(_fault()) from None
+
+
+for command in (
+    replay.demo,
+    events.init,
+    events.record,
+    events.annotate,
+    questions.status,
+    questions.show,
+    questions.report,
+    questions.query,
+    questions.metrics,
+    care.verify,
+    care.rebuild,
+    care.prune,
+    care.compress,
+    care.doctor,
+):
+    app.command()(exit_codes()(command))
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        app()
+    except Exception:
+        sys.exit(_fault())
+
+
+def _fault() -> Exit:
+    traceback.print_exc()
+    note("barograph: this is a fault in Barograph; please report it with the lines above")
+    return Exit.FAILED
+
+
 def _end(signum: int, frame: FrameType | None) -> None:
     """SIGTERM ends as Ctrl-C does: what is open is closed."""
-    raise SystemExit(128 + signum)
+    raise SystemExit(Exit.TERMINATED)

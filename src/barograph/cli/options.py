@@ -35,6 +35,7 @@ class Exit(IntEnum):
     ENGINE = 6  # the engine did not answer
     FAILED = 70  # a fault in Barograph
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 DataDir = Annotated[
@@ -56,7 +57,7 @@ Width = Annotated[int | None, typer.Option("--width", help="Columns to draw in."
 
 def is_data_directory(directory: Path) -> bool:
     """Whether Barograph has been there."""
-    return (directory / CONTROL).is_file()
+    return os.path.isfile(directory / CONTROL)  # pathlib would raise where a folder above may not be read
 
 
 def existing(directory: Path) -> Path:

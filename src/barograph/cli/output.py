@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from barograph.visualize.chart import Chart
+from barograph.visualize.exports import escaped
 from barograph.visualize.hostile import clean
 from barograph.visualize.visualizer import Visualizer
 
@@ -34,15 +35,20 @@ def note(text: str) -> None:
     print(clean(text, 2000), file=sys.stderr)
 
 
+def say(text: str) -> None:
+    """A line on standard output; whatever it repeats cannot steer the terminal."""
+    print(clean(text))
+
+
 def print_json(value: object) -> None:
     """One JSON document on standard output; times in ISO 8601, UTC."""
     data = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_plain), enc_hook=_plain)
-    print(msgspec.json.format(data, indent=2).decode())
+    print(escaped(msgspec.json.format(data, indent=2).decode()))
 
 
-def draw(chart: Chart, charset: str | None = None, width: int | None = None) -> None:
+def draw(chart: Chart, charset: str | None = None, width: int | None = None, timezone: str = "UTC") -> None:
     """A chart or table on standard output, in what the terminal can show."""
-    print(Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width).draw(chart))
+    print(Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width, timezone=timezone).draw(chart))
 
 
 def _plain(value: object) -> object:

@@ -12,12 +12,15 @@ from typing import Annotated
 import typer
 
 from barograph.cli.options import Charset, Json, Width, opened
-from barograph.cli.output import note, print_json, progress
+from barograph.cli.output import note, print_json, progress, say
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput
+from barograph.dashboard.assembly import make_directory
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.demo.play import is_demo, mark, play, play_live, prepare
 from barograph.demo.replay import Replay
+from barograph.journal.disk import journal_error
+from barograph.journal.lock import DirectoryLock
 
 DEMO_DIRECTORY = "barograph-demo"
 REDRAW_SECONDS = 5.0
@@ -29,7 +32,8 @@ def demo(
     charset: Charset = None,
     width: Width = None,
     data_dir: Annotated[
-        Path, typer.Option("--data-dir", "-d", envvar="BAROGRAPH_DATA_DIR", help="A directory of its own.")
+        Path,
+        typer.Option("--data-dir", "-d", envvar="BAROGRAPH_DATA_DIR", help="A directory of its own.", file_okay=False),
     ] = Path(DEMO_DIRECTORY),
     json: Json = False,
 ) -> None:
@@ -38,17 +42,13 @@ def demo(
     Arrivals and token counts are those of the Azure LLM inference trace of 2023; questions, passages and ratings are
     FeedbackQA's. Stage times are modelled from the token counts and marked as such. docs/demo.md has the details.
     """
-    if data_dir.exists() and any(data_dir.iterdir()) and not is_demo(data_dir):
-        raise InvalidInput(
-            f"{data_dir} holds something that is not the demo",
-            hint="The demo replaces what it plays into; give it a directory of its own with --data-dir.",
-        )
-    if data_dir.exists():
-        shutil.rmtree(data_dir)
+    gone = _remove(data_dir)
     if remove:
-        print_json({"removed": str(data_dir)}) if json else print(f"{data_dir} is removed.")
+        says = f"{data_dir} is removed." if gone else f"There is no demo at {data_dir}."
+        print_json({"removed": str(data_dir) if gone else None}) if json else say(says)
         return
     began = time.monotonic()
+    make_directory(data_dir)
     mark(data_dir)
     with opened(data_dir, charset=charset, width=width) as dashboard:
         end = SystemClock().now()
@@ -66,6 +66,26 @@ def demo(
             note(f"  barograph show queries --data-dir {data_dir}")
         if live:
             _go_on(dashboard, replay)
+
+
+def _remove(directory: Path) -> bool:
+    """Delete a demo's directory; false if there is none. Raises InvalidInput, DirectoryLocked or JournalError."""
+    try:
+        if not directory.exists() or not any(directory.iterdir()):
+            return False
+        if not is_demo(directory):
+            raise InvalidInput(
+                f"{directory} holds something that is not the demo",
+                hint="The demo replaces what it plays into; give it a directory of its own with --data-dir.",
+            )
+        lock = DirectoryLock(directory)  # nobody writes to it from here on
+        try:
+            shutil.rmtree(directory)
+        finally:
+            lock.release(clean=False)
+    except OSError as error:
+        raise journal_error(error, f"removing {directory}") from error
+    return True
 
 
 def _go_on(dashboard: DashboardInterface, replay: Replay) -> None:

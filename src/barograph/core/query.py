@@ -86,7 +86,9 @@ def _later(moment: datetime, seconds: float) -> datetime:
         return moment + timedelta(seconds=seconds)
     except (ValueError, OverflowError):
         raise InvalidQuery(
-            "a window beyond the years 1 to 9999", hint="Ask for a shorter or later one.", value=f"{moment} {seconds:+} s"
+            "a window beyond the years 1 to 9999",
+            hint="Ask for a shorter or later one.",
+            value=f"{moment} {seconds:+} s",
         ) from None
 
 

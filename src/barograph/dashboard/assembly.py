@@ -175,7 +175,7 @@ def _check_names(settings: Settings, store: DataStore, clock: Clock) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a data directory if it is not there. Raises InvalidSettings where none can be, JournalError where it may not."""
+    """Make a data directory if it is not there. Raises InvalidSettings where none can be, else JournalError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -122,7 +122,14 @@ class Engine:
             client.close()
 
     def _connect(self, database: str | None, limits: Mapping[str, str]) -> Client:
-        address = urlsplit(self.settings.address)
+        try:
+            address = urlsplit(self.settings.address)
+            port = address.port or DEFAULT_PORT
+        except ValueError as error:  # a port or an IPv6 address that is none
+            raise InvalidSettings(
+                f"engine.address is not an address: {error}",
+                hint="Example: clickhouse://user:password@host:8123.",
+            ) from None
         settings = dict(limits)
         if address.scheme == "chdb":
             path = Path(unquote(address.path)) if address.path else self._directory
@@ -142,7 +149,7 @@ class Engine:
             )
         return clickhouse_connect.get_client(
             host=address.hostname or "127.0.0.1",
-            port=address.port or DEFAULT_PORT,
+            port=port,
             username=unquote(address.username or "default"),
             password=unquote(address.password or ""),
             interface="https" if address.scheme == "clickhouses" else "http",

@@ -1,13 +1,15 @@
 """The same charts as data: JSON with all that was specified, CSV with the numbers behind the picture.
 
 Reads the chart specification; hands texts to ``Visualizer``. Numbers are written in full; times as ISO 8601
-with their offset in the shown zone; a missing value is ``null``, in CSV an empty cell.
+with their offset in the shown zone; a missing value is ``null``, in CSV an empty cell. Both are read in terminals
+too: what would steer one is escaped in JSON, where the value stays the same, and replaced in CSV.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -30,9 +32,19 @@ from barograph.visualize.chart import (
     Tile,
     Tiles,
 )
-from barograph.visualize.hostile import csv_cells, encodable
+from barograph.visualize.hostile import REPLACEMENT, csv_cells, encodable
 
 Line = Sequence[object]
+
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # all but the tabulator and the line feed
+# Bidirectional overrides, invisible marks, tags: Unicode's format characters, without the visible signs among them.
+_FORMATS = (
+    r"\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+_JOINERS = r"\u200c\u200d"  # part of how Persian and emoji are spelled; JSON loses nothing when it escapes them
+_IN_CSV = re.compile(f"[{_CONTROLS}{_FORMATS}]")
+_IN_JSON = re.compile(f"[{_CONTROLS}{_FORMATS}{_JOINERS}]")
 
 
 def to_json(chart: Chart) -> str:
@@ -41,7 +53,17 @@ def to_json(chart: Chart) -> str:
         encoded = msgspec.json.encode(chart)
     except UnicodeEncodeError:  # a lone surrogate in some text
         encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(chart)))
-    return msgspec.json.format(encoded, indent=2).decode()
+    return escaped(msgspec.json.format(encoded, indent=2).decode())
+
+
+def escaped(json: str) -> str:
+    """JSON of the same values in which no character steers a terminal or changes the order of reading."""
+    return _IN_JSON.sub(_escape, json)  # none of them can stand outside a string
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _encodable(value: object) -> object:
@@ -64,8 +86,12 @@ def _written(lines: Iterator[Line], timezone: str) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for line in lines:
-        writer.writerow(csv_cells(_iso(cell, timezone) for cell in line))
+        writer.writerow(_harmless(cell) for cell in csv_cells(_iso(cell, timezone) for cell in line))
     return buffer.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    return _IN_CSV.sub(REPLACEMENT, cell) if isinstance(cell, str) else cell
 
 
 def _iso(cell: object, timezone: str) -> object:
