@@ -48,6 +48,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Last = Annotated[str | None, typer.Option("--last", help="A window up to now: 90s, 15m, 24h, 7d.", metavar="DURATION")]
 From = Annotated[str | None, typer.Option("--from", help="Its beginning: ISO 8601 or -7d.", metavar="MOMENT")]
 To = Annotated[str | None, typer.Option("--to", help="Its end: ISO 8601, -1d or now.", metavar="MOMENT")]
+Form = Annotated[str, typer.Option("--format", "-f", help="text, json or csv.")]
 Charset = Annotated[
     str | None,
     typer.Option("--charset", envvar="BAROGRAPH_CHARSET", help="ascii, unicode or braille; chosen for the terminal."),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast
+from zoneinfo import ZoneInfo
 
 import typer
 
+from barograph.analytics.period import zone_of
 from barograph.cli.options import (
     DEFAULT_DIRECTORY,
     Charset,
     DataDir,
     Exit,
+    Form,
     From,
     Json,
     Last,
@@ -23,13 +28,14 @@ from barograph.cli.options import (
     window_of,
 )
 from barograph.cli.output import draw, note, print_json
+from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import FAMILIES, Catalogue
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, parse_duration
 from barograph.core.settings import load_settings
 from barograph.dashboard.assembly import metric_of
 from barograph.dashboard.pages import PAGES
-from barograph.visualize.chart import Column, LineChart, Page, Series, Table, Text
+from barograph.visualize.chart import Cell, Column, LineChart, Page, Series, Table, Text
 from barograph.visualize.visualizer import Format
 
 CALENDAR = ("day", "week", "month")
@@ -65,7 +71,7 @@ def show(
     last: Last = None,
     start: From = None,
     end: To = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="text, json or csv.")] = "text",
+    format: Form = "text",
     charset: Charset = None,
     width: Width = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
@@ -75,13 +81,13 @@ def show(
     with opened(existing(data_dir), charset=charset, width=width) as dashboard:
         dashboard.flush()
         dashboard.check_alerts()
-        form = cast(Format, "json" if json else format)
-        print(dashboard.render(page, window=window_of(last, start, end), format=form).rstrip("\n"))
+        window = window_of(last, start, end)
+        print(dashboard.render(page, window=window, format=_format(format, json)).rstrip("\n"))
 
 
 def report(
     hours: Annotated[float, typer.Option("--hours", help="How far back.", min=0.1, max=24 * 366)] = 24.0,
-    format: Annotated[str, typer.Option("--format", "-f", help="text, json or csv.")] = "text",
+    format: Form = "text",
     charset: Charset = None,
     width: Width = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
@@ -91,7 +97,7 @@ def report(
     with opened(existing(data_dir), charset=charset, width=width) as dashboard:
         dashboard.flush()
         dashboard.check_alerts()
-        print(dashboard.report(hours, format=cast(Format, "json" if json else format)).rstrip("\n"))
+        print(dashboard.report(hours, format=_format(format, json)).rstrip("\n"))
 
 
 def query(
@@ -134,10 +140,11 @@ def query(
             limit=limit,
         )
         title = dashboard.parts.catalogue.get(metric).title
+        timezone = dashboard.settings.timezone
     if json:
         print_json(_document(answer))
         return
-    _draw_answer(answer, title, charset, width, every is not None)
+    _draw_answer(answer, title, charset, width, timezone, every is not None)
 
 
 def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
@@ -155,6 +162,10 @@ def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> 
     rows += [(f"{family}.<name>", "", "", sentence) for family, sentence in FAMILIES.items()]
     columns = [Column(title="name"), Column(title="unit"), Column(title="better"), Column(title="means", most=70)]
     draw(Table(title="Metrics", columns=columns, rows=rows))
+
+
+def _format(format: str, json: bool) -> Format:
+    return cast(Format, "json" if json else format)  # the visualizer refuses what is none
 
 
 def _bucket(text: str | None) -> float | Calendar | None:
@@ -199,7 +210,9 @@ def _paired(answer: MetricAnswer) -> list[MetricRow | None]:
     return paired
 
 
-def _draw_answer(answer: MetricAnswer, title: str, charset: str | None, width: int | None, bucketed: bool) -> None:
+def _draw_answer(
+    answer: MetricAnswer, title: str, charset: str | None, width: int | None, timezone: str, bucketed: bool
+) -> None:
     groups = list(dict.fromkeys(tuple(row.group.items()) for row in answer.rows))
     if bucketed and len(groups) <= 5 and len(answer.rows) > len(groups) * 2:
         series = [
@@ -210,27 +223,42 @@ def _draw_answer(answer: MetricAnswer, title: str, charset: str | None, width: i
             )
             for group in groups
         ]
-        draw(LineChart(title=title, series=series, unit=answer.unit), charset, width)
+        draw(LineChart(title=title, series=series, unit=answer.unit), charset, width, timezone)
     else:
-        names = list(answer.rows[0].group) if answer.rows else []
-        columns = [Column(title=name) for name in names]
-        columns += [
-            Column(title="from"),
-            Column(title="to"),
-            Column(title="value", unit=answer.unit),
-            Column(title="n"),
-        ]
-        earlier_rows = iter(_paired(answer))
-        if answer.before:
-            columns.append(Column(title="before", unit=answer.unit))
-        rows = []
-        for row in answer.rows:
-            cells = [*row.group.values(), row.start, row.end, row.value, row.n]
-            if answer.before:
-                earlier = next(earlier_rows)
-                cells.append(earlier.value if earlier else None)
-            rows.append(cells)
-        draw(Table(title=title, columns=columns, rows=rows), charset, width)
+        draw(_table(answer, title, zone_of(timezone)), charset, width, timezone)
     for sentence in answer.notes:
         note(sentence)
     note(f"data complete to {answer.complete_to:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _table(answer: MetricAnswer, title: str, zone: ZoneInfo) -> Table:
+    """A row for each group and bucket; the time stands above when it is the same in every row."""
+    names = list(answer.rows[0].group) if answer.rows else []
+    spans = {(row.start, row.end) for row in answer.rows}
+    columns = [Column(title=name) for name in names]
+    if len(spans) > 1:
+        columns += [Column(title="from"), Column(title="to")]
+    columns += [Column(title="value", unit=answer.unit), Column(title="n")]
+    if answer.before:
+        columns.append(Column(title="before", unit=answer.unit))
+    form = _form([moment for span in spans for moment in span], zone)
+    rows: list[list[Cell]] = []
+    for row, earlier in zip(answer.rows, _paired(answer), strict=True):
+        cells: list[Cell] = [*row.group.values()]
+        if len(spans) > 1:
+            cells += [f"{moment.astimezone(zone):{form}}" for moment in (row.start, row.end)]
+        cells += [row.value, row.n]
+        if answer.before:
+            cells.append(earlier.value if earlier else None)
+        rows.append(cells)
+    subtitle = ""
+    if len(spans) == 1:
+        start, end = (f"{moment.astimezone(zone):{form}}" for moment in spans.pop())
+        subtitle = f"{start} to {end} {zone.key}"
+    return Table(title=title, subtitle=subtitle, columns=columns, rows=rows)
+
+
+def _form(moments: Sequence[datetime], zone: ZoneInfo) -> str:
+    """How to write times: with the year unless all of them are in this one."""
+    years = {moment.astimezone(zone).year for moment in moments}
+    return "%m-%d %H:%M" if years == {SystemClock().now().astimezone(zone).year} else "%Y-%m-%d %H:%M"

@@ -25,6 +25,7 @@ DIMENSIONS = (*LABELS, "provider", "user_id", "session_id", "error_type", "error
 Scalar = str | float | int | bool | None
 _SPAN = re.compile(r"\A(\d+(?:\.\d+)?)(ms|s|m|h|d|w)\Z")
 _LONGEST = 100 * 365.25 * 86400.0  # seconds that a duration may have: no event is older than that
+_YEARS = (1900, 2299)  # what the engine's times hold
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -47,11 +48,14 @@ def parse_moment(text: str, now: datetime) -> datetime:
     if text.startswith("-"):
         return now - timedelta(seconds=parse_duration(text[1:]))
     try:
-        return as_utc(datetime.fromisoformat(text))
+        moment = as_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):  # the latter where the zone leads out of the years 1 to 9999
         raise InvalidQuery(
             "not a moment", hint="Write ISO 8601 (2026-11-22T14:05Z), now, or a duration ago (-7d).", value=text
         ) from None
+    if not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise InvalidQuery("a moment outside the years 1900 to 2299", hint="Events have none of these.", value=text)
+    return moment
 
 
 class Window(Struct, frozen=True):
