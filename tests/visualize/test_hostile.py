@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import unicodedata
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from barograph.visualize.chart import Column, Table
-from barograph.visualize.exports import to_csv
+from barograph.visualize.exports import to_csv, to_json
 from barograph.visualize.hostile import clean, csv_cell, display_width, pad, wrap
 
 
@@ -70,6 +71,14 @@ def test_a_spreadsheet_runs_no_cell(text: str) -> None:
 def test_a_carriage_return_cannot_end_a_row_of_csv() -> None:
     assert csv_cell("\r=1+1") == "'\n=1+1"
     assert csv_cell("a\r\nb") == "a\nb"
+
+
+def test_no_character_of_json_or_csv_steers_a_terminal_and_json_keeps_the_value() -> None:
+    text = "a\x9b2J\u202eb\U000e0041c\x7fd\x1be\u200df"
+    table = Table(title=text, columns=[Column(title="c")], rows=[[text]])
+    assert json.loads(to_json(table))["title"] == text
+    assert to_json(table).isascii()
+    assert to_csv(table) == "c\na\ufffd2J\ufffdb\ufffdc\ufffdd\ufffde\u200df\n"
 
 
 @pytest.mark.parametrize("cell", [-5, 1.5, None, "-5", "+1.5e3", "-0.25", "text", ""])

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from barograph.visualize.chart import Chart
-from barograph.visualize.exports import escaped
+from barograph.visualize.exports import json_text
 from barograph.visualize.hostile import clean
 from barograph.visualize.visualizer import Visualizer
 
@@ -42,8 +42,7 @@ def say(text: str) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output; times in ISO 8601, UTC."""
-    data = msgspec.json.encode(msgspec.to_builtins(value, enc_hook=_plain), enc_hook=_plain)
-    print(escaped(msgspec.json.format(data, indent=2).decode()))
+    print(json_text(msgspec.to_builtins(value, enc_hook=_plain)))
 
 
 def draw(chart: Chart, charset: str | None = None, width: int | None = None, timezone: str = "UTC") -> None:

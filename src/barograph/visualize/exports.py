@@ -32,33 +32,25 @@ from barograph.visualize.chart import (
     Tile,
     Tiles,
 )
-from barograph.visualize.hostile import REPLACEMENT, csv_cells, encodable
+from barograph.visualize.hostile import JOINERS, STEERING, csv_cells, encodable
 
 Line = Sequence[object]
 
-_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # all but the tabulator and the line feed
-# Bidirectional overrides, invisible marks, tags: Unicode's format characters, without the visible signs among them.
-_FORMATS = (
-    r"\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
-)
-_JOINERS = r"\u200c\u200d"  # part of how Persian and emoji are spelled; JSON loses nothing when it escapes them
-_IN_CSV = re.compile(f"[{_CONTROLS}{_FORMATS}]")
-_IN_JSON = re.compile(f"[{_CONTROLS}{_FORMATS}{_JOINERS}]")
+_IN_JSON = re.compile(f"[{STEERING}{JOINERS}]")
 
 
 def to_json(chart: Chart) -> str:
     """The specification as indented JSON; ``type`` names the kind of chart."""
+    return json_text(chart)
+
+
+def json_text(value: object) -> str:
+    """Indented JSON in which no character steers a terminal or changes the order of reading; the values stay."""
     try:
-        encoded = msgspec.json.encode(chart)
+        encoded = msgspec.json.encode(value)
     except UnicodeEncodeError:  # a lone surrogate in some text
-        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(chart)))
-    return escaped(msgspec.json.format(encoded, indent=2).decode())
-
-
-def escaped(json: str) -> str:
-    """JSON of the same values in which no character steers a terminal or changes the order of reading."""
-    return _IN_JSON.sub(_escape, json)  # none of them can stand outside a string
+        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+    return _IN_JSON.sub(_escape, msgspec.json.format(encoded, indent=2).decode())  # none can stand outside a string
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -86,12 +78,8 @@ def _written(lines: Iterator[Line], timezone: str) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for line in lines:
-        writer.writerow(_harmless(cell) for cell in csv_cells(_iso(cell, timezone) for cell in line))
+        writer.writerow(csv_cells(_iso(cell, timezone) for cell in line))
     return buffer.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    return _IN_CSV.sub(REPLACEMENT, cell) if isinstance(cell, str) else cell
 
 
 def _iso(cell: object, timezone: str) -> object:

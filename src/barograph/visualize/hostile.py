@@ -16,11 +16,18 @@ from functools import lru_cache
 REPLACEMENT = "\ufffd"
 LONGEST = 4096  # characters of one text that are looked at, whatever the width
 MARKS_ON_ONE = 2  # combining marks kept on one letter; more climb into the lines above
+# A class of characters: controls but the tabulator and the line feed, bidirectional overrides, invisible marks, tags.
+STEERING = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+JOINERS = r"\u200c\u200d"  # part of how Persian and emoji are spelled
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _NUMBER = re.compile(r"\A[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _RETURNS = re.compile(r"\r\n?")
 _SPACES = re.compile(r"\s+")
+_STEERS = re.compile(f"[{STEERING}]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # What is made wide by Unicode 16; terminals follow it whatever the interpreter's own tables say.
 _WIDE = ((0x2630, 0x2637), (0x268A, 0x268F), (0x4DC0, 0x4DFF), (0x1D300, 0x1D356), (0x1D360, 0x1D376))
@@ -173,10 +180,15 @@ def encodable(text: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet runs: a text that starts like a formula gets a leading ``'``; numbers stay."""
+    """A cell that no spreadsheet runs and no terminal obeys; numbers stay.
+
+    A text that starts like a formula gets a leading ``'``; what steers a terminal becomes ``\ufffd``.
+    """
     if not isinstance(value, str):
         return value
-    value = _RETURNS.sub("\n", encodable(value))  # a bare carriage return ends the row for some readers
+    value = _STEERS.sub(
+        REPLACEMENT, _RETURNS.sub("\n", encodable(value))
+    )  # a bare carriage return ends the row for some readers
     if value.lstrip(" \u00a0").startswith(FORMULA) and not _NUMBER.match(value):
         return "'" + value
     return value
