@@ -119,16 +119,15 @@ class TestMetricsCollector:
 
     def test_a_background_collector_neither_blocks_nor_raises(self, tmp_path: Path) -> None:
         with barograph.DashboardInterface(tmp_path, background=False) as opened:
-            sink = opened.parts.journal
-            collector = barograph.MetricsCollector(
-                sink, opened.parts.clock, opened.parts.identifiers, opened.settings.collect, background=True
-            )
+            collector = opened.background_collector()
             for _ in range(500):
                 collector.record_query_execution(SEED)
             collector.record_query_execution({"response_time": "not a number"})
             assert collector.flush(10)
-            collector.close()
             account = opened.account()
+            collector.record_query_execution(SEED)
+        with barograph.DashboardInterface(tmp_path, background=False) as opened:
+            assert opened.account()["stored"] == 501
         assert (account["stored"], account["rejected"]) == (500, 1)
 
     def test_a_rag_function_times_itself(self, dashboard: barograph.DashboardInterface, clock: ManualClock) -> None:

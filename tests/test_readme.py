@@ -36,6 +36,20 @@ def test_the_python_example_runs_as_shown(tmp_path: Path) -> None:
     assert "User Satisfaction: 4" in finished.stdout
 
 
+def test_the_guide_runs_as_one_program(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    program = "\n".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL))
+    finished = run([sys.executable, "-W", "error", "-c", program], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "0.93 3.0" in finished.stdout
+    assert "Not valid" in finished.stdout
+    settings = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)[0]
+    (tmp_path / "rag-data" / "barograph.toml").write_text(settings, encoding="utf-8")
+    asked = run([sys.executable, "-m", "barograph", "query", "queue.longest", "--last", "1h", "--json"], tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    assert '"value": 3' in asked.stdout
+
+
 def test_the_shell_examples_work_as_shown(tmp_path: Path) -> None:
     (tmp_path / "file.jsonl").write_text(
         '{"query": "What is RAG?", "response_time": 2.0, "model": "small", "cost": 0.01}\n'

@@ -20,12 +20,14 @@ from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, Status
 from barograph.collect.metrics_collector import MetricsCollector
+from barograph.collect.processors import from_settings
+from barograph.collect.sinks import JournalSink
 from barograph.core.clock import Clock, ManualClock, SystemClock
 from barograph.core.errors import InvalidQuery, InvalidSettings
 from barograph.core.metric import Metric
 from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
 from barograph.core.settings import Settings
-from barograph.dashboard.assembly import Components, assemble
+from barograph.dashboard.assembly import USER_KEY, Components, assemble
 from barograph.dashboard.pages import Material, build_page
 from barograph.dashboard.remembered import RememberedReader
 from barograph.dashboard.report import build_report
@@ -59,6 +61,7 @@ class DashboardInterface:
         environment = os.environ if environment is None else environment
         self._parts: Components = assemble(Path(data_dir), environment, clock or SystemClock(), overrides)
         self._visualizer = visualizer or Visualizer(timezone=self._parts.settings.timezone)
+        self._background: list[MetricsCollector] = []
         if background:
             try:
                 self._parts.start()
@@ -101,6 +104,24 @@ class DashboardInterface:
     ) -> str:
         """Note a deploy, a new prompt, an index rebuild; returns the event's id. Raises InvalidEvent."""
         return self._parts.collector.annotate(title, category=category, text=text, link=link, time=time)
+
+    def background_collector(self) -> MetricsCollector:
+        """A collector for programs that must never wait: it queues, never blocks and never raises.
+
+        What it has to drop is counted in its ``counts``. It is flushed and closed with this dashboard.
+        """
+        parts = self._parts
+        collector = MetricsCollector(
+            JournalSink(parts.journal),
+            parts.clock,
+            parts.identifiers,
+            parts.settings.collect,
+            project=parts.settings.project,
+            processors=from_settings(parts.settings.collect, parts.directory / USER_KEY),
+            background=True,
+        )
+        self._background.append(collector)
+        return collector
 
     def flush(self) -> datetime:
         """Make all that was recorded visible; returns up to when the data is complete. Raises EngineError."""
@@ -219,6 +240,8 @@ class DashboardInterface:
 
     def close(self) -> None:
         """Stop, make durable what waits, let the directory go. May be called again."""
+        while self._background:
+            self._background.pop().close()
         self._parts.close()
 
     def _facts(self) -> Facts:
