@@ -26,17 +26,16 @@ LIVES = 50
 SEED = 20261124
 
 LIFE = '''
-import json, os, random, sys, threading
+import json, os, random, sys, threading, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-import chdb, clickhouse_connect
 from barograph.core.clock import SystemClock
 from barograph.core.event import Feedback, Metric
 from barograph.core.query import MetricQuery, Window
 from barograph.store import loader
 from tests.support.store_site import Site, queries
 
-loader.BLOCK_LINES = 25  # many ranges, so that many moments lie between two of them
+loader.BLOCK_LINES = 40  # many ranges, so that many moments lie between two of them
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
 DAYS = Window(datetime(2026, 1, 1, 0, 7, 3, tzinfo=UTC), datetime(2026, 1, 2, 23, 11, tzinfo=UTC))
 
@@ -63,6 +62,7 @@ def write(site, thread, n):
         site.append(batch(thread, n))
         say("ack", thread, n)
         n += 1
+        time.sleep(0.05)
 
 def live(days, firsts):
     site = Site(Path(sys.argv[1]), LaterClock(days), load_interval=0.01, segment_bytes=20_000)
@@ -127,6 +127,7 @@ class Lives:
         self.process = subprocess.Popen(
             [sys.executable, "-c", LIFE, str(directory)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=ROOT,
+            start_new_session=True,
         )  # fmt: skip
 
     def kill_after(self, seconds: float, days: int = 0) -> None:
@@ -152,13 +153,8 @@ class Lives:
         for line in [*self._say(f"settle {days}"), *iter(self._line, "dead\n")]:
             assert not line.startswith("failed"), line
             if line.startswith("told"):
-                return self._rest(json.loads(line[5:]))
+                return dict(json.loads(line[5:]))
         raise AssertionError("it said nothing")
-
-    def _rest(self, told: dict[str, object]) -> dict[str, object]:
-        for _ in iter(self._line, "dead\n"):
-            pass
-        return told
 
     def _say(self, order: str) -> list[str]:
         print(order, file=self.process.stdin, flush=True)
@@ -184,6 +180,7 @@ class Lives:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
+        os.killpg(self.process.pid, signal.SIGKILL)  # a life that nobody killed would go on for ever
         self.process.wait()
         self.process.stdout.close()
 
