@@ -100,6 +100,10 @@ class TestMetricsCollector:
         dashboard.flush()
         assert dashboard.query("queries").value == 1
 
+    def test_a_feedback_that_says_nothing_is_refused(self, dashboard: barograph.DashboardInterface) -> None:
+        with pytest.raises(barograph.errors.InvalidEvent, match="rating"):
+            dashboard.record_feedback({"trace_id": "t"})
+
     def test_received_is_stored_and_rejected_and_duplicate_and_survives_a_restart(self, tmp_path: Path) -> None:
         for _ in range(2):
             with barograph.DashboardInterface(tmp_path, background=False) as opened:

@@ -305,7 +305,7 @@ class TestBadInput:
         assert caught.value.field == missing
 
     def test_every_kind_of_callers_is_taken_and_no_other(self):
-        assert isinstance(made({}, "feedback"), Feedback)
+        assert isinstance(made({"comment": "good"}, "feedback"), Feedback)
         assert made({"name": "depth", "value": 3}, "metric") == Metric(
             event_id=made({}).event_id, time=START, name="depth", value=3.0
         )

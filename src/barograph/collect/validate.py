@@ -30,6 +30,7 @@ from barograph.core.event import (
     MAX_TAGS,
     Document,
     Event,
+    Feedback,
 )
 from barograph.core.identifiers import IdentifierSource
 
@@ -102,6 +103,8 @@ class Validator:
             _check_documents(fields["documents"], fields)
         if "status" not in fields and (fields.get("error_type") or fields.get("error_message")):
             fields["status"] = "error"
+        if schema.struct is Feedback and fields.get("rating") is None and not fields.get("comment"):
+            raise InvalidEvent("rating", "is missing", hint="Give a rating from 1 to 5, a comment, or both.")
         if self._sets_project:
             fields.setdefault("project", self._project)
         if "origin" in fields and fields["origin"] != "caller":
