@@ -109,7 +109,7 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     signal.signal(signal.SIGTERM, _end)
     try:
-        app()
+        app(prog_name="barograph")
     except Exception:
         sys.exit(_fault())
 

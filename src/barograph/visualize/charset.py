@@ -7,6 +7,7 @@ an argument, then ``BAROGRAPH_CHARSET``, then what the locale, ``TERM`` and the 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
@@ -131,6 +132,9 @@ def _guess(stream: Stream, environment: Mapping[str, str]) -> CharsetName:
     return "braille"
 
 
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # PEP 538
+
+
 def _is_utf8(stream: Stream, environment: Mapping[str, str]) -> bool:
     """Whether the stream and the locale are both UTF-8.
 
@@ -140,7 +144,9 @@ def _is_utf8(stream: Stream, environment: Mapping[str, str]) -> bool:
     spoken = (stream.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"
     if environment.get("PYTHONIOENCODING") or environment.get("PYTHONUTF8"):
         return spoken
-    names = (environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    coerced = sys.flags.utf8_mode and environment.get("LC_CTYPE") in _COERCED  # by Python itself, which found C
+    variables = ("LC_ALL", "LANG") if coerced else ("LC_ALL", "LC_CTYPE", "LANG")
+    names = (environment.get(name, "") for name in variables)
     locale = next((name for name in names if name), "")
     return spoken and (not locale or "utf8" in locale.lower().replace("-", ""))
 

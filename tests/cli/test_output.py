@@ -1,0 +1,107 @@
+"""What is printed suits its reader: a terminal, a pipe, a program; nobody is steered by what events carry."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.cli.cli_support import barograph, command, environment, lines, several, shell
+
+from barograph.core.clock import SystemClock
+
+HOSTILE = "a\x9b2Jb\u202ec\x1b[31md"
+
+
+def on_a_terminal(words: list[str], **variables: str) -> str:
+    """What a command writes to a terminal that is both its standard output and its standard error."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment(**variables)
+    ) as process:
+        os.close(theirs)
+        parts = []
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        assert process.wait(60) == 0
+    os.close(ours)
+    return b"".join(parts).decode()
+
+
+def test_the_progress_bar_is_for_terminals_only(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text(lines(3_000), encoding="utf-8")
+    assert "recording" in on_a_terminal(command("record", "-d", tmp_path / "one", events))
+    finished = barograph("record", "-d", tmp_path / "two", events)
+    assert finished.stderr == ""
+    assert finished.stdout == "received 3000 = stored 3000 + rejected 0 + duplicate 0\n"
+
+
+def test_colours_are_for_terminals_and_no_color_is_obeyed(data: Path) -> None:
+    words = command("status", "-d", data)
+    assert "\x1b[" in on_a_terminal(words)
+    assert "\x1b[" not in on_a_terminal(words, NO_COLOR="1")
+    assert "\x1b[" not in barograph("status", "-d", data).stdout
+
+
+def test_in_the_c_locale_everything_drawn_is_ascii(data: Path) -> None:
+    finished = shell('for c in show "query response_time.p95 --every 1h" metrics; do LANG=C $B $c -d "$1"; done', data)
+    assert finished.stdout.count("Response time") >= 2, finished.stderr
+    assert finished.stdout.isascii()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("hostile")
+    event = {"query": HOSTILE, "response_time": 1.0, "model": HOSTILE, "event_id": "hostile"}
+    assert barograph("record", "-d", directory, stdin=json.dumps(event)).returncode == 0
+    return directory
+
+
+def steers(text: str) -> list[str]:
+    return [char for char in text if not char.isprintable() and char != "\n"]
+
+
+def test_json_keeps_a_hostile_value_and_no_output_steers_the_terminal(hostile: Path) -> None:
+    asked, shown, table, sheet, recorded = several([
+        ["query", "queries", "--by", "model", "-d", hostile, "--json"],
+        ["show", "queries", "-d", hostile, "--json"],
+        ["query", "queries", "--by", "model", "-d", hostile],
+        ["show", "queries", "--format", "csv", "-d", hostile],
+        ["record", f"event_id={HOSTILE}", "query=x", "-d", hostile],
+    ])  # fmt: skip
+    assert json.loads(asked.stdout)["rows"][0]["group"]["model"] == HOSTILE
+    assert "\\u009b2J" in shown.stdout
+    assert json.loads(shown.stdout)
+    for finished in (asked, shown, table, sheet, recorded):
+        assert finished.returncode in (0, 3), finished
+        assert "2Jb" in finished.stdout + finished.stderr or "u009b2J" in finished.stdout, finished
+        assert not steers(finished.stdout + finished.stderr)
+
+
+def test_a_table_says_its_time_once_and_with_the_year_where_it_is_not_this_one(data: Path) -> None:
+    this_year = SystemClock().now().year
+    once = barograph("query", "queries", "--by", "model", "--last", "1h", "-d", data).stdout.splitlines()
+    assert once[0].startswith("Queries  ")
+    assert " to " in once[0]
+    assert once[1].split() == ["model", "value", "n"]
+    long = barograph("query", "queries", "--from", f"{this_year - 2}-03-01", "-d", data).stdout.splitlines()
+    assert f"{this_year - 2}-03-01 00:00 to {this_year}-" in long[0]
+
+
+def test_the_times_of_a_table_are_in_the_zone_of_the_settings(data: Path) -> None:
+    finished = barograph(
+        "query", "queries", "--from", "2025-01-01T00:00Z", "-d", data, BAROGRAPH_TIMEZONE="Asia/Kathmandu"
+    )
+    assert "2025-01-01 05:45 to" in finished.stdout
+    assert "Asia/Kathmandu" in finished.stdout
