@@ -47,16 +47,17 @@ def test_the_progress_bar_is_for_terminals_only(tmp_path: Path) -> None:
     assert finished.stdout == "received 3000 = stored 3000 + rejected 0 + duplicate 0\n"
 
 
-def test_colours_are_for_terminals_and_no_color_is_obeyed(data: Path) -> None:
-    words = command("status", "-d", data)
+def test_colours_are_for_terminals_and_no_color_is_obeyed() -> None:
+    words = command("metrics")
     assert "\x1b[" in on_a_terminal(words)
     assert "\x1b[" not in on_a_terminal(words, NO_COLOR="1")
-    assert "\x1b[" not in barograph("status", "-d", data).stdout
+    assert "\x1b[" not in barograph("metrics").stdout
 
 
 def test_in_the_c_locale_everything_drawn_is_ascii(data: Path) -> None:
-    finished = shell('for c in show "query response_time.p95 --every 1h" metrics; do LANG=C $B $c -d "$1"; done', data)
-    assert finished.stdout.count("Response time") >= 2, finished.stderr
+    finished = shell('for c in show metrics; do LANG=C $B $c -d "$1"; done', data)
+    assert "Response time" in finished.stdout, finished.stderr
+    assert "response_time" in finished.stdout, finished.stderr
     assert finished.stdout.isascii()
 
 
@@ -91,12 +92,15 @@ def test_json_keeps_a_hostile_value_and_no_output_steers_the_terminal(hostile: P
 
 def test_a_table_says_its_time_once_and_with_the_year_where_it_is_not_this_one(data: Path) -> None:
     this_year = SystemClock().now().year
-    once = barograph("query", "queries", "--by", "model", "--last", "1h", "-d", data).stdout.splitlines()
-    assert once[0].startswith("Queries  ")
-    assert " to " in once[0]
-    assert once[1].split() == ["model", "value", "n"]
-    long = barograph("query", "queries", "--from", f"{this_year - 2}-03-01", "-d", data).stdout.splitlines()
-    assert f"{this_year - 2}-03-01 00:00 to {this_year}-" in long[0]
+    short, long = several([
+        ["query", "queries", "--by", "model", "--last", "1h", "-d", data],
+        ["query", "queries", "--from", f"{this_year - 2}-03-01", "-d", data],
+    ])  # fmt: skip
+    title, columns, *_ = short.stdout.splitlines()
+    assert title.startswith("Queries  ")
+    assert " to " in title
+    assert columns.split() == ["model", "value", "n"]
+    assert f"{this_year - 2}-03-01 00:00 to {this_year}-" in long.stdout
 
 
 def test_the_times_of_a_table_are_in_the_zone_of_the_settings(data: Path) -> None:
