@@ -420,6 +420,10 @@ class TestDashboardInterface:
         assert "barograph record" in text
         assert "0.0 s" not in text
 
+    def test_others_on_the_machine_have_no_look_at_what_users_asked(self, tmp_path: Path) -> None:
+        with barograph.DashboardInterface(tmp_path / "data", background=False):
+            assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
     def test_a_second_process_is_told_who_has_the_directory(self, tmp_path: Path) -> None:
         with barograph.DashboardInterface(tmp_path, background=False) as opened:
             opened.record_query_execution(SEED)

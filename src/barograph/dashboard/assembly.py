@@ -177,7 +177,7 @@ def _check_names(settings: Settings, store: DataStore, clock: Clock) -> None:
 def make_directory(directory: Path) -> None:
     """Make a data directory if it is not there. Raises InvalidSettings where none can be, else JournalError."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what users asked; others have no look
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
             raise InvalidSettings(
