@@ -37,6 +37,8 @@ from barograph.store.schema import EVENT_TABLES, TornMigration, drop, migrate
 from barograph.store.unit_answers import unit_answer
 from barograph.store.verification import Report, compare, drop_broken_parts
 
+ROOM_TO_OPEN = 64 * 2**20  # bytes: with less, an engine that does not open need not be damaged
+
 
 class Pruned(Struct, frozen=True, kw_only=True):
     """A day of a kind that was retired: how many raw events went; their rollups stay."""
@@ -153,8 +155,13 @@ class DataStore:
         try:
             self._engine.open()
         except EngineRefused as error:
-            if not self._engine.in_data_directory:
+            if not self._engine.in_data_directory or self._made_again:
                 raise
+            if self._journal.free_bytes() < ROOM_TO_OPEN or self._engine.is_held():
+                raise EngineUnavailable(
+                    f"{self._folder} has no room left, or another process holds the engine: {error.message}",
+                    hint="Free some space, or stop the other process; what is journaled is safe and is loaded then.",
+                ) from error
             aside = self._folder / "damaged"
             shutil.rmtree(aside, ignore_errors=True)
             (self._folder / "chdb").rename(aside)

@@ -8,6 +8,7 @@ parameters only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import queue
 import re
 import threading
@@ -67,6 +68,7 @@ READ_SETTINGS: dict[str, str] = {
 _TOO_EXPENSIVE = {158, 159, 160, 241, 307, 396}  # rows, time, speed, memory, bytes, result rows
 _NOT_NOW = {76, 74, 75, 164, 173, 202, 209, 210, 236, 242, 243, 252, 439, 999}  # disk, network, load: try again later
 # The embedded engine's own defaults take the machine for its own: 5 GB of mark cache, 90 % of the memory.
+SERVER_MEMORY = 4 * 2**30  # at least: with too little it cannot even load its tables
 CHDB_OPTIONS: dict[str, str] = {
     "mark_cache_size": str(64 * 2**20),
     "index_mark_cache_size": str(16 * 2**20),
@@ -107,6 +109,17 @@ class Engine:
             self._outside(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
             self._writer = self._connect(self.database, {})
 
+    def is_held(self) -> bool:
+        """Whether some process has the embedded engine's files open; why opening failed is not told otherwise."""
+        try:
+            with open(self._directory / "status", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def recreate(self) -> None:
         """Drop the database with all that is in it and make an empty one. Raises EngineError."""
         with self._translated("dropping the database"), self._writing:
@@ -139,7 +152,10 @@ class Engine:
                 path=str(path),
                 database=database,
                 settings=settings,
-                chdb_options={**CHDB_OPTIONS, "max_server_memory_usage": str(2 * self.settings.query_memory)},
+                chdb_options={
+                    **CHDB_OPTIONS,
+                    "max_server_memory_usage": str(max(SERVER_MEMORY, 2 * self.settings.query_memory)),
+                },
             )
         if address.scheme not in ("clickhouse", "clickhouses"):
             raise InvalidSettings(

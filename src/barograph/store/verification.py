@@ -8,19 +8,21 @@ must have counted; and every tier must hold what the minutes hold, also of days 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from datetime import date
 from typing import Any
 
 from msgspec import Struct
 
-from barograph.core.errors import EngineError
+from barograph.core.errors import EngineError, EngineRefused, shorten
 from barograph.journal.journal import Journal
 from barograph.store.engine import Engine, Rows
 from barograph.store.schema import EVENT_TABLES, ROLLUP_TABLES, TIERS
 
 Counts = Counter[tuple[str, date]]  # what is counted, and the day of arrival
 _RECENT_SECONDS = 900  # a part written so shortly before the end may not have reached the disk
+_PART = re.compile(r"[A-Za-z0-9_-]+")
 _FINEST = next(iter(TIERS))
 _BY_LABELS = ("query", "metric", "system")  # kinds that count with and without labels from their own events
 _UNITS = ("user", "session")
@@ -86,7 +88,7 @@ def drop_broken_parts(engine: Engine) -> int:
     count = 0
     for table in (*EVENT_TABLES, *ROLLUP_TABLES):
         for part in _failing(engine, table):
-            engine.command(f"ALTER TABLE {table} DROP PART {{part:String}}", {"part": part})
+            engine.command(f"ALTER TABLE {table} DROP PART {_quoted(part)}")
             count += 1
     detached = engine.select(
         "SELECT table, name FROM system.detached_parts WHERE database = {d:String} AND startsWith(reason, 'broken')",
@@ -97,24 +99,31 @@ def drop_broken_parts(engine: Engine) -> int:
             count += 1
             with contextlib.suppress(EngineError):  # the copy that was put aside does no harm
                 engine.command(
-                    f"ALTER TABLE {row['table']} DROP DETACHED PART {{part:String}} SETTINGS allow_drop_detached = 1",
-                    {"part": row["name"]},
+                    f"ALTER TABLE {row['table']} DROP DETACHED PART {_quoted(row['name'])} "
+                    "SETTINGS allow_drop_detached = 1"
                 )
     return count
+
+
+def _quoted(part: str) -> str:
+    """A part's name as these statements want it: they take no parameters."""
+    if not _PART.fullmatch(part):
+        raise EngineRefused(f"a part is called {shorten(part)}", code=0)
+    return f"'{part}'"
 
 
 def _failing(engine: Engine, table: str) -> list[str]:
     """Parts that do not hold their checksums, among those written last: older ones had reached the disk."""
     parts = engine.select(
         "SELECT name FROM system.parts WHERE active AND database = {d:String} AND table = {t:String} "
-        "AND modification_time >= (SELECT max(modification_time) FROM system.parts WHERE database = {d:String}) - {s:UInt32}",
+        "AND modification_time >= "
+        "(SELECT max(modification_time) FROM system.parts WHERE database = {d:String}) - {s:UInt32}",
         {"d": engine.database, "t": table, "s": _RECENT_SECONDS},
     )
     failing = []
     for part in parts:
         rows = engine.select(
-            f"CHECK TABLE {table} PART {{part:String}} SETTINGS check_query_single_value_result = 0",
-            {"part": part["name"]},
+            f"CHECK TABLE {table} PART {_quoted(part['name'])} SETTINGS check_query_single_value_result = 0"
         )
         failing += [part["name"] for row in rows if not row["is_passed"]]
     return failing

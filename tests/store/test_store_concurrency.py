@@ -1,0 +1,130 @@
+"""Eight writers and two readers at once: the account is exact, and no answer is ever wrong behind its watermark."""
+
+from __future__ import annotations
+
+import bisect
+import random
+import threading
+import time
+from datetime import datetime, timedelta
+
+import pytest
+from tests.store.conftest import START, OpenSite
+from tests.support.store_site import queries
+
+from barograph.core.clock import SystemClock
+from barograph.core.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
+from barograph.core.event import Metric
+from barograph.core.query import Filter, MetricQuery, Window
+
+WINDOW = Window(START - timedelta(days=2, hours=1, seconds=7.25), START + timedelta(seconds=3))
+WRITERS, BATCHES = 8, 60
+
+
+def test_no_reader_ever_sees_a_wrong_sum(open_site: OpenSite) -> None:
+    """Each batch adds pairs that are zero together; what was acknowledged before the watermark is in the answer."""
+    site = open_site(clock=SystemClock(), load_interval=0.01)
+    site.store.start()
+    wrong: list[object] = []
+    acknowledged: list[datetime] = []
+    lock, done = threading.Lock(), threading.Event()
+
+    def write(thread: int) -> None:
+        chance = random.Random(thread)
+        for number in range(BATCHES):
+            moment = WINDOW.start + timedelta(seconds=chance.randrange(48 * 3600))
+            value = chance.choice((0.5, 1.0, 1000.25))
+            pair = [
+                Metric(
+                    event_id=f"{thread}-{number}-{sign}",
+                    time=moment,
+                    name="balance",
+                    value=sign * value,
+                    model="ab"[sign > 0],
+                )
+                for sign in (1, -1)
+            ]
+            site.append(pair)
+            if number % 3 == 0:
+                site.append(pair)  # a retry
+            with lock:
+                acknowledged.append(site.clock.now())
+            time.sleep(chance.random() * 0.02)
+
+    def read(by: tuple[str, ...]) -> None:
+        seen = 0
+        while not done.is_set():
+            try:
+                answer = site.store.query(MetricQuery(metric="metric.balance", window=WINDOW, by=by))
+            except EngineUnavailable as error:
+                wrong.append(error)
+                return
+            total = sum((row.value or 0.0) * row.n for row in answer.rows)
+            with lock:
+                before = bisect.bisect_right(sorted(acknowledged), answer.complete_to)
+            if abs(total) > 1e-6 or answer.n % 2 or answer.n < max(seen, 2 * before):
+                wrong.append((total, answer.n, seen, before))
+            seen = answer.n
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(WRITERS)]
+    readers = [threading.Thread(target=read, args=(by,)) for by in ((), ("model",))]
+    for thread in (*writers, *readers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    site.store.flush()
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert not wrong
+    account = site.journal.account()
+    repeated = 2 * WRITERS * len(range(0, BATCHES, 3))
+    assert (account.stored, account.duplicate) == (2 * WRITERS * BATCHES, repeated)
+    assert account.received == account.stored + account.duplicate
+    assert site.store.query(MetricQuery(metric="metric.balance", window=WINDOW)).n == account.stored
+    assert site.store.verify().ok
+
+
+def test_a_question_over_its_limits_is_refused_and_the_next_one_answered(open_site: OpenSite) -> None:
+    site = open_site(query_rows=50, query_memory=8 * 2**20, query_seconds=0.5)
+    site.append(queries(random.Random(1), 300, START - timedelta(days=1), START))
+    site.store.flush()
+    for _ in range(6):  # more often than there are connections
+        with pytest.raises(QueryTooExpensive) as told:
+            site.store._engine.select("SELECT number FROM numbers(1000)")
+        assert told.value.hint
+        with pytest.raises(QueryTooExpensive):
+            site.store._engine.select("SELECT groupArray(number) FROM numbers(100000000)")
+        with pytest.raises(QueryTooExpensive):
+            site.store._engine.select("SELECT count() FROM numbers(1000000000) WHERE sipHash64(number) = 1")
+        with pytest.raises(InvalidQuery):
+            site.store.query(MetricQuery(metric="cost", window=WINDOW, where=(Filter("model", "match", ("(?=a)",)),)))
+        assert site.store.query(MetricQuery(metric="queries", window=WINDOW)).value == 300
+
+
+def test_closing_waits_for_the_questions_and_refuses_the_next(open_site: OpenSite) -> None:
+    site = open_site(query_seconds=30)
+    site.append(queries(random.Random(1), 50, START - timedelta(days=1), START))
+    site.store.flush()
+    said: list[object] = []
+
+    def ask() -> None:
+        while True:
+            try:
+                said.append(site.store.query(MetricQuery(metric="queries", window=WINDOW)).value)
+            except EngineUnavailable as error:
+                said.append(error)
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(said) < 20:
+        time.sleep(0.01)
+    site.store.close()
+    for thread in threads:
+        thread.join()
+    assert {one for one in said if isinstance(one, float)} == {50.0}
+    assert sum(isinstance(one, EngineUnavailable) for one in said) == 8
+    with pytest.raises(EngineUnavailable):
+        site.store.flush()
