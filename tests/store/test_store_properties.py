@@ -105,7 +105,7 @@ def test_rollups_equal_raw(embedded: str, seed: int, asked: list[MetricQuery]) -
                 assert_same_answer(raw, oracle.query(question), relative=0.008 if sketched else 1e-9)
 
 
-@settings(SLOW, max_examples=4)
+@settings(SLOW, max_examples=3)
 @given(
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6),

@@ -185,9 +185,9 @@ class DataStore:
         """Find the damaged days and make them again, or everything where that does not go. Answers wait for it."""
         watermark, self._loader.watermark = self._loader.watermark, EPOCH
         try:
-            drop_broken_parts(self._engine)
-            while not self._loader.step():
+            while not self._loader.step():  # first: a dropped part's block would be taken once more, and not be told
                 pass
+            drop_broken_parts(self._engine)
             days = self._days_that_lost_bytes()
             days |= {difference.day for difference in compare(self._journal, self._engine).differences}
             for day in sorted(days):
