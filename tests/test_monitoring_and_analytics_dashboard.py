@@ -420,6 +420,18 @@ class TestDashboardInterface:
         assert "barograph record" in text
         assert "0.0 s" not in text
 
+    def test_a_program_that_changes_its_directory_goes_on_recording(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "elsewhere").mkdir()
+        with barograph.DashboardInterface("rag-data", background=False) as opened:
+            monkeypatch.chdir(tmp_path / "elsewhere")
+            opened.record_query_execution(SEED)
+            opened.flush()
+            assert opened.query("queries").value == 1
+        assert (tmp_path / "rag-data" / "journal").is_dir()
+
     def test_others_on_the_machine_have_no_look_at_what_users_asked(self, tmp_path: Path) -> None:
         with barograph.DashboardInterface(tmp_path / "data", background=False):
             assert (tmp_path / "data").stat().st_mode & 0o077 == 0

@@ -27,7 +27,7 @@ from barograph.store.windows import RAW, bucket_start, bucket_windows, cover, ti
 # An example takes a second or two, so a failing one is shown as it was drawn: making it smaller would take minutes.
 SLOW = settings(
     deadline=None,
-    max_examples=6,
+    max_examples=4,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),

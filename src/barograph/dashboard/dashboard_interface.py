@@ -59,7 +59,7 @@ class DashboardInterface:
         **overrides: object,
     ) -> None:
         environment = os.environ if environment is None else environment
-        self._parts: Components = assemble(Path(data_dir), environment, clock or SystemClock(), overrides)
+        self._parts: Components = assemble(Path(data_dir).absolute(), environment, clock or SystemClock(), overrides)
         self._visualizer = visualizer or Visualizer(timezone=self._parts.settings.timezone)
         self._background: list[MetricsCollector] = []
         if background:
