@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 import msgspec
 import typer
@@ -20,7 +20,8 @@ from barograph.core.settings import FILE_NAME
 from barograph.dashboard.dashboard_interface import Account, DashboardInterface
 from barograph.journal.disk import journal_error
 
-ACCOUNT = ("received", "stored", "rejected", "duplicate")
+Counted = Literal["received", "stored", "rejected", "duplicate"]
+ACCOUNT: tuple[Counted, ...] = ("received", "stored", "rejected", "duplicate")
 MOST_SHOWN = 10  # refusals that are told one by one
 _EXAMPLE = """\
 # Settings of this data directory; docs/settings.md lists them all with their defaults.
@@ -184,7 +185,7 @@ def _record_lines(
 
 def _tell_account(before: Account, after: Account, json: bool) -> int:
     """What was recorded between the two; returns how many were rejected."""
-    counts = {name: int(after[name]) - int(before[name]) for name in ACCOUNT}  # type: ignore[arg-type]
+    counts = {name: after[name] - before[name] for name in ACCOUNT}
     if json:
         print_json(counts)
     else:

@@ -31,7 +31,7 @@ from barograph.cli.output import draw, note, print_json
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import FAMILIES, Catalogue
-from barograph.core.query import Calendar, MetricAnswer, MetricRow, parse_duration
+from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, parse_duration
 from barograph.core.settings import load_settings
 from barograph.dashboard.assembly import metric_of
 from barograph.dashboard.pages import PAGES
@@ -136,7 +136,7 @@ def query(
             every=_bucket(every),
             by=by or (),
             where=where or (),
-            compare=compare,  # type: ignore[arg-type]
+            compare=cast("Period | None", compare),
             limit=limit,
         )
         title = dashboard.parts.catalogue.get(metric).title

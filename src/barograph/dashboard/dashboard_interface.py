@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict
 
 from barograph.alerts.active_alert import ActiveAlert
 from barograph.alerts.alert_manager import AlertManager
@@ -36,7 +36,15 @@ from barograph.store.data_store import DataStore
 from barograph.visualize.chart import Page
 from barograph.visualize.visualizer import Format, Visualizer
 
-Account = dict[str, int | dict[str, int]]
+
+class Account(TypedDict):
+    """``received = stored + rejected + duplicate`` of callers' events; Barograph's own by kind."""
+
+    received: int
+    stored: int
+    rejected: int
+    duplicate: int
+    internal: dict[str, int]
 
 
 class DashboardInterface:
