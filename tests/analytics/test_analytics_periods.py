@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.analytics.period import day_of, duration_text, midnight, month_of, recent, zone_of
+from barograph.analytics.period import day_of, duration_text, midnight, month_of, recent
 from barograph.core.errors import InvalidSettings
+from barograph.core.zone import zone_of
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut")
 

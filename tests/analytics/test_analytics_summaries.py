@@ -63,6 +63,34 @@ def test_good_and_bad_follow_the_metrics_polarity(metric: str, now: float, befor
     assert change.direction == direction
 
 
+@pytest.mark.parametrize("metric", ["cost", "queries", "tokens.input"])
+def test_a_total_is_never_better_or_worse_by_itself(metric: str) -> None:
+    events = spread("query", 100, TODAY, 23, cost=0.1, input_tokens=9)
+    events += spread("query", 400, YESTERDAY, 23, cost=0.1, input_tokens=9)
+    totals, each = engine(events).summary(metric).change, engine(events).summary("cost_per_query").change
+    assert totals is not None
+    assert each is not None
+    assert totals.relative == pytest.approx(-0.75)
+    assert (totals.direction, each.direction) == ("neutral", "same")
+
+
+@pytest.mark.parametrize(("hours", "compared"), [(0, "both"), (6, "the mean"), (23, "neither")])
+def test_what_the_records_do_not_reach_back_over_is_not_compared(hours: float, compared: str) -> None:
+    begun = YESTERDAY + timedelta(hours=hours)
+    events = spread("query", 400, TODAY, 23, cost=0.1, model="a")
+    events += spread("query", 40, begun, 0.9, cost=0.2, model="a")
+    asked = engine(events)
+    total, mean = asked.summary("cost").change, asked.summary("cost_per_query").change
+    (by_model,) = (part.change for part in asked.breakdown("cost", "model", compare="previous").parts)
+    assert total is not None
+    assert mean is not None
+    assert by_model is not None
+    assert (total.absolute is None, mean.absolute is None) == (compared != "both", compared == "neither")
+    assert (by_model.absolute is None) == (total.absolute is None)
+    if compared != "both":
+        assert total.note == "The records begin inside the earlier period: there is no whole one to compare with."
+
+
 def test_a_change_from_zero_has_no_relative_size() -> None:
     events = spread("query", 30, TODAY, 23, cost=0.5) + spread("query", 30, YESTERDAY, 23, cost=0.0)
     change = engine(events).summary("cost").change
@@ -75,7 +103,7 @@ def test_without_an_earlier_period_there_is_a_value_and_no_change() -> None:
     assert summary.value == 1.0
     assert summary.change is not None
     assert (summary.change.before, summary.change.absolute, summary.change.relative) == (None, None, None)
-    assert summary.change.note == "Nothing was measured in the earlier period."
+    assert summary.change.note == "There are no records of the earlier period to compare with."
 
 
 def test_few_events_are_noise_whatever_they_say() -> None:

@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,49 @@ def test_the_times_of_a_table_are_in_the_zone_of_the_settings(data: Path) -> Non
     )
     assert "2025-01-01 05:45 to" in finished.stdout
     assert "Asia/Kathmandu" in finished.stdout
+
+
+def days(first: datetime, count: int) -> str:
+    """A query every two hours for so many days."""
+    moments = [first + timedelta(hours=2 * index) for index in range(12 * count)]
+    return "".join(json.dumps({"query": "?", "time": moment.isoformat(), "cost": 0.5}) + "\n" for moment in moments)
+
+
+@pytest.fixture(scope="module")
+def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten days, up to the beginning of the second of November 2025."""
+    directory = tmp_path_factory.mktemp("weeks") / "data"
+    assert barograph("record", "-d", directory, stdin=days(datetime(2025, 10, 23, tzinfo=UTC), 10)).returncode == 0
+    return directory
+
+
+def test_buckets_that_the_window_cuts_are_marked_and_the_earlier_period_is_drawn(weeks: Path) -> None:
+    span = ["--from", "2025-10-29T12:00Z", "--to", "2025-11-02", "--every", "1d", "-d", weeks]
+    chart, plain, document = several([
+        ["query", "cost", *span, "--compare", "day", "--charset", "ascii"],
+        ["query", "cost", *span, "--charset", "ascii"],
+        ["query", "cost", *span, "--compare", "day", "--json"],
+    ])  # fmt: skip
+    assert "~ the first bucket is incomplete" in chart.stdout
+    assert "- a day earlier" in chart.stdout
+    assert "a day earlier" not in plain.stdout
+    answer = json.loads(document.stdout)
+    assert [row.get("partial", False) for row in answer["rows"]] == [True, False, False, False]
+    assert [row["value"] for row in answer["before"]] == [3.0, 6.0, 6.0, 6.0]
+    assert "notes" not in answer
+
+
+def test_a_period_that_the_records_do_not_reach_back_over_is_no_change(weeks: Path) -> None:
+    ends = ["--to", "2025-11-02", "--compare", "previous", "-d", weeks]
+    whole, part, none, document = several([
+        ["query", "cost", "--from", "2025-10-30", *ends],
+        ["query", "cost", "--from", "2025-10-24T12:00", *ends],
+        ["query", "cost", "--from", "2025-10-20", *ends],
+        ["query", "cost", "--from", "2025-10-20", *ends, "--json"],
+    ])  # fmt: skip
+    assert whole.stdout.splitlines()[-1].split() == ["$18.00", "36", "$18.00", "0", "%"]
+    assert part.stdout.splitlines()[-1].split() == ["$51.00", "102", "$9.00"]
+    assert "The records begin inside the earlier period" in part.stderr
+    assert none.stdout.splitlines()[-1].split() == ["$60.00", "120"]
+    assert "There are no records of the earlier period to compare with." in none.stderr
+    assert json.loads(document.stdout)["notes"] == ["There are no records of the earlier period to compare with."]

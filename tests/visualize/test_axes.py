@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barograph.visualize.axes import clock_changes, number_ticks, time_ticks, value_axis, zone_of
+from barograph.core.zone import zone_of
+from barograph.visualize.axes import clock_changes, number_ticks, time_ticks, value_axis
 
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Apia"]
 

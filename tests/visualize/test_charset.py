@@ -16,7 +16,7 @@ from typing import TextIO
 import pytest
 from wcwidth import wcswidth
 
-from barograph.core.errors import InvalidChart, InvalidSettings
+from barograph.core.errors import InvalidSettings
 from barograph.visualize.charset import CHARSETS, CharsetName, Terminal, choose, test_pattern
 from barograph.visualize.visualizer import Visualizer
 
@@ -105,7 +105,7 @@ def test_a_visualizer_refuses_what_it_cannot_be() -> None:
         Visualizer(width=10)
     with pytest.raises(InvalidSettings, match="ascii, unicode or braille"):
         Visualizer("morse")
-    with pytest.raises(InvalidChart, match="Europe/Berlin"):
+    with pytest.raises(InvalidSettings, match="Europe/Berlin"):
         Visualizer(timezone="Mars/Olympus")
 
 

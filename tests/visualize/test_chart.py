@@ -11,12 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parent))
 from samples import CHARTS, LATENCY, START, TILES
 
 from barograph.core.errors import InvalidChart, InvalidSettings
-from barograph.visualize.charset import CHARSETS
+from barograph.visualize.charset import CHARSETS, CharsetName
 from barograph.visualize.chart import (
     Bar,
     Better,
@@ -160,6 +161,20 @@ def test_an_unfinished_bucket_and_few_samples_are_said() -> None:
         text = Visualizer(charset, 80).draw(CHARTS["line-compared"])
         assert "the last bucket is incomplete" in text
         assert "fewer than 20 samples" in text
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize(("points", "seen"), [(8, True), (300, False)])
+def test_buckets_that_are_not_whole_are_dashed_and_dashes_are_told_only_where_they_are_seen(
+    charset: CharsetName, points: int, seen: bool
+) -> None:
+    line = Series(name="s", points=[(START + timedelta(hours=hour), 1.0) for hour in range(points)])
+    chart = LineChart(title="t", series=[line], incomplete_first=True, incomplete_last=True)
+    plain = replace(chart, incomplete_first=False, incomplete_last=False)
+    whole, marked = (Visualizer(charset, 80).draw(each).splitlines()[1:] for each in (plain, chart))
+    assert marked[-1].strip().endswith("the first and the last bucket are incomplete")
+    assert marked[-1].strip().startswith("~" if charset == "ascii" else "dashed ends:" if seen else "the first")
+    assert marked[0] != whole[0] or not seen
 
 
 def test_points_of_few_samples_that_lie_too_close_to_mark_are_counted() -> None:

@@ -75,7 +75,8 @@ def line_charts(draw: st.DrawFn) -> LineChart:
     ]
     return LineChart(
         title=draw(TEXTS), subtitle=draw(TEXTS), unit=draw(UNITS), series=series, marks=marks,
-        incomplete_last=draw(st.booleans()), axis_start=draw(st.one_of(st.none(), st.just(0.0), NUMBERS)),
+        incomplete_first=draw(st.booleans()), incomplete_last=draw(st.booleans()),
+        axis_start=draw(st.one_of(st.none(), st.just(0.0), NUMBERS)),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from barograph.analytics.breakdown import Breakdown, breakdown
+from barograph.analytics.change import nothing_to_compare
 from barograph.analytics.cost import CostReport, cost_report
 from barograph.analytics.overview import Overview, overview
 from barograph.analytics.period import recent
@@ -17,8 +18,9 @@ from barograph.analytics.summary import MetricSummary, Percentiles, Series, perc
 from barograph.analytics.worst import Concern, WorstQuery, worst_queries
 from barograph.core.clock import Clock
 from barograph.core.metric import Catalogue
-from barograph.core.query import Calendar, Filter, Period, Reader, Window
+from barograph.core.query import Calendar, Filter, Period, Reader, Window, earlier_window
 from barograph.core.settings import Settings
+from barograph.core.zone import zone_of
 
 Span = Window | str | float  # a window of its own, a duration up to now such as "24h", or seconds
 
@@ -108,6 +110,11 @@ class AnalyticsEngine:
             project=self._settings.project,
             limit=limit,
         )
+
+    def nothing_to_compare(self, metric: str, window: Span, compare: Period) -> str:
+        """Why the earlier period is nothing to compare with, in a sentence; '' when it is."""
+        earlier = earlier_window(self._window(window), compare, zone_of(self._settings.timezone))
+        return nothing_to_compare(self._reader, self._catalogue.get(metric), earlier, self._settings.project)
 
     def breakdown(
         self,

@@ -6,13 +6,16 @@ lets it be computed, and otherwise has no value.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Sequence
 
-from barograph.analytics.change import Change, compare
-from barograph.analytics.period import zone_of
+from msgspec import Struct
+from msgspec.structs import replace
+
+from barograph.analytics.change import Change, compare, nothing_to_compare
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Metric
-from barograph.core.query import Filter, MetricQuery, MetricRow, Period, Reader, Window, earlier_window
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Reader, Window, earlier_window
+from barograph.core.zone import zone_of
 
 OTHER = "other"
 MOST_GROUPS = 1000  # asked for; the largest by count when there are more
@@ -64,40 +67,30 @@ def breakdown(
     """The metric by one dimension. Raises InvalidQuery or EngineError."""
     if top < 1:
         raise InvalidQuery("at least one group must be shown", value=top)
-    earlier = earlier_window(window, period, zone_of(timezone)) if period else None
-    whole = reader.query(MetricQuery(metric=metric.name, window=window, where=where, project=project))
+    question = MetricQuery(metric=metric.name, window=window, where=where, project=project)
+    whole = reader.query(question)
     total, n = whole.value, whole.n
     if n == 0:
         return Breakdown(
             metric=metric.name, title=metric.title, unit=metric.unit, by=by, window=window, parts=(), total=None, n=0,
             sentence=f"{metric.title}: nothing was measured, so there is nothing to break down.",
         )  # fmt: skip
-    answer = reader.query(
-        MetricQuery(
-            metric=metric.name,
-            window=window,
-            by=(by,),
-            where=where,
-            compare=earlier,
-            project=project,
-            limit=MOST_GROUPS,
-        )
-    )
-    adds_up = metric.aggregation in _ADDS_UP
-    measured = [row for row in answer.rows if row.n]
-    measured.sort(key=lambda row: (-(row.value or 0.0) if adds_up else -row.n, -row.n, row.group.get(by, "")))
-    before = {row.group.get(by, ""): row for row in answer.before}
+    earlier = earlier_window(window, period, zone_of(timezone)) if period else None
+    answer = reader.query(replace(question, by=(by,), compare=earlier, limit=MOST_GROUPS))
+    measured = sorted((row for row in answer.rows if row.n), key=lambda row: _order(metric, row, by))
+    listed = measured[:top]
+    changes = _changes(reader, metric, listed, by, answer, earlier, project) if earlier else {}
     parts = [
         Part(
             key=row.group.get(by, ""),
             value=row.value,
             n=row.n,
-            share=_share(row, total, n, adds_up),
-            change=compare(metric, row, before.get(row.group.get(by, "")), earlier) if earlier else None,
+            share=_share(metric, row, total, n),
+            change=changes.get(row.group.get(by, "")),
         )
-        for row in measured[:top]
+        for row in listed
     ]
-    rest = _other(metric, measured[:top], total, n)
+    rest = _other(metric, listed, total, n)
     if rest is not None:
         parts.append(rest)
     hidden = len(measured) - top
@@ -107,8 +100,35 @@ def breakdown(
     )  # fmt: skip
 
 
-def _share(row: MetricRow, total: float | None, n: int, adds_up: bool) -> float | None:
-    if not adds_up:
+def _order(metric: Metric, row: MetricRow, by: str) -> tuple[float, int, str]:
+    """The largest amount first, where amounts add up; elsewhere the most events."""
+    first = -(row.value or 0.0) if metric.aggregation in _ADDS_UP else -row.n
+    return first, -row.n, row.group.get(by, "")
+
+
+def _changes(
+    reader: Reader,
+    metric: Metric,
+    rows: Sequence[MetricRow],
+    by: str,
+    answer: MetricAnswer,
+    earlier: Window,
+    project: str,
+) -> dict[str, Change]:
+    """Each group against itself in the earlier period, or why there is nothing to compare with."""
+    missing = nothing_to_compare(reader, metric, earlier, project)
+    before = {row.group.get(by, ""): row for row in answer.before}
+    keys = [row.group.get(by, "") for row in rows]
+    return {
+        key: Change(before=None, before_n=0, window=earlier, note=missing)
+        if missing
+        else compare(metric, row, before.get(key), earlier)
+        for key, row in zip(keys, rows, strict=True)
+    }
+
+
+def _share(metric: Metric, row: MetricRow, total: float | None, n: int) -> float | None:
+    if metric.aggregation not in _ADDS_UP:
         return row.n / n
     return row.value / total if row.value is not None and total else None
 

@@ -2,18 +2,22 @@
 
 The judgement needs no raw events: shares are compared by Newcombe's interval, everything else by cutting both
 periods into pieces and looking at how much the pieces differ among themselves (batch means; the pieces take in that
-neighbouring queries resemble each other and that a day has a rhythm). Called by ``summary`` and ``breakdown``.
+neighbouring queries resemble each other and that a day has a rhythm). A total is never better or worse by itself:
+it follows how many there were. With a period that the records do not reach back over nothing is compared. Called by
+``summary`` and ``breakdown``; the command line asks ``nothing_to_compare``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct
 
+from barograph.core.event import EARLIEST
 from barograph.core.metric import Metric
-from barograph.core.query import MetricRow, Window, buckets
+from barograph.core.query import MetricQuery, MetricRow, Reader, Window, buckets
 from barograph.stats.comparison import compare_means, compare_ratios
 from barograph.stats.estimate import Estimate
 from barograph.stats.proportions import newcombe_interval
@@ -26,12 +30,17 @@ PIECES = 12  # that a period is cut into, about
 FEWEST_PIECES = 4  # that have data, for the differences among them to mean anything
 ADDITIVE = ("count", "sum", "rate")  # a piece without events counts as zero
 UNJUDGED = ("distinct", "last", "min", "max")
+TOTALS = (*ADDITIVE, "distinct")  # as large as the time and the traffic they are counted over
+_MISSED_BY_TOTALS = 0.05  # of the earlier period may lie before the first record: a total is then off by as much
+_MISSED_BY_OTHERS = 0.9
+_RECORDS = {"query": "queries", "feedback": "feedback"}  # what counts the events of a kind
 
 
 class Change(Struct, frozen=True, kw_only=True):
     """From ``before`` to the value now.
 
-    ``relative`` is None when there is nothing to divide by; ``direction`` follows the metric's polarity;
+    ``relative`` is None when there is nothing to divide by; ``direction`` follows the metric's polarity, and is
+    neutral for a total;
     ``inside_noise`` is None when it was not judged; ``note`` says in a sentence how it was, or why not.
     """
 
@@ -73,6 +82,25 @@ def compare(
     )
 
 
+def nothing_to_compare(reader: Reader, metric: Metric, earlier: Window, project: str = "default") -> str:
+    """Why the earlier period cannot be compared with, in a sentence; '' when the records reach back over it.
+
+    Totals need all of it, anything else a tenth. Raises EngineError.
+    """
+    missed = _MISSED_BY_TOTALS if metric.aggregation in TOTALS else _MISSED_BY_OTHERS
+    counted = _RECORDS.get(metric.of.kind, metric.name)
+
+    def recorded(window: Window) -> bool:
+        return reader.query(MetricQuery(metric=counted, window=window, project=project)).n > 0
+
+    needed = earlier.start + timedelta(seconds=missed * earlier.seconds)
+    if needed > EARLIEST and recorded(Window(EARLIEST, needed)):
+        return ""
+    if recorded(earlier):
+        return "The records begin inside the earlier period: there is no whole one to compare with."
+    return "There are no records of the earlier period to compare with."
+
+
 def piece_seconds(window: Window) -> float:
     """The length of the pieces: a twelfth of the window, in whole minutes where it is long enough for them."""
     exact = window.seconds / PIECES
@@ -82,7 +110,7 @@ def piece_seconds(window: Window) -> float:
 def _direction(metric: Metric, absolute: float) -> Direction:
     if absolute == 0:
         return "same"
-    if metric.better == "neutral":
+    if metric.better == "neutral" or metric.aggregation in TOTALS:
         return "neutral"
     return "better" if (absolute > 0) == (metric.better == "higher") else "worse"
 

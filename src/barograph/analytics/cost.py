@@ -11,11 +11,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.analytics.period import day_of, month_of, up_to, zone_of
+from barograph.analytics.period import day_of, month_of, up_to
 from barograph.core.errors import shorten
 from barograph.core.query import MetricQuery, Reader, Window
 from barograph.core.settings import Settings
 from barograph.core.unit import format_value
+from barograph.core.zone import zone_of
 
 BudgetState = Literal["no data", "no budget", "within", "likely over", "over"]
 

@@ -6,20 +6,9 @@ A local day has 23, 24 or 25 hours. Windows are handed on in UTC, half-open.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from barograph.core.errors import InvalidSettings
-from barograph.core.query import Window, parse_duration
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of that name. Raises InvalidSettings."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidSettings(
-            "timezone: no such time zone", hint="Write a name such as UTC or Europe/Berlin.", value=name
-        ) from None
+from barograph.core.query import Calendar, Window, parse_duration
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -38,6 +27,21 @@ def month_of(now: datetime, zone: ZoneInfo) -> Window:
     first = now.astimezone(zone).date().replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
     return Window(midnight(first, zone), midnight(following, zone))
+
+
+def week_of(now: datetime, zone: ZoneInfo) -> Window:
+    """The whole local calendar week, from Monday on, that ``now`` lies in."""
+    today = now.astimezone(zone).date()
+    monday = today - timedelta(days=today.weekday())
+    return Window(midnight(monday, zone), midnight(monday + timedelta(days=7), zone))
+
+
+def bucket_of(moment: datetime, every: float | Calendar, zone: ZoneInfo) -> Window:
+    """The whole bucket that the moment lies in: so many seconds counted from 1970 on, or a local calendar unit."""
+    if isinstance(every, str):
+        return {"day": day_of, "week": week_of, "month": month_of}[every](moment, zone)
+    start = datetime.fromtimestamp(moment.timestamp() // every * every, UTC)
+    return Window(start, start + timedelta(seconds=every))
 
 
 def up_to(now: datetime) -> datetime:

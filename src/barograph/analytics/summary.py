@@ -11,8 +11,8 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from barograph.analytics.change import UNJUDGED, Change, compare, piece_seconds
-from barograph.analytics.period import duration_text, zone_of
+from barograph.analytics.change import UNJUDGED, Change, compare, nothing_to_compare, piece_seconds
+from barograph.analytics.period import bucket_of, duration_text
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Better, Catalogue, Metric
 from barograph.core.query import (
@@ -28,6 +28,7 @@ from barograph.core.query import (
     earlier_window,
 )
 from barograph.core.unit import format_value
+from barograph.core.zone import zone_of
 
 SURE_PERCENTILE = 100  # with fewer events p95 and p99 are little more than the largest value
 MOST_BUCKETS = 60
@@ -66,7 +67,8 @@ class Percentiles(Struct, frozen=True, kw_only=True):
 class Series(Struct, frozen=True, kw_only=True):
     """A metric in buckets; a bucket without a measurement is there and has the value None.
 
-    ``incomplete`` says that data for the last bucket may still come.
+    ``incomplete`` says that data for the last bucket may still come, ``cut`` that the first one began before the
+    window.
     """
 
     metric: str
@@ -76,6 +78,7 @@ class Series(Struct, frozen=True, kw_only=True):
     rows: tuple[MetricRow, ...]
     before: tuple[MetricRow, ...] = ()
     incomplete: bool = False
+    cut: bool = False
     answer: MetricAnswer
 
 
@@ -118,6 +121,9 @@ def _change(
     if row.n == 0 and (before is None or before.n == 0):
         n = before.n if before else 0
         return Change(before=None, before_n=n, window=earlier, note="Nothing was measured in either period.")
+    missing = nothing_to_compare(reader, metric, earlier, question.project)
+    if missing:
+        return Change(before=None, before_n=0, window=earlier, note=missing)
     pieces, every = None, piece_seconds(question.window)
     judged = metric.aggregation not in (*UNJUDGED, "ratio")
     if judged and before is not None and before.n and row.n:
@@ -233,6 +239,7 @@ def series(
         rows=rows,
         before=before,
         incomplete=bool(rows) and rows[-1].end > answer.complete_to,
+        cut=bool(rows) and bucket_of(rows[0].start, every, zone_of(timezone)).start < rows[0].start,
         answer=answer,
     )
 

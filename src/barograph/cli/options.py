@@ -88,8 +88,8 @@ def opened(
         dashboard.close()
 
 
-def window_of(last: str | None, start: str | None, end: str | None, default: str | None = None) -> Window | None:
-    """The window of the options; None when none was asked for and there is no default. Raises InvalidQuery."""
+def window_of(last: str | None, start: str | None, end: str | None) -> Window | None:
+    """The window of the options; None when none was asked for. Raises InvalidQuery or InvalidSettings."""
     now = SystemClock().now()
     if start is not None or end is not None:
         if last is not None:
@@ -97,5 +97,4 @@ def window_of(last: str | None, start: str | None, end: str | None, default: str
         if start is None:
             raise InvalidSettings("--to needs --from", hint="Say where the window begins.")
         return Window(parse_moment(start, now), parse_moment(end or "now", now))
-    wanted = last or default
-    return recent(wanted, now) if wanted else None
+    return recent(last, now) if last else None

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast
-from zoneinfo import ZoneInfo
 
 import typer
 
-from barograph.analytics.period import zone_of
+from barograph.analytics.period import recent
+from barograph.cli.answer import Asked, document, picture
 from barograph.cli.options import (
     DEFAULT_DIRECTORY,
     Charset,
@@ -31,11 +29,12 @@ from barograph.cli.output import draw, note, print_json
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import FAMILIES, Catalogue
-from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, parse_duration
+from barograph.core.query import Calendar, Period, parse_duration
 from barograph.core.settings import load_settings
+from barograph.core.zone import local_time, zone_of
 from barograph.dashboard.assembly import metric_of
 from barograph.dashboard.pages import PAGES
-from barograph.visualize.chart import Cell, Column, LineChart, Page, Series, Table, Text
+from barograph.visualize.chart import Column, Page, Table, Text
 from barograph.visualize.visualizer import Format
 
 CALENDAR = ("day", "week", "month")
@@ -130,21 +129,27 @@ def query(
         raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)
     with opened(existing(data_dir)) as dashboard:
         dashboard.flush()
+        window = window_of(last, start, end) or recent("24h", SystemClock().now())
+        period = cast("Period | None", compare)
+        bucket = _bucket(every)
         answer = dashboard.query(
-            metric,
-            window=window_of(last, start, end, default="24h"),
-            every=_bucket(every),
-            by=by or (),
-            where=where or (),
-            compare=cast("Period | None", compare),
-            limit=limit,
+            metric, window=window, every=bucket, by=by or (), where=where or (), compare=period, limit=limit
         )
-        title = dashboard.parts.catalogue.get(metric).title
-        timezone = dashboard.settings.timezone
+        asked = Asked(
+            title=dashboard.parts.catalogue.get(metric).title,
+            window=window,
+            zone=zone_of(dashboard.settings.timezone),
+            every=bucket,
+            compare=period,
+            missing=dashboard.analytics.nothing_to_compare(metric, window, period) if period else "",
+        )
     if json:
-        print_json(_document(answer))
+        print_json(document(answer, asked))
         return
-    _draw_answer(answer, title, charset, width, timezone, every is not None)
+    draw(picture(answer, asked), charset, width, asked.zone.key)
+    for sentence in (*answer.notes, *filter(None, [asked.missing])):
+        note(sentence)
+    note(f"data complete to {local_time(answer.complete_to, asked.zone)}")
 
 
 def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
@@ -172,93 +177,3 @@ def _bucket(text: str | None) -> float | Calendar | None:
     if text is None or text in CALENDAR:
         return cast("Calendar | None", text)
     return parse_duration(text)
-
-
-def _document(answer: MetricAnswer) -> dict[str, object]:
-    document: dict[str, object] = {
-        "metric": answer.metric,
-        "unit": answer.unit,
-        "rows": [_row(row) for row in answer.rows],
-        "complete_to": answer.complete_to,
-    }
-    if answer.before:
-        document["before"] = [_row(row) for row in answer.before]
-    if answer.notes:
-        document["notes"] = answer.notes
-    return document
-
-
-def _row(row: MetricRow) -> dict[str, object]:
-    return {
-        "from": row.start,
-        "to": row.end,
-        "value": row.value,
-        "n": row.n,
-        **({"group": row.group} if row.group else {}),
-    }
-
-
-def _paired(answer: MetricAnswer) -> list[MetricRow | None]:
-    """For each row the earlier period's row of the same group and bucket, or None."""
-    waiting: dict[tuple[tuple[str, str], ...], list[MetricRow]] = {}
-    for row in reversed(answer.before):
-        waiting.setdefault(tuple(row.group.items()), []).append(row)
-    paired: list[MetricRow | None] = []
-    for row in answer.rows:
-        same = waiting.get(tuple(row.group.items()))
-        paired.append(same.pop() if same else None)
-    return paired
-
-
-def _draw_answer(
-    answer: MetricAnswer, title: str, charset: str | None, width: int | None, timezone: str, bucketed: bool
-) -> None:
-    groups = list(dict.fromkeys(tuple(row.group.items()) for row in answer.rows))
-    if bucketed and len(groups) <= 5 and len(answer.rows) > len(groups) * 2:
-        series = [
-            Series(
-                name=" ".join(value for _, value in group) or answer.metric,
-                points=[(row.start, row.value) for row in answer.rows if tuple(row.group.items()) == group],
-                role="group" if any(group) else "main",
-            )
-            for group in groups
-        ]
-        draw(LineChart(title=title, series=series, unit=answer.unit), charset, width, timezone)
-    else:
-        draw(_table(answer, title, zone_of(timezone)), charset, width, timezone)
-    for sentence in answer.notes:
-        note(sentence)
-    note(f"data complete to {answer.complete_to:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _table(answer: MetricAnswer, title: str, zone: ZoneInfo) -> Table:
-    """A row for each group and bucket; the time stands above when it is the same in every row."""
-    names = list(answer.rows[0].group) if answer.rows else []
-    spans = {(row.start, row.end) for row in answer.rows}
-    columns = [Column(title=name) for name in names]
-    if len(spans) > 1:
-        columns += [Column(title="from"), Column(title="to")]
-    columns += [Column(title="value", unit=answer.unit), Column(title="n")]
-    if answer.before:
-        columns.append(Column(title="before", unit=answer.unit))
-    form = _form([moment for span in spans for moment in span], zone)
-    rows: list[list[Cell]] = []
-    for row, earlier in zip(answer.rows, _paired(answer), strict=True):
-        cells: list[Cell] = [*row.group.values()]
-        if len(spans) > 1:
-            cells += [f"{moment.astimezone(zone):{form}}" for moment in (row.start, row.end)]
-        cells += [row.value, row.n]
-        if answer.before:
-            cells.append(earlier.value if earlier else None)
-        rows.append(cells)
-    subtitle = ""
-    if len(spans) == 1:
-        start, end = (f"{moment.astimezone(zone):{form}}" for moment in spans.pop())
-        subtitle = f"{start} to {end} {zone.key}"
-    return Table(title=title, subtitle=subtitle, columns=columns, rows=rows)
-
-
-def _form(moments: Sequence[datetime], zone: ZoneInfo) -> str:
-    """How to write times: with the year unless all of them are in this one."""
-    years = {moment.astimezone(zone).year for moment in moments}
-    return "%m-%d %H:%M" if years == {SystemClock().now().astimezone(zone).year} else "%Y-%m-%d %H:%M"

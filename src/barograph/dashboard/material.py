@@ -18,8 +18,8 @@ from barograph.core.event import EARLIEST
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, Filter, Reader, Window
 from barograph.core.settings import Settings
+from barograph.core.zone import zone_of
 from barograph.experiments.ab_test_framework import ABTestFramework
-from barograph.visualize.axes import zone_of
 from barograph.visualize.chart import Page
 
 

@@ -24,7 +24,6 @@ from barograph.dashboard.page.shapes import (
     marks_of,
     nothing_yet,
     span_text,
-    summaries_of,
     tile_of,
     worst_table,
 )
@@ -53,7 +52,7 @@ def build_report(material: Material, hours: float) -> Page:
     if seen.total == 0:
         return Page(title=title, aside=aside, parts=nothing_yet(material, "query", "queries", window))
     period = earlier_period(window)
-    found = summaries_of(material, window, METRICS, period)
+    found = [material.analytics.summary(metric, window, compare=period) for metric in METRICS]
     compared = [
         one for key in [e.key for e in material.experiments.list("running")] if (one := comparison_of(material, key))
     ]

@@ -10,12 +10,10 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidChart
 from barograph.visualize.units import axis_labels, axis_scale
 
 _MANTISSAS = (1.0, 2.0, 2.5, 5.0)
@@ -135,15 +133,6 @@ class Tick(Struct, frozen=True):
 _SECOND_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
 _DAY_STEPS = (1, 2, 7, 14)
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
-
-
-@lru_cache(maxsize=64)
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of that name. Raises InvalidChart when there is none."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise InvalidChart("no such time zone", hint="Write an IANA name such as Europe/Berlin.", value=name) from None
 
 
 def time_ticks(start: float, end: float, zone: ZoneInfo, cells: int) -> list[Tick]:

@@ -89,9 +89,9 @@ class LineChart(Struct, frozen=True, kw_only=True, tag="line"):
     """Lines over time or over a number.
 
     ``axis_start`` is where the value axis begins (lower if a value is); None lets it begin near the lowest
-    value, which is shown as a broken axis. ``incomplete_last`` says that the last bucket of the series that are
-    not comparisons is still filling. ``start`` and ``end`` widen the x axis beyond the points, so that the charts
-    of one page line up.
+    value, which is shown as a broken axis. ``incomplete_first`` and ``incomplete_last`` say that this bucket of the
+    series that are not comparisons is cut or still filling. ``start`` and ``end`` widen the x axis beyond the points,
+    so that the charts of one page line up.
     """
 
     title: str
@@ -99,6 +99,7 @@ class LineChart(Struct, frozen=True, kw_only=True, tag="line"):
     unit: str = "1"
     subtitle: str = ""
     marks: Sequence[Mark] = ()
+    incomplete_first: bool = False
     incomplete_last: bool = False
     axis_start: float | None = 0.0
     start: datetime | float | None = None

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from barograph.visualize.axes import zone_of
+from barograph.core.zone import zone_of
 from barograph.visualize.chart import (
     BarChart,
     Chart,

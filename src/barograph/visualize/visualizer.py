@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from barograph.core.errors import InvalidSettings
-from barograph.visualize.axes import zone_of
+from barograph.core.zone import zone_of
 from barograph.visualize.charset import CHARSETS, DEFAULT_WIDTH, NARROWEST, CharsetName, Stream, choose
 from barograph.visualize.chart import Chart
 from barograph.visualize.exports import to_csv, to_json

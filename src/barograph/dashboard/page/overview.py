@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from msgspec.structs import replace
-
 from barograph.alerts.active_alert import ActiveAlert
 from barograph.analytics.cost import Spend
 from barograph.analytics.overview import Overview
@@ -24,7 +22,6 @@ from barograph.dashboard.page.shapes import (
     calendar_for,
     guarded,
     marks_of,
-    reaches_back,
     span_text,
     tile_of,
     worst_table,
@@ -218,15 +215,12 @@ def by_day(material: Material, window: Window) -> list[Part]:
 def _changes(material: Material, facts: Overview, seen: Traffic) -> list[Tile]:
     """The day against yesterday (ratings: the week against the last), with the verdict and the way there."""
     since = seen.window.end - timedelta(seconds=DAY)
-    queries, cost = facts.queries, material.analytics.summary("cost", "24h", compare="day")
-    if queries.change and not reaches_back(material, queries.change.window.start):
-        queries, cost = replace(queries, change=None), replace(cost, change=None)  # yesterday is not all there
     lately = [value for (start, _), value in zip(seen.times, seen.counts, strict=True) if start >= since]
     return [
-        tile_of(queries, against="yesterday", spark=lately),
+        tile_of(facts.queries, against="yesterday", spark=lately),
         tile_of(facts.response_time_p95, against="yesterday"),
         tile_of(facts.error_rate, against="yesterday"),
-        tile_of(cost, against="yesterday"),
+        tile_of(material.analytics.summary("cost", "24h", compare="day"), against="yesterday"),
         tile_of(facts.satisfaction, against="last week", title="User satisfaction, 7 d"),
     ]
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from msgspec.structs import replace
-
 from barograph.analytics.breakdown import Breakdown
 from barograph.analytics.period import duration_text
 from barograph.analytics.summary import MetricSummary
 from barograph.analytics.worst import Concern, WorstQuery, time_of
 from barograph.core.errors import EngineError
-from barograph.core.event import EARLIEST
 from barograph.core.query import Calendar, MetricRow, Period, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.welcome import welcome
@@ -112,7 +109,8 @@ def calendar_bars(
             n=row.n if counted else None)
         for row in rows
     ]  # fmt: skip
-    details = [subtitle, f"by {every}", material.settings.timezone, "last one so far" if series.incomplete else ""]
+    first, last = "first one in part" if series.cut else "", "last one so far" if series.incomplete else ""
+    details = [subtitle, f"by {every}", material.settings.timezone, ", ".join(filter(None, [first, last]))]
     return BarChart(title=title, unit=series.unit, bars=bars, subtitle=" · ".join(text for text in details if text))
 
 
@@ -132,6 +130,7 @@ def whole_days(material: Material, window: Window) -> Window:
 def tile_of(summary: MetricSummary, *, against: str = "", title: str = "", spark: Sequence[float | None] = ()) -> Tile:
     """A summary as a tile, with its change and whether it is more than noise."""
     change = summary.change
+    judged = change is None or change.direction != "neutral"  # a total is not, whatever its metric's polarity
     moved = change is not None and change.absolute is not None and change.before_n > 0
     if change is not None and moved and change.relative is None and change.absolute and summary.unit in ("ratio", "%"):
         before = format_value(change.before, summary.unit)  # a share that was zero: points would read like a per cent
@@ -144,7 +143,7 @@ def tile_of(summary: MetricSummary, *, against: str = "", title: str = "", spark
         delta=change.relative if change and moved else None,
         delta_absolute=change.absolute if change and moved else None,
         delta_against=against if moved else "",
-        better=summary.better,
+        better=summary.better if judged else "neutral",
         significant=None if change is None or change.inside_noise is None else not change.inside_noise,
         n=summary.n if summary.n and summary.n != summary.value else None,
         spark=spark,
@@ -247,6 +246,7 @@ def line_chart(
     window: Window,
     *,
     marks: Sequence[Mark] = (),
+    cut: bool = False,
     incomplete: bool = False,
     from_zero: bool = True,
 ) -> LineChart:
@@ -257,6 +257,7 @@ def line_chart(
         unit=unit,
         series=list(series),
         marks=list(marks),
+        incomplete_first=cut,
         incomplete_last=incomplete,
         axis_start=0.0 if from_zero else None,
         start=window.start,
@@ -271,29 +272,10 @@ def earlier_period(window: Window) -> Period:
     return "week" if window.seconds <= 7 * DAY else "previous"
 
 
-def reaches_back(material: Material, moment: datetime) -> bool:
-    """Whether there were queries before that moment: else what was counted since then cannot be compared with it."""
-    if moment <= EARLIEST:
-        return False
-    return material.analytics.summary("queries", Window(EARLIEST, moment), compare=None).n > 0
-
-
-def summaries_of(material: Material, window: Window, metrics: Sequence[str], period: Period) -> list[MetricSummary]:
-    """Metrics over the window with their change. Amounts have none where records begin inside the earlier period."""
-    found = [material.analytics.summary(metric, window, compare=period) for metric in metrics]
-    before = next((one.change.window for one in found if one.change), None)
-    if before is None or reaches_back(material, before.start):
-        return found
-    amounts = ("count", "sum", "rate", "distinct")
-    return [
-        replace(one, change=None) if material.catalogue.get(one.metric).aggregation in amounts else one for one in found
-    ]
-
-
 def tiles_of(material: Material, window: Window, metrics: Sequence[str]) -> Tiles:
     """Metrics over the window with their change, those left out of which nothing was measured."""
     period = earlier_period(window)
-    found = summaries_of(material, window, metrics, period)
+    found = [material.analytics.summary(metric, window, compare=period) for metric in metrics]
     return Tiles(tiles=[tile_of(one, against=AGAINST[period]) for one in found if one.n])
 
 

@@ -42,6 +42,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
     by_status: dict[str, tuple[float, ...]]
     before: tuple[MetricRow, ...] = ()
     later: float = 0.0  # seconds from the earlier period to this one
+    cut: bool = False  # the first bucket began before the window
     incomplete: bool = False
 
     @property
@@ -93,6 +94,7 @@ def traffic(material: Material, window: Window, compare: Period | None = "week")
         by_status=by_status,
         before=tuple(earlier[start] for start in sorted(earlier)),
         later={None: 0.0, "previous": window.seconds, "day": DAY, "week": 7 * DAY}[compare],
+        cut=bool(times) and times[0][0].timestamp() % every > 0,
         incomplete=bool(times) and times[-1][1] > found.answer.complete_to,
     )
 
@@ -134,7 +136,7 @@ def status_chart(seen: Traffic, marks: Sequence[Mark] = ()) -> LineChart:
     )
     return line_chart(
         "Queries by status", f"{step_text(seen.every)} · {totals}", "1", lines[:6], seen.window, marks=marks,
-        incomplete=seen.incomplete,
+        cut=seen.cut, incomplete=seen.incomplete,
     )  # fmt: skip
 
 

@@ -50,22 +50,21 @@ class Canvas:
     def is_free(self, column: int, row: int) -> bool:
         return self._ranks[row][column] < 0
 
-    def draw(self, run: Sequence[Point], key: str, style: str, rank: int, *, dash: int = 0) -> None:
-        """A line through the points, which follow each other without a gap.
+    def draw(self, run: Sequence[Point], key: str, style: str, rank: int, *, dash: int = 0) -> bool:
+        """A line through the points, which follow each other without a gap; returns whether dashes can be seen in it.
 
         ``dash`` is the period of a dashed line in braille dots, half of it drawn; 0 is a whole line.
         """
         if self._braille:
-            self._draw_dots(run, style, rank, dash)
-        elif self._glyphs.ascii:
-            self._draw_signs(run, key, style, rank, dash)
-        else:
-            self._draw_box(run, WEIGHTS.get(key, LIGHT), style, rank, dash)
+            return self._draw_dots(run, style, rank, dash)
+        if self._glyphs.ascii:
+            return self._draw_signs(run, key, style, rank, dash)
+        return self._draw_box(run, WEIGHTS.get(key, LIGHT), style, rank, dash)
 
-    def _draw_dots(self, run: Sequence[Point], style: str, rank: int, dash: int) -> None:
+    def _draw_dots(self, run: Sequence[Point], style: str, rank: int, dash: int) -> bool:
         if len(run) == 1:
             self.put(round(run[0][0]), round(run[0][1]), self._glyphs.dot, style, rank)  # one dot would be overlooked
-            return
+            return False
         length = 0
         previous: tuple[int, int] | None = None
         for column, row in run:
@@ -76,6 +75,7 @@ class Canvas:
                     continue
                 self._dot(x, y, style, rank)
             previous = here
+        return bool(dash) and length >= 2 * dash
 
     def _dot(self, x: int, y: int, style: str, rank: int) -> None:
         column, row = x // DOTS_WIDE, y // DOTS_HIGH
@@ -89,11 +89,12 @@ class Canvas:
             self._ranks[row][column] = rank
             self._styles[row][column] = style
 
-    def _draw_signs(self, run: Sequence[Point], key: str, style: str, rank: int, dash: int) -> None:
+    def _draw_signs(self, run: Sequence[Point], key: str, style: str, rank: int, dash: int) -> bool:
         before: int | None = None
+        dashed = False
         for column, rows in _columns(run):
             if dash and column % 2 and len(run) > 1:
-                before = rows[-1]
+                before, dashed = rows[-1], True
                 continue
             for row in rows:
                 if before is not None:
@@ -103,8 +104,9 @@ class Canvas:
                 before = row
             for row in rows:
                 self.put(column, row, key, style, rank)
+        return dashed
 
-    def _draw_box(self, run: Sequence[Point], weight: str, style: str, rank: int, dash: int) -> None:
+    def _draw_box(self, run: Sequence[Point], weight: str, style: str, rank: int, dash: int) -> bool:
         bits: dict[tuple[int, int], int] = {}
         before: tuple[int, int] | None = None
         for column, rows in _columns(run):
@@ -121,14 +123,18 @@ class Canvas:
         if len(run) > 1 and before is not None:
             bits[before] |= EAST
             bits[(round(run[0][0]), round(run[0][1]))] |= WEST
+        dashed = False
         for (place, level), sides in bits.items():
             char = weight[sides]
             if dash == FINE_DASH:
                 if place % 2 and sides == EAST | WEST:
+                    dashed = True
                     continue
             elif dash and sides:
                 char = self._glyphs.dash if sides & (EAST | WEST) else self._glyphs.dash_vertical
+                dashed = True
             self.put(place, level, char, style, rank)
+        return dashed
 
     def lines(self) -> Iterator[Row]:
         """The rows from the top, neighbours of one style joined; a blank goes with what stands before it."""

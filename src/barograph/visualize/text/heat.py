@@ -11,7 +11,8 @@ import math
 from datetime import datetime
 from itertools import pairwise
 
-from barograph.visualize.axes import Tick, number_ticks, time_ticks, zone_of
+from barograph.core.zone import zone_of
+from barograph.visualize.axes import Tick, number_ticks, time_ticks
 from barograph.visualize.chart import Heatmap
 from barograph.visualize.hostile import display_width, pad, wrap
 from barograph.visualize.text.line import GUTTER

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from barograph.visualize.axes import Tick, ValueAxis, clock_changes, number_ticks, time_ticks, value_axis, zone_of
+from barograph.core.zone import zone_of
+from barograph.visualize.axes import Tick, ValueAxis, clock_changes, number_ticks, time_ticks, value_axis
 from barograph.visualize.chart import LineChart, Mark, Series
 from barograph.visualize.hostile import display_width, pad, wrap
 from barograph.visualize.text.canvas import COARSE_DASH, FINE_DASH, Canvas, Point
@@ -58,8 +59,7 @@ def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     frame = _frame(chart, lines, pen)
     canvas = Canvas(frame.columns, frame.axis.rows, pen.glyphs, braille=pen.charset == "braille")
     runs = [(line, list(_runs(line.series, frame))) for line in lines]
-    for line, pieces in sorted(runs, key=lambda pair: pair[0].rank):
-        _draw(canvas, line, pieces, chart, pen)
+    dashed = [_draw(canvas, line, pieces, chart, pen) for line, pieces in sorted(runs, key=lambda pair: pair[0].rank)]
     shown, lost = _shown_marks(chart.marks, frame, pen)
     few = _draw_few(canvas, lines, frame, pen)
     _draw_behind(canvas, frame, shown, pen)
@@ -73,7 +73,8 @@ def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     rows += beside_axis(canvas.lines(), frame.axis, chart.unit, frame.gutter, pen, ends)
     rows += _under(ticks, frame, pen)
     rows += _legend(shown, frame, pen)
-    notes = _notes(chart, frame, pen, lost=lost, few=few, drawn=any(pieces for _, pieces in runs))
+    notes = _notes(chart, frame, pen, lost=lost, few=few, drawn=any(pieces for _, pieces in runs),
+                   dashed=any(dashed))  # fmt: skip
     if not frame.right and len(lines) > 1:
         notes.insert(0, "   ".join(f"{line.key} {pen.clean(line.series.name, 24)}" for line in lines))
     indent = " " * min(frame.gutter + 2, pen.width // 4)
@@ -149,16 +150,27 @@ def _runs(series: Series, frame: _Frame) -> Iterator[list[Point]]:
         yield run
 
 
-def _draw(canvas: Canvas, line: _Line, runs: list[list[Point]], chart: LineChart, pen: Pen) -> None:
+def _draw(canvas: Canvas, line: _Line, runs: list[list[Point]], chart: LineChart, pen: Pen) -> bool:
+    """The line, with its incomplete buckets dashed; returns whether that can be seen."""
     aside = line.series.role in ("comparison", "limit")
-    unfinished = chart.incomplete_last and not aside and bool(runs) and line.series.points[-1][1] is not None
+    points = line.series.points
+    first = chart.incomplete_first and not aside and bool(runs) and points[0][1] is not None
+    last = chart.incomplete_last and not aside and bool(runs) and points[-1][1] is not None
+    seen = False
     for index, run in enumerate(runs):
-        last = unfinished and index == len(runs) - 1
-        if last and len(run) > 1:
+        whole, parts = run, []
+        if last and index == len(runs) - 1 and len(run) > 1:
+            parts.append(run[-2:])
+            whole = whole[:-1]
+        if first and index == 0 and len(run) > 1:
+            parts.append(run[:2])
+            whole = whole[1:]
+        for part in parts:
             key = pen.glyphs.unfinished if pen.ascii else line.key
-            canvas.draw(run[-2:], key, line.style, line.rank, dash=0 if pen.ascii else FINE_DASH)
-            run = run[:-1]
-        canvas.draw(run, line.key, line.style, line.rank, dash=COARSE_DASH if aside else 0)
+            dashes = canvas.draw(part, key, line.style, line.rank, dash=0 if pen.ascii else FINE_DASH)
+            seen = seen or dashes or pen.ascii
+        canvas.draw(whole, line.key, line.style, line.rank, dash=COARSE_DASH if aside else 0)
+    return seen
 
 
 def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -> str:
@@ -327,14 +339,13 @@ def _details(chart: LineChart, frame: _Frame, ticks: Sequence[Tick], pen: Pen) -
     return [chart.subtitle, f"{day}{pen.timezone}"]
 
 
-def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, drawn: bool) -> list[str]:
+def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, drawn: bool, dashed: bool) -> list[str]:
     notes: list[str] = []
     if lost:
         notes.append(f"{lost} earlier or outside {'mark is' if lost == 1 else 'marks are'} not shown")
     parts: list[str] = []
-    if chart.incomplete_last and drawn:
-        dashed = pen.glyphs.unfinished if pen.ascii else "dashed end:"
-        parts.append(f"{dashed} the last bucket is incomplete")
+    if drawn and (chart.incomplete_first or chart.incomplete_last):
+        parts.append(_incomplete(chart, pen, dashed))
     if few:
         parts.append(few)
     if frame.axis.low > 0 and drawn:
@@ -346,3 +357,12 @@ def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, dr
     joined = "   ".join(parts)
     room = pen.width - min(frame.gutter + 2, pen.width // 4)
     return notes + ([joined] if joined and display_width(joined) <= room else parts)
+
+
+def _incomplete(chart: LineChart, pen: Pen, dashed: bool) -> str:
+    """Which buckets are not whole; how that is drawn is told only where it can be seen."""
+    both = chart.incomplete_first and chart.incomplete_last
+    end = "ends" if both else "start" if chart.incomplete_first else "end"
+    sign = "" if not dashed else f"{pen.glyphs.unfinished} " if pen.ascii else f"dashed {end}: "
+    which = "first and the last bucket are" if both else f"{'first' if chart.incomplete_first else 'last'} bucket is"
+    return f"{sign}the {which} incomplete"

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from barograph.visualize.axes import zone_of
+from barograph.core.zone import zone_of
 from barograph.visualize.charset import GLYPHS, CharsetName, Glyphs
 from barograph.visualize.hostile import clean, cut, display_width
 from barograph.visualize.units import MINUS, format_value, missing

@@ -1,0 +1,25 @@
+"""Time zones by their names, and a moment as people there write it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from barograph.core.errors import InvalidSettings
+
+
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises InvalidSettings."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # KeyError: ZoneInfoNotFoundError is one
+        raise InvalidSettings(
+            "timezone: no such time zone", hint="Write a name such as UTC or Europe/Berlin.", value=name
+        ) from None
+
+
+def local_time(moment: datetime, zone: ZoneInfo) -> str:
+    """The moment in that zone, to the second, with the zone's name."""
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S} {zone.key}"
