@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.support.dictionary_reader import DictionaryReader
 
 from barograph.alerts.alert_manager import AlertManager
@@ -80,6 +81,8 @@ def house(tmp_path: Path) -> Iterator[House]:
 def test_a_slow_system_is_told_in_the_sentence_of_the_dashboard(house: House) -> None:
     house.query(7.2)
     (alert,) = house.manager(SLOW).check()
+    assert alert.sentence == "ALERT: Response time p95 exceeded 5 s threshold (current: 7.2 s)"
+    (alert,) = house.manager(structs.replace(SLOW, metric="response_time.mean")).check()
     assert alert.sentence == "ALERT: Response time exceeded 5 s threshold (current: 7.2 s)"
     assert (alert.rule, alert.severity, alert.state, alert.value) == ("slow", "warning", "firing", 7.2)
 
@@ -125,7 +128,7 @@ def test_each_group_is_an_alert_of_its_own_and_is_named(house: House) -> None:
     house.query(1.0, pipeline="sales")
     house.query(6.0, pipeline="\x1b[31mevil\n" + "x" * 300)
     support, evil = sorted(manager.check(), key=lambda alert: alert.labels["pipeline"], reverse=True)
-    assert support.sentence == "ALERT: Response time (pipeline support) exceeded 5 s threshold (current: 9 s)"
+    assert support.sentence == "ALERT: Response time p95 (pipeline support) exceeded 5 s threshold (current: 9 s)"
     assert evil.sentence.isprintable()
     assert len(evil.sentence) < 160
 
@@ -152,7 +155,7 @@ def test_a_rule_waits_for_its_for_on_the_grid(house: House) -> None:
     house.tick(manager, 6, response_time=0.5)
     assert manager.active() == []
     assert house.told() == [("inactive", "pending"), ("pending", "firing"), ("firing", "resolved")]
-    assert house.recorded[2].message.startswith("RESOLVED: Response time is back within its threshold (current: ")
+    assert house.recorded[2].message.startswith("RESOLVED: Response time p95 is back within its threshold (current: ")
 
 
 def test_one_check_sees_what_watching_would_have_seen(house: House) -> None:
@@ -220,10 +223,27 @@ def test_missing_data_do_not_resolve(house: House) -> None:
     house.tick(manager, 40)
     (alert,) = manager.active()
     assert alert.state == "nodata"
-    assert alert.sentence.startswith("ALERT: Response time exceeded 5 s threshold (last: 9 s, no data since 2026-11-24")
+    assert alert.sentence == "ALERT: Response time p95 exceeded 5 s threshold (last: 9 s, no data for 10 min)"
+    assert alert.data_at == START  # the end of the minute of the only query, not that of an evaluation
+    assert house.recorded[-1].message.endswith("(last: 9 s, no data for 5 min)")
     house.tick(manager, 1, response_time=1.0)
     assert manager.active() == []
     assert house.told() == [("inactive", "firing"), ("firing", "nodata"), ("nodata", "resolved")]
+
+
+def test_a_check_long_after_tells_when_data_were_last_there_not_when_it_looked(house: House) -> None:
+    manager = house.manager(structs.replace(SLOW, by=("model",)))
+    house.query(9.0, model="a")
+    house.query(1.0, model="b")
+    assert len(manager.check()) == 1
+    house.manual.advance(3 * 86400)
+    house.query(1.0, model="b")
+    (alert,) = manager.check()
+    assert alert.sentence.endswith("(model a) exceeded 5 s threshold (last: 9 s, no data for 3 d)")
+    assert alert.data_at == START
+    again = house.manager(structs.replace(SLOW, by=("model",)))  # the time is not kept: it is asked for again
+    again.check()
+    assert [one.data_at for one in again.active()] == [START]
 
 
 def test_a_group_that_is_gone_is_resolved_after_an_hour_and_not_before(house: House) -> None:

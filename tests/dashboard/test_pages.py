@@ -112,7 +112,7 @@ def test_the_first_lines_read_as_the_design_promises(build: Build) -> None:
     events += spread("feedback", 318, NOW - timedelta(days=6.9), 24 * 6.9, rating=lambda i: 4.0 + 0.4 * (i % 2),
                      user_id=lambda i: f"u{i // 2 % 3}-{i}")  # fmt: skip
     events += spread("feedback", 200, NOW - timedelta(days=13), 24, rating=4.2 / 1.02)
-    rule = structs.replace(SLOW, severity="info")
+    rule = structs.replace(SLOW, metric="response_time.mean", severity="info")
     house = build(events, budget=BUDGET, rules=(rule,))
     start_experiment(house, days=2.6, planned=6.5)
     house.alerts.check()
@@ -390,7 +390,9 @@ def test_alerts_tell_what_is_firing_since_when_and_what_has_happened(build: Buil
     house = build(queries(30, 0.05, 0.04, response_time=8.0))
     house.alerts.check()
     text = text_of(build_page("alerts", house.material()), width=120)
-    assert re.search(r"ALERT: Response time exceeded 5 s threshold \(current: 8 s\) +since 2026-11-24 14:05 UTC", text)
+    assert re.search(
+        r"ALERT: Response time p95 exceeded 5 s threshold \(current: 8 s\) +since 2026-11-24 14:05 UTC", text
+    )
     assert re.search(r"slow responses +firing +8 s +critical +response_time.p95 above 5 s over 5 min", text)
     assert re.search(r"11-24 14:05 +slow responses +ok → firing +8 s", text)
 

@@ -6,7 +6,6 @@ cut to a bounded length, with control characters made visible.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,7 +17,6 @@ from barograph.core.errors import shorten
 from barograph.core.metric import Metric
 from barograph.core.unit import format_value
 
-_PERCENTILE = re.compile(r" p\d+(\.\d+)?\Z")
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500
 
@@ -27,7 +25,8 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
     """One alert that people are to be told of.
 
     ``state`` is firing; or nodata or error, when nothing could be seen since it fired or its rule cannot be
-    evaluated. ``sentence`` begins with ``ALERT:``; ``labels`` say which group of the rule.
+    evaluated. ``sentence`` begins with ``ALERT:``; ``labels`` say which group of the rule; ``data_at`` is up to when
+    there were data, where there are none now.
     """
 
     rule: str
@@ -40,6 +39,7 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
     unit: str = "1"
     active_at: datetime | None = None
     fired_at: datetime | None = None
+    data_at: datetime | None = None
     sentence: str
     reason: str = ""
 
@@ -79,8 +79,8 @@ class AlertCounters(Struct, frozen=True, kw_only=True):
     last_error: str = ""
 
 
-def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition) -> str:
-    """Where the alert stands, in a sentence: ``ALERT: Response time exceeded 5 s threshold (current: 7.2 s)``."""
+def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at: datetime) -> str:
+    """Where the alert stands at ``at``: ``ALERT: Response time exceeded 5 s threshold (current: 7.2 s)``."""
     group = _group(labels)
     subject = f"{_subject(rule.metric)}{group}"
     state = condition.state
@@ -88,7 +88,7 @@ def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition) ->
         return f"ALERT: rule {shorten(rule.name, _LABEL_LENGTH)}{group} cannot be evaluated: {condition.reason}"
     if state == "nodata" and not condition.has_fired:
         return f"NO DATA: {subject}: {condition.reason}"
-    aside = _aside(rule, condition)
+    aside = _aside(rule, condition, at)
     if state in ("resolved", "inactive"):
         return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} is back within its threshold ({aside})"
     word = "PENDING" if state == "pending" else "ALERT"
@@ -110,13 +110,19 @@ def _threshold(rule: ThresholdRule, condition: Condition) -> float | None:
     return rule.above if rule.above is not None else rule.below
 
 
-def _aside(rule: ThresholdRule, condition: Condition) -> str:
-    """What stands in brackets: the current value, or the last one and why there is none now."""
+def _aside(rule: ThresholdRule, condition: Condition, at: datetime) -> str:
+    """What stands in brackets: the current value, or the last one and for how long there has been none."""
     _, value = _told_apart(_threshold(rule, condition), condition.value, rule.metric.unit)
     if condition.state not in ("nodata", "error"):
         return condition.reason or f"current: {value}"
-    since = f" since {condition.since:%Y-%m-%d %H:%M:%S} UTC" if condition.since else ""
-    return f"last: {value}, {'no data' if condition.state == 'nodata' else 'not evaluated'}{since}"
+    since = condition.data_at if condition.state == "nodata" else condition.since
+    length = f" for {_length((at - since).total_seconds())}" if since and since < at else ""
+    return f"last: {value}, {'no data' if condition.state == 'nodata' else 'not evaluated'}{length}"
+
+
+def _length(seconds: float) -> str:
+    """A time that has passed; in whole minutes where it has any, so that it is the same in every time zone."""
+    return format_value(round(seconds / 60) * 60.0 if seconds >= 60 else round(seconds), "s")
 
 
 def _told_apart(threshold: float | None, value: float | None, unit: str) -> tuple[str, str]:
@@ -128,10 +134,11 @@ def _told_apart(threshold: float | None, value: float | None, unit: str) -> tupl
 
 
 def _subject(metric: Metric) -> str:
-    """The metric's title as the subject of a sentence: without the statistic, which the rule names."""
+    """The metric's title as the subject of a sentence: with its percentile, without what is usual, the mean."""
     title = shorten(metric.title or metric.name)
-    if metric.aggregation == "quantile":
-        title = _PERCENTILE.sub("", title)
+    percentile = f"p{metric.level * 100:g}" if metric.level else ""
+    if percentile and percentile not in title.split():
+        title = f"{title} {percentile}"
     if metric.aggregation == "mean":
         title = title.removeprefix("Average ")
     return title[:1].upper() + title[1:]

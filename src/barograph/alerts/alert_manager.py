@@ -72,7 +72,7 @@ class AlertManager:
         self._counters = AlertCounters()
         self._notes: dict[str, str] = {}
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
-        self._book = AlertBook(self._rules, states, record_transition, project, clock.now())
+        self._book = AlertBook(self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -128,7 +128,8 @@ class AlertManager:
                         unit=rule.metric.unit,
                         active_at=condition.active_at or condition.since,
                         fired_at=condition.fired_at,
-                        sentence=say(rule, labels, condition),
+                        data_at=condition.data_at,
+                        sentence=say(rule, labels, condition, moment),
                         reason=condition.reason,
                     )
                 )

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
+from msgspec.structs import replace
+
 from barograph.alerts.active_alert import say
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
@@ -48,8 +50,10 @@ class AlertBook:
         record: Callable[[Alert], object],
         project: str,
         now: datetime,
+        data_until: Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None],
     ) -> None:
         self._states = states
+        self._data_until = data_until
         self._record = record
         self._project = project
         self._lock = threading.Lock()
@@ -131,6 +135,9 @@ class AlertBook:
             for_seconds=rule.for_seconds,
             no_data="nodata" if whole_rule else rule.no_data,
         )
+        if after.state == "nodata" and after.has_fired and after.data_at is None:
+            after = replace(after, data_at=self._data_until(rule, labels, at))
+            transition = replace(transition, after=after) if transition else None
         with self._lock:
             self._entries[key] = (labels, after)
         if transition is not None and not transition.quiet:
@@ -152,7 +159,7 @@ class AlertBook:
             value=_bounded(after.value),
             threshold=_bounded(after.threshold),
             labels={name: value[:_LABEL_LENGTH] for name, value in labels.items()},
-            message=say(rule, labels, after),
+            message=say(rule, labels, after, transition.at),
         )
 
     def commit(self) -> list[Exception]:

@@ -8,19 +8,22 @@ rule and hands the observations to ``lifecycle``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.core.errors import BarographError, shorten
-from barograph.core.query import MetricAnswer, MetricRow, Reader
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Reader, Window
 from barograph.core.unit import format_value
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
+_LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -54,9 +57,7 @@ class Evaluator:
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
         self._running.pop(rule.name, None)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="barograph-rule")
-        answering = self._pool.submit(self._reader.query, rule.question(end, self._project))
+        answering = self._asked(rule.question(end, self._project))
         try:
             answer = answering.result(self._rule_seconds)
         except Late:
@@ -73,6 +74,30 @@ class Evaluator:
             groups=tuple((_labels(rule, row), look(rule, row)) for row in answer.rows),
             note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
         )
+
+    def data_until(self, rule: ThresholdRule, labels: Mapping[str, str], end: datetime) -> datetime | None:
+        """Up to when that group was measured: to the minute, or to the hour where it is longer than a day ago.
+
+        The beginning of the time looked at when it was not measured at all; None when the Reader does not answer.
+        """
+        group = tuple(Filter(name, "eq", (value,)) for name, value in labels.items())
+        question = replace(rule.question(end, self._project), by=(), where=(*rule.where, *group))
+        window = question.window
+        for seconds, every in _LOOK_BACK:
+            window = Window.last(seconds, end)
+            try:
+                rows = self._asked(replace(question, window=window, every=every)).result(self._rule_seconds).rows
+            except Exception:  # it is only told; the next evaluation asks again
+                return None
+            measured = [row.end for row in rows if row.n]
+            if measured:
+                return max(measured)
+        return window.start
+
+    def _asked(self, question: MetricQuery) -> Future[MetricAnswer]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="barograph-rule")
+        return self._pool.submit(self._reader.query, question)
 
     def close(self) -> None:
         """Wait for questions under way (each has the Reader's own time limit) and end the threads."""

@@ -40,7 +40,8 @@ class Condition(Struct, frozen=True, kw_only=True):
     """Where one alert stands. Times are scheduled times of evaluations.
 
     ``since`` is when the state was entered, ``active_at`` when this alert's breach began (a new alert has a new one),
-    ``fired_at`` when it fired, ``value`` what was measured last, ``evaluated_at`` the last step.
+    ``fired_at`` when it fired, ``value`` what was measured last, ``evaluated_at`` the last step. ``data_at`` is up to
+    when there were data, known only of what fired and has none now.
     """
 
     state: State = "inactive"
@@ -51,6 +52,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     reason: str = ""
     evaluated_at: datetime | None = None
+    data_at: datetime | None = None
 
     @property
     def has_fired(self) -> bool:
@@ -101,7 +103,7 @@ def step(
 
 
 def _breach(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    measured = replace(condition, value=seen.value, threshold=seen.threshold, reason=seen.reason)
+    measured = replace(condition, value=seen.value, threshold=seen.threshold, reason=seen.reason, data_at=None)
     if condition.has_fired:
         return replace(measured, state="firing")
     active_at = condition.active_at
@@ -113,7 +115,7 @@ def _breach(condition: Condition, seen: Observation, at: datetime, for_seconds: 
 
 
 def _clear(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    measured = replace(condition, value=seen.value, reason=seen.reason)
+    measured = replace(condition, value=seen.value, reason=seen.reason, data_at=None)
     if condition.has_fired:
         return replace(measured, state="resolved")
     if condition.state == "resolved" and not _aged(condition, at):

@@ -19,6 +19,7 @@ from barograph.core.event import EARLIEST
 from barograph.core.query import EventQuery, MetricQuery, Reader, Window
 from barograph.core.settings import Settings
 from barograph.core.unit import format_value
+from barograph.core.zone import zone_of
 
 Level = Literal["healthy", "warning", "critical"]
 State = Literal["healthy", "warning", "critical", "no data"]
@@ -180,7 +181,8 @@ def _silence(reader: Reader, settings: Settings, now: datetime, last: datetime) 
     silent = (now - last).total_seconds()
     if silent < recent(settings.status.window, now).seconds:
         return []
-    since = f"No query for {_roughly(silent)}, since {last:%Y-%m-%d %H:%M} UTC"
+    zone = zone_of(settings.timezone)
+    since = f"No query for {_roughly(silent)}, since {last.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}"
     quiet = Window(max(last, now - timedelta(seconds=_DAY)), up_to(now))
 
     def before(seconds: float) -> int:

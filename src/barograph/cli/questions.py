@@ -49,15 +49,15 @@ def status(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> N
         found = dashboard.status()
         account = dashboard.account()
         health = dashboard.store.health()
+        zone = zone_of(dashboard.settings.timezone)
     if json:
         print_json({
             "state": found.state, "reasons": found.reasons, "alerts": alerts, "account": account,
             "complete_to": complete_to, "store": health,
         })  # fmt: skip
     else:
-        aside = f"data complete to {complete_to:%Y-%m-%d %H:%M:%S} UTC"
-        parts: list[Text] = [Text(text=reason.sentence) for reason in found.reasons]
-        parts += [Text(text=alert.sentence) for alert in alerts]
+        aside = f"data complete to {local_time(complete_to, zone)}"
+        parts: list[Text] = [Text(text=reason.sentence) for reason in found.reasons]  # alerts are among them
         counts = " + ".join(f"{name} {account[name]}" for name in ("stored", "rejected", "duplicate"))
         parts.append(Text(text=f"Events: received {account['received']} = {counts}", tone="muted"))
         draw(Page(title=f"System Status: {found.state.upper()}", aside=aside, parts=parts))

@@ -37,8 +37,9 @@ def _count(rules: list[RuleStatus]) -> str:
 def _active(material: Material) -> list[Part]:
     told: list[Part] = []
     for alert in material.alerts.active():
-        since = f"since {zoned(material, alert.active_at)}" if alert.active_at else ""
-        told.append(Text(text=alert.sentence, aside=since, tone=_TONES.get(alert.severity, "plain")))
+        since = [f"since {zoned(material, alert.active_at)}"] if alert.active_at else []
+        since += [f"data until {zoned(material, alert.data_at)}"] if alert.data_at else []
+        told.append(Text(text=alert.sentence, aside=", ".join(since), tone=_TONES.get(alert.severity, "plain")))
     return told or [Text(text="No alert is active.", tone="good")]
 
 
