@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
+import signal
 import subprocess
+import termios
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.cli.cli_support import barograph, command, environment, lines, several, shell
+from wcwidth import wcswidth
 
 from barograph.core.clock import SystemClock
 
@@ -42,10 +46,42 @@ def on_a_terminal(words: list[str], **variables: str) -> str:
 def test_the_progress_bar_is_for_terminals_only(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     events.write_text(lines(3_000), encoding="utf-8")
-    assert "recording" in on_a_terminal(command("record", "-d", tmp_path / "one", events))
+    shown = on_a_terminal(command("record", "-d", tmp_path / "one", events))
+    assert re.search(r"recording .* kB", shown)
     finished = barograph("record", "-d", tmp_path / "two", events)
     assert finished.stderr == ""
     assert finished.stdout == "received 3000 = stored 3000 + rejected 0 + duplicate 0\n"
+
+
+def test_the_live_demo_fits_the_terminal_and_gives_it_back_on_ctrl_c(tmp_path: Path) -> None:
+    rows, columns = 20, 70
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (rows, columns))
+    seen = b""
+    with subprocess.Popen(
+        command("demo", "--live", "-d", tmp_path / "demo"), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+        env=environment(),
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if seen.endswith(b"\x1b[J"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    os.close(ours)
+    _, entered, rest = seen.decode().partition("\x1b[?1049h\x1b[?25l\x1b[H")
+    frame, left, after = rest.partition("\x1b[?25h\x1b[?1049l")
+    assert entered
+    assert left
+    assert "interrupted" in after
+    drawn = frame.partition("\x1b[J")[0].split("\r\n")
+    assert len(drawn) == rows
+    assert "System Status" in drawn[0]
+    assert re.search(r"^\d+ more lines; barograph show", drawn[-1])
+    assert all(wcswidth(re.sub(r"\x1b\[[\d;]*[mK]", "", line)) <= columns for line in drawn)
 
 
 def test_colours_are_for_terminals_and_no_color_is_obeyed() -> None:

@@ -159,7 +159,7 @@ def _record_lines(
     number = 0
     with Lines(stream) as lines:
         try:
-            with progress(size, "recording") as bar:
+            with progress(size, "recording", sized=size is not None) as bar:
                 for batch in lines.batches():
                     events = [line for line in batch if line.strip()]
                     for result in dashboard.collector.record_many(events, kind):

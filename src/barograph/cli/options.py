@@ -16,6 +16,7 @@ from barograph.analytics.period import recent
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput, InvalidSettings
 from barograph.core.query import Window, parse_moment
+from barograph.core.settings import Settings
 from barograph.dashboard.assembly import CONTROL
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.visualize.visualizer import Visualizer
@@ -79,13 +80,15 @@ def opened(
     """The dashboard of a directory, closed at the end whatever happens."""
     dashboard = DashboardInterface(directory, background=background)
     try:
-        timezone = dashboard.settings.timezone
-        dashboard.draw_with(
-            Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width, timezone=timezone)
-        )
+        dashboard.draw_with(visualizer_for(dashboard.settings, charset, width))
         yield dashboard
     finally:
         dashboard.close()
+
+
+def visualizer_for(settings: Settings, charset: str | None = None, width: int | None = None) -> Visualizer:
+    """What draws for standard output as it is now, in the zone of the settings."""
+    return Visualizer.for_stream(sys.stdout, os.environ, charset=charset, width=width, timezone=settings.timezone)
 
 
 def window_of(last: str | None, start: str | None, end: str | None) -> Window | None:

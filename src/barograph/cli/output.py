@@ -8,7 +8,15 @@ from datetime import date, datetime
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from barograph.visualize.chart import Chart
 from barograph.visualize.exports import json_text
@@ -21,9 +29,10 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def progress(total: int | None, what: str) -> Progress:
-    """A progress bar on standard error, silent when that is no terminal. A context manager."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+def progress(total: int | None, what: str, *, sized: bool = False) -> Progress:
+    """A progress bar on standard error, silent when that is no terminal; ``sized`` counts bytes. A context manager."""
+    done = DownloadColumn() if sized else MofNCompleteColumn()
+    columns = (TextColumn(what), BarColumn(), done, TimeElapsedColumn(), TimeRemainingColumn())
     console = stderr()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.add_task(what, total=total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -11,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from barograph.cli.options import Charset, Json, Width, opened
+from barograph.cli.options import Charset, Json, Width, opened, visualizer_for
 from barograph.cli.output import note, print_json, progress, say
+from barograph.cli.screen import Screen
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput
 from barograph.dashboard.assembly import make_directory
@@ -65,7 +67,7 @@ def demo(
             note(f"{played} events in {time.monotonic() - began:.1f} s. They are in {data_dir}: try")
             note(f"  barograph show queries --data-dir {data_dir}")
         if live:
-            _go_on(dashboard, replay)
+            _go_on(dashboard, replay, charset, width)
 
 
 def _remove(directory: Path) -> bool:
@@ -88,20 +90,22 @@ def _remove(directory: Path) -> bool:
     return True
 
 
-def _go_on(dashboard: DashboardInterface, replay: Replay) -> None:
+def _go_on(dashboard: DashboardInterface, replay: Replay, charset: str | None, width: int | None) -> None:
     """Play on in a thread and draw the overview again and again, until Ctrl-C."""
     stop = threading.Event()
     player = threading.Thread(
         target=play_live, args=(dashboard, replay, SystemClock(), stop), name="barograph-demo", daemon=True
     )
     player.start()
+    rest = f"barograph show --data-dir {dashboard.parts.directory} shows all. Ctrl-C ends."
     try:
-        while player.is_alive():
-            stop.wait(REDRAW_SECONDS)
-            dashboard.flush()
-            dashboard.check_alerts()
-            clear = "\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n"
-            print(clear + dashboard.render("overview"), flush=True)
+        with Screen(sys.stdout, os.environ) as screen:
+            while player.is_alive():
+                dashboard.flush()
+                dashboard.check_alerts()
+                dashboard.draw_with(visualizer_for(dashboard.settings, charset, width))  # it may have been resized
+                screen.show(dashboard.render("overview"), rest)
+                stop.wait(REDRAW_SECONDS)
     finally:
         stop.set()
         player.join()
