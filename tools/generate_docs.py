@@ -55,6 +55,11 @@ SETTINGS_HEAD = """\
 They are read from `barograph.toml` in the data directory, then from the environment, then from arguments; the later
 wins. An unknown or unusable setting stops the start and is named. None is needed: all have defaults.
 
+In the file a number stands without quotes: `daily = 5.0`. A variable is read as the type of its setting; a list or a
+table is written in it as JSON, as in `BAROGRAPH_COLLECT__REDACT='["email", "phone"]'`. One entry of a table can be set
+alone (`BAROGRAPH_COLLECT__TAGS__TEAM=search`), and `BAROGRAPH_RULES` and `BAROGRAPH_METRICS`
+replace those of the file.
+
 """
 EXAMPLE_HEAD = """
 ## A whole barograph.toml
@@ -277,8 +282,7 @@ def settings_rows(schema: Schema, group: str) -> list[tuple[str, ...]]:
     for name, part in schema["properties"].items():
         value = part.get("default")
         default = "(required)" if name in required else "none" if value is None else f"`{toml(value)}`"
-        one_value = part.get("type") not in ("array", "object")  # lists and tables cannot be said in a variable
-        variable = "`" + PREFIX + "__".join(filter(None, (group, name))).upper() + "`" if one_value else ""
+        variable = "`" + PREFIX + "__".join(filter(None, (group, name))).upper() + "`"
         rows.append((f"`{name}`", describe(part), default, str(part.get("description", "")), variable))
     return rows
 

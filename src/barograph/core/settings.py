@@ -1,7 +1,8 @@
 """Settings: one frozen tree, from ``barograph.toml``, then ``BAROGRAPH_…`` variables, then arguments.
 
 Every setting is documented by its annotation; ``docs/settings.md`` is checked against this file. An unknown
-name or a wrong type is an error that names the setting, never silently ignored.
+name or a wrong type is an error that names the setting, never silently ignored. A variable is a text, which is read
+as the setting's type; in the file and in arguments a number in quotes is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated as A
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Meta as M
@@ -150,25 +151,63 @@ def load_settings(directory: Path, environment: Mapping[str, str], **overrides: 
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
+        except OSError as error:
+            raise InvalidSettings(f"{path} cannot be read: {error.strerror}", hint="Look at its permissions.") from None
+        _checked(tree, str(path))
     for name, text in environment.items():
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and keys[0] in Settings.__struct_fields__:
-            _set(tree, keys, text)
-    tree = _merge(tree, overrides)
+            tree = _merge(tree, _from_variable(name, keys, text))
+    return _checked(_merge(tree, overrides), "settings")
+
+
+def _checked(tree: dict[str, Any], source: str) -> Settings:
+    """The tree as settings: a number is a number and not a text that looks like one. Raises InvalidSettings."""
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
-        raise InvalidSettings(
-            f"settings: {error}", hint=f"Look into {path}, the {PREFIX}… variables and docs/settings.md."
-        ) from None
+        reason, at = _told(error)
+        quoted = "Write it without quotes. " if "got `str`" in reason and "array" not in reason else ""
+        raise InvalidSettings(f"{source}: {at}{reason}", hint=f"{quoted}See docs/settings.md.") from None
 
 
-def _set(tree: dict[str, Any], keys: list[str], value: str) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise InvalidSettings(f"{'.'.join(keys)} is not a group of settings", value=value)
-    tree[keys[-1]] = value
+def _from_variable(name: str, keys: list[str], text: str) -> dict[str, Any]:
+    """The tree that a variable sets: its text as the setting's type, a list or a table from JSON."""
+    try:
+        settings = msgspec.convert(_nested(keys, text), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        settings = _from_json(name, keys, text, error)
+    value: Any = settings
+    for key in keys:
+        value = value[key] if isinstance(value, dict) else getattr(value, key)
+    return _nested(keys, msgspec.to_builtins(value))
+
+
+def _from_json(name: str, keys: list[str], text: str, refused: msgspec.ValidationError) -> Settings:
+    reason, _ = _told(refused)
+    is_list = reason.startswith(("Expected `array`", "Expected `object`"))
+    hint = f"A list or a table is written as JSON: {name}='[\"…\"]'." if is_list else "See docs/settings.md."
+    try:
+        if not is_list:
+            raise refused
+        return msgspec.convert(_nested(keys, msgspec.json.decode(text)), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"{name}: {_told(error)[0]}", hint=hint, value=text) from None
+    except msgspec.DecodeError:
+        raise InvalidSettings(f"{name}: {reason}", hint=hint, value=text) from None
+
+
+def _told(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong, and ``budget.daily: `` where it is."""
+    reason, _, where = str(error).partition(" - at `$")
+    where = where.strip("`").removeprefix(".")
+    return reason, f"{where}: " if where else ""
+
+
+def _nested(keys: list[str], value: object) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return cast("dict[str, Any]", value)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
