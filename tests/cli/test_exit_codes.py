@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -112,6 +113,21 @@ def test_events_that_could_not_be_made_durable_end_with_5_and_the_account_of_tho
     assert 0 < stored < 20_000
     again = barograph("status", "-d", tmp_path / "data")
     assert f"stored {stored} " in again.stdout
+
+
+def test_a_directory_that_may_not_be_written_ends_with_5_and_a_way_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert barograph("record", "-d", data, stdin=lines(3)).returncode == 0
+    if os.geteuid():
+        (data / "lock").chmod(0o400)
+    else:  # whom permissions do not stop: a file that the kernel lets nobody write
+        (data / "lock").unlink()
+        (data / "lock").symlink_to("/sys/kernel/notes")
+    for finished in several([[*words, "-d", data] for words in (["show"], ["query", "queries"], ["status"])]):
+        assert finished.returncode == Exit.JOURNAL, finished
+        assert f"{data} cannot be used, because it may not be written" in finished.stderr
+        assert f"cp -r {data} COPY" in finished.stderr
+        assert len(finished.stderr.splitlines()) == 1
 
 
 def test_an_engine_that_does_not_answer_ends_with_6_and_events_are_still_taken(tmp_path: Path) -> None:

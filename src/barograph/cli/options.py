@@ -14,11 +14,12 @@ import typer
 
 from barograph.analytics.period import recent
 from barograph.core.clock import SystemClock
-from barograph.core.errors import InvalidInput, InvalidSettings
+from barograph.core.errors import InvalidInput, InvalidSettings, JournalReadOnly
 from barograph.core.query import Window, parse_moment
 from barograph.core.settings import Settings
 from barograph.dashboard.assembly import CONTROL
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.journal.disk import journal_error
 from barograph.visualize.visualizer import Visualizer
 
 DEFAULT_DIRECTORY = "rag-data"
@@ -77,13 +78,29 @@ def existing(directory: Path) -> Path:
 def opened(
     directory: Path, *, background: bool = False, charset: str | None = None, width: int | None = None
 ) -> Iterator[DashboardInterface]:
-    """The dashboard of a directory, closed at the end whatever happens."""
-    dashboard = DashboardInterface(directory, background=background)
+    """The dashboard of a directory, closed at the end whatever happens. Raises JournalReadOnly with a way out."""
+    try:
+        dashboard = DashboardInterface(directory, background=background)
+    except JournalReadOnly as error:
+        raise _read_only(directory, error) from None
     try:
         dashboard.draw_with(visualizer_for(dashboard.settings, charset, width))
         yield dashboard
+    except OSError as error:  # of the engine's folder, which is written when it is first asked
+        refused = journal_error(error, f"writing {error.filename}")
+        if isinstance(refused, JournalReadOnly) and str(error.filename).startswith(str(directory.absolute())):
+            raise _read_only(directory, refused) from error
+        raise
     finally:
         dashboard.close()
+
+
+def _read_only(directory: Path, error: JournalReadOnly) -> JournalReadOnly:
+    return JournalReadOnly(
+        f"{directory} cannot be used, because it may not be written ({error.message})",
+        hint="Barograph writes there also to answer: its lock, its engine, where alerts stand. Get write access, or "
+        f"ask a copy: cp -r {directory} COPY, then --data-dir COPY.",
+    )
 
 
 def visualizer_for(settings: Settings, charset: str | None = None, width: int | None = None) -> Visualizer:
