@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 
 UNITS = ("s", "USD", "ratio", "1", "tokens", "rating", "score", "%", "B", "1/min")
 
@@ -71,3 +71,11 @@ def test_every_number_in_every_unit_is_short_and_can_be_encoded_as_ascii(
 @given(st.floats(min_value=1e-4, max_value=1e9), st.sampled_from(("s", "ratio", "USD", "1")))
 def test_the_sign_is_never_lost(value: float, unit: str) -> None:
     assert format_value(-value, unit, ascii_only=True) == "-" + format_value(value, unit, ascii_only=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 queries"), (1, "1 query"), (2, "2 queries"), (1234, "1,234 queries")]
+)
+def test_one_is_not_many(number: int, text: str) -> None:
+    assert counted(number, "query", "queries") == text
+    assert counted(number, "event") == text.replace("queries", "events").replace("query", "event")

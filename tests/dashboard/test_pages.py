@@ -367,6 +367,15 @@ def test_documents_that_no_answer_cites_are_listed_only_where_citing_is_known(bu
     assert "Nothing says which documents were cited" in unknown
 
 
+def test_queries_that_say_nothing_of_documents_are_told_how_to_record_them(build: Build) -> None:
+    text = plain(text_of(build_page("retrieval", build(queries(5, 3, 2)).material())))
+    assert "No queries with documents have been recorded yet." in text
+    assert '"documents": [{"id": "d1"}]' in text
+    older = build([*queries(5, 3, 2), *queries(1, 24 * 20, 1, documents=[{"id": "d"}], document_count=1)])
+    text = plain(text_of(build_page("retrieval", older.material())))
+    assert "There are no queries with documents in the last 7 d. The newest is of 2026-11-04" in text
+
+
 def test_queries_without_a_price_are_told_with_their_model(build: Build) -> None:
     house = build([*queries(10, 3, 1, cost=0.5, model="known"), *queries(5, 3, 1, model="mystery")])
     text = plain(text_of(build_page("cost", house.material())))

@@ -57,6 +57,14 @@ def ratings(mean: float, n: int, seed: int) -> np.ndarray:
     return mean + noise - noise.mean()
 
 
+def test_what_the_reader_says_of_its_answer_is_among_the_warnings() -> None:
+    defined = experiment()
+    found = [moments(key, once_each(ratings(4.0, 50, seed))) for key, seed in (("control", 1), ("reranked", 2))]
+    told = structs.replace(answer(*found), notes=("The raw events of 2026-11-01 were retired.",))
+    compared = analyse(defined, {"satisfaction": CATALOGUE.get("satisfaction")}, {"satisfaction": told}, START)
+    assert "The raw events of 2026-11-01 were retired" in compared.warnings
+
+
 class TestVerdict:
     def test_better_is_said_with_values_interval_and_p(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))

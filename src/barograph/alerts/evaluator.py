@@ -20,7 +20,7 @@ from barograph.alerts.lifecycle import Observation
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.core.errors import BarographError, shorten
 from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Reader, Window
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
@@ -114,7 +114,10 @@ def look(rule: ThresholdRule, row: MetricRow) -> Observation:
         return Observation(outcome="nodata", n=row.n, reason="nothing was measured in the window")
     if row.n < rule.minimum:
         return Observation(
-            outcome="nodata", value=value, n=row.n, reason=f"{row.n} events in the window, {rule.minimum} are needed"
+            outcome="nodata",
+            value=value,
+            n=row.n,
+            reason=f"{counted(row.n, 'event')} in the window, {rule.minimum} are needed",
         )
     threshold = rule.crossed(value)
     return Observation(outcome="clear" if threshold is None else "breach", value=value, n=row.n, threshold=threshold)

@@ -15,7 +15,7 @@ from barograph.analytics.period import day_of, month_of, up_to
 from barograph.core.errors import shorten
 from barograph.core.query import MetricQuery, Reader, Window
 from barograph.core.settings import Settings
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 from barograph.core.zone import zone_of
 
 BudgetState = Literal["no data", "no budget", "within", "likely over", "over"]
@@ -131,5 +131,6 @@ def _unpriced(unpriced: int, queries: int, models: tuple[tuple[str, int], ...]) 
     if not unpriced:
         return ""
     named = ", ".join(f"{shorten(model, 60) or 'no model named'}: {count}" for model, count in models[:3])
-    more = f", and {len(models) - 3} more models" if len(models) > 3 else ""
-    return f" {unpriced} of {queries} queries have no price ({named}{more}): the true cost is higher."
+    more = f", and {counted(len(models) - 3, 'more model')}" if len(models) > 3 else ""
+    some = f"{unpriced:,} of {counted(queries, 'query', 'queries')} {'has' if unpriced == 1 else 'have'} no price"
+    return f" {some} ({named}{more}): the true cost is higher."

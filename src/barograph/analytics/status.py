@@ -18,7 +18,7 @@ from barograph.analytics.worst import time_of
 from barograph.core.event import EARLIEST
 from barograph.core.query import EventQuery, MetricQuery, Reader, Window
 from barograph.core.settings import Settings
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 from barograph.core.zone import zone_of
 
 Level = Literal["healthy", "warning", "critical"]
@@ -118,7 +118,7 @@ def _traffic(reader: Reader, settings: Settings, window: Window, queries: int) -
     limits = settings.status
     length = duration_text(window.seconds)
     if queries < limits.minimum:
-        told = f"{queries or 'No'} {'query' if queries == 1 else 'queries'} in the last {length}"
+        told = f"{counted(queries, 'query', 'queries') if queries else 'No queries'} in the last {length}"
         return [Reason(about="data", level="healthy", sentence=f"{told}: too few to judge by.")]
     errors = reader.query(MetricQuery(metric="error_rate", window=window, project=settings.project))
     slow = reader.query(MetricQuery(metric="response_time.p95", window=window, project=settings.project))
@@ -130,7 +130,7 @@ def _traffic(reader: Reader, settings: Settings, window: Window, queries: int) -
             "ratio",
             limits.error_rate_warning,
             limits.error_rate_critical,
-            f"over {queries} queries in the last {length}",
+            f"over {counted(queries, 'query', 'queries')} in the last {length}",
         )
     ]
     if slow.n >= limits.minimum:

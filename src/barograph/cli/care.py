@@ -21,6 +21,7 @@ from barograph.core.errors import BarographError, InvalidInput
 from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
 from barograph.core.settings import load_settings
+from barograph.core.unit import counted
 from barograph.store.verification import Report
 from barograph.visualize.charset import choose, test_pattern
 from barograph.visualize.chart import Column, Table
@@ -82,7 +83,7 @@ def compress(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) ->
     """Compress the journal's closed days; they are read as before. A running Barograph does this by itself."""
     with opened(existing(data_dir)) as dashboard, stderr().status("compressing closed days"):
         count = dashboard.store.compress_closed()
-    print_json({"segments": count}) if json else print(f"{count} segments compressed.")
+    print_json({"segments": count}) if json else print(f"{counted(count, 'segment')} compressed.")
 
 
 def doctor(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
@@ -125,7 +126,7 @@ def _directory(directory: Path) -> list[Finding]:
             problems = journal.problems
             found.append(Finding(about="journal", ok=not problems, says="; ".join(problems) or "no damaged files"))
             report = store.verify()
-            says = f"{sum(report.engine.values())} events, {report.set_aside} set aside"
+            says = f"{counted(sum(report.engine.values()), 'event')}, {report.set_aside} set aside"
             found.append(Finding(about="engine agrees with journal", ok=report.ok, says=says))
             rules = dashboard.alerts.rules()
             found.append(Finding(about="alert rules", ok=True, says=f"{len(rules)} loaded"))
@@ -141,7 +142,7 @@ def _tell(found: Report, json: bool) -> None:
         kinds = sorted(found.journal.keys() | found.engine.keys())
         rows = [(kind, found.journal.get(kind, 0), found.engine.get(kind, 0)) for kind in kinds]
         columns = [Column(title="kind"), Column(title="journal"), Column(title="engine")]
-        note = f"{found.days} days of arrival, {found.set_aside} lines set aside"
+        note = f"{counted(found.days, 'day')} of arrival, {counted(found.set_aside, 'line')} set aside"
         draw(Table(title="Journal and engine", columns=columns, rows=rows, note=note))
         for difference in found.differences:
             print(

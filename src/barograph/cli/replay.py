@@ -17,6 +17,7 @@ from barograph.cli.output import note, print_json, progress, say
 from barograph.cli.screen import Screen
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput
+from barograph.core.unit import counted
 from barograph.dashboard.assembly import make_directory
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.demo.play import is_demo, mark, play, play_live, prepare
@@ -64,7 +65,7 @@ def demo(
             print_json({"data_dir": str(data_dir), "account": account, "events": played})
         else:
             print(dashboard.render("overview"))
-            note(f"{played} events in {time.monotonic() - began:.1f} s. They are in {data_dir}: try")
+            note(f"{counted(played, 'event')} in {time.monotonic() - began:.1f} s. They are in {data_dir}: try")
             note(f"  barograph show queries --data-dir {data_dir}")
         if live:
             _go_on(dashboard, replay, charset, width)

@@ -23,6 +23,11 @@ _LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SUFFIX = {"tokens": " tokens", "1/min": "/min", "rating": "/5.0"}
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """``1 event``, ``1,234 events``; ``things`` where the plural is not made with an s."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
 def format_value(value: float | None, unit: str, *, precise: bool = False, ascii_only: bool = False) -> str:
     """``7.2 s``, ``0.4 %``, ``$15.32``, ``4.2/5.0``, ``19.4k tokens``; ``no data`` for None and NaN.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from barograph import __version__
+from barograph.core.unit import counted
 from barograph.analytics.change import Change
 from barograph.analytics.summary import MetricSummary
 from barograph.core.errors import InvalidQuery, shorten
@@ -155,7 +156,7 @@ def _method(material: Material, seen: Traffic, window: Window, period: Period) -
     lines = [
         f"Time: {start:%Y-%m-%d %H:%M:%S} up to {end:%Y-%m-%d %H:%M:%S %Z} ({material.settings.timezone}); data "
         f"complete to {complete:%Y-%m-%d %H:%M:%S}. Project {shorten(material.settings.project, 60)}, no filter; "
-        f"n={seen.total:,} queries.",
+        f"n={counted(seen.total, 'query', 'queries')}.",
         f"Compared with {_PERIODS[period]}. Noise is judged by 95 % intervals: of two shares by Newcombe's method, of "
         "the rest over pieces of both periods.",
         "Percentiles are merged from sketches (relative error 1 % at most), rates are ratios of sums, and what was not "

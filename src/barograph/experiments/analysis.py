@@ -93,7 +93,7 @@ def analyse(
         arm_verdicts=verdicts, days_running=days, planned_days=experiment.planned_days,
         planned_units=experiment.planned_units,
         needs_more_days=progress.more_days(experiment) if whole.finding == "not settled" else None,
-        warnings=_warnings(experiment, first, estimates, progress), first_exposure=first.first_exposure,
+        warnings=_warnings(experiment, answers, estimates, progress), first_exposure=first.first_exposure,
         complete_to=min(answer.complete_to for answer in answers.values()),
     )  # fmt: skip
 
@@ -285,9 +285,11 @@ def _whole(verdicts: tuple[Verdict, ...]) -> Verdict:
 
 
 def _warnings(
-    experiment: Experiment, answer: UnitAnswer, estimates: tuple[Estimate, ...], progress: Progress
+    experiment: Experiment, answers: Mapping[str, UnitAnswer], estimates: tuple[Estimate, ...], progress: Progress
 ) -> tuple[str, ...]:
+    answer = answers[experiment.primary_metric]
     found = [warning for estimate in estimates for warning in estimate.warnings]
+    found += [note.rstrip(".") for one in answers.values() for note in one.notes]
     if answer.contaminated:
         found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
     if experiment.planned_days is None and experiment.planned_units is None:

@@ -14,6 +14,7 @@ from barograph.analytics.cost import Spend
 from barograph.analytics.overview import Overview
 from barograph.analytics.status import Status
 from barograph.core.query import Window
+from barograph.core.unit import counted
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, interval_plot, progress_note
 from barograph.dashboard.page.shapes import (
@@ -135,7 +136,8 @@ def _cost(day: Spend) -> Tile:
     if day.state == "likely over":
         notes.append(f"heading for {format_value(day.forecast, 'USD')}")
     if day.unpriced:
-        notes.append(f"{day.unpriced:,} of {day.queries:,} queries have no price")
+        some = f"{day.unpriced:,} of {counted(day.queries, 'query', 'queries')}"
+        notes.append(f"{some} {'has' if day.unpriced == 1 else 'have'} no price")
     return Tile(title="Daily Cost", value=day.spent, unit="USD", aside=aside, note="   ".join(notes))
 
 
@@ -153,7 +155,7 @@ def _experiments(running: Running) -> list[Tile]:
 def _alerts(alerts: Sequence[ActiveAlert], material: Material) -> list[Part]:
     if not alerts:
         rules = len(material.alerts.rules())
-        return [Text(text=f"No alert is active; {rules} {'rule is' if rules == 1 else 'rules are'} watched.",
+        return [Text(text=f"No alert is active; {counted(rules, 'rule is', 'rules are')} watched.",
                      tone="muted")]  # fmt: skip
     tones: dict[str, Tone] = {"critical": "critical", "warning": "warning"}
     told: list[Part] = [

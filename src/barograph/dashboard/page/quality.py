@@ -6,6 +6,7 @@ from collections import Counter
 
 from barograph.analytics.worst import time_of
 from barograph.core.query import Filter, Window
+from barograph.core.unit import counted
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import (
     DAY,
@@ -70,7 +71,7 @@ def _distribution(ratings: tuple[dict[str, object], ...]) -> BarChart:
     counts = Counter(max(1, min(5, round(rating))) for rating in found)
     return BarChart(
         title="How often each rating was given",
-        subtitle=f"{'newest ' if len(ratings) == NEWEST else ''}{len(found)} ratings",
+        subtitle=f"{'newest ' if len(ratings) == NEWEST else ''}{counted(len(found), 'rating')}",
         bars=[Bar(label=f"{stars} of 5", value=float(counts[stars])) for stars in range(5, 0, -1)],
     )
 

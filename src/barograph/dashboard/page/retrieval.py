@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from barograph.analytics.worst import time_of
 from barograph.core.query import Filter, Window
+from barograph.core.unit import counted
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import (
     framed,
@@ -30,6 +31,7 @@ from barograph.visualize.chart import Cell, Column, Page, Panel, Part, Table, Te
 
 NEWEST = 200  # queries whose documents are looked at
 LISTED = 12
+SAY_WHAT_THEY_FOUND = (Filter("document_count", "exists"),)
 SEEN_TWICE = 2  # a document retrieved once and not cited says little
 
 
@@ -48,9 +50,10 @@ class Found:
 
 def retrieval_page(material: Material, window: Window) -> Page:
     """Rates and scores over time, then the documents."""
-    newest = material.events("query", window, where=(Filter("document_count", "exists"),), limit=NEWEST).items
+    newest = material.events("query", window, where=SAY_WHAT_THEY_FOUND, limit=NEWEST).items
     if not newest:
-        return framed(material, "Retrieval", window, nothing_yet(material, "query", "queries with documents", window))
+        told = nothing_yet(material, "query", "queries with documents", window, where=SAY_WHAT_THEY_FOUND)
+        return framed(material, "Retrieval", window, told)
     marks = marks_of(material, window)
     seen = traffic(material, window, compare=None)
     parts: list[Part] = [
@@ -93,7 +96,7 @@ def _documents(queries: Sequence[dict[str, object]]) -> list[Part]:
                 _count(found, document)
     if not found:
         return [Text(text="The queries say how many documents they found, but not which.", tone="muted")]
-    basis = f"newest {len(queries):,} queries"
+    basis = f"newest {counted(len(queries), 'query', 'queries')}"
     often = sorted(found.items(), key=lambda item: (-item[1].times, item[0]))
     unused = [item for item in often if item[1].judged >= SEEN_TWICE and item[1].cited == 0]
     tables: list[Part] = [_table("Most retrieved documents", often[:LISTED], basis, holding)]

@@ -13,7 +13,7 @@ from barograph.analytics.period import duration_text
 from barograph.analytics.summary import MetricSummary
 from barograph.analytics.worst import Concern, WorstQuery, time_of
 from barograph.core.errors import EngineError
-from barograph.core.query import Calendar, MetricRow, Period, Window
+from barograph.core.query import Calendar, Filter, MetricRow, Period, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.welcome import welcome
 from barograph.visualize.chart import (
@@ -285,15 +285,17 @@ def framed(material: Material, title: str, window: Window | None, parts: Sequenc
     return Page(title=title, aside=" · ".join([*span, zoned(material, material.now())]), parts=parts)
 
 
-def nothing_yet(material: Material, kind: str, what: str, window: Window) -> list[Part]:
-    """Why there is nothing to show, and what to do: another time, or a first event."""
-    newest = material.events(kind, material.always(), limit=1).items
+def nothing_yet(
+    material: Material, kind: str, what: str, window: Window, *, where: tuple[Filter, ...] = ()
+) -> list[Part]:
+    """Why there is nothing to show, and what to do: another time, or a first event; ``where`` is what makes it one."""
+    newest = material.events(kind, material.always(), where=where, limit=1).items
     last = time_of(newest[0]) if newest else None
     if last is None:
         return welcome(material.account, what)
     return [
         Text(text=f"There are no {what} in the {span_text(material, window)}."),
-        Text(text=f"The newest {kind} is of {zoned(material, last)}: ask for a longer time.", tone="muted"),
+        Text(text=f"The newest is of {zoned(material, last)}: ask for a longer time.", tone="muted"),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from barograph.core.query import Filter, Window
+from barograph.core.unit import counted
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import calendar_bars, framed, guarded, nothing_yet, span_text, tiles_of
 from barograph.visualize.chart import Cell, Column, Page, Panel, Part, Table, Text
@@ -50,5 +51,5 @@ def _busiest(material: Material, window: Window) -> list[Part]:
             for row, part in zip(rows, named, strict=True):
                 row.append(known.get(part.key))
     others = sum(part.n for part in found.parts) - sum(part.n for part in named)
-    note = f"{others:,} more queries by others, or by nobody named." if others else ""
+    note = f"{counted(others, 'more query', 'more queries')} by others, or by nobody named." if others else ""
     return [Table(title="Busiest users", subtitle=span_text(material, window), columns=columns, rows=rows, note=note)]

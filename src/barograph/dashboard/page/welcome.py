@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from barograph.core.unit import counted
 from barograph.visualize.chart import Panel, Part, Text
 
 
@@ -43,7 +44,7 @@ def welcome(account: Mapping[str, int], what: str = "queries") -> list[Part]:
     if rejected:
         parts.append(
             Text(
-                text=f"{rejected:,} {'event was' if rejected == 1 else 'events were'} rejected: field and reason stand "
+                text=f"{counted(rejected, 'event was', 'events were')} rejected: field and reason stand "
                 "beside the originals in rejected/ of the data directory.",
                 tone="warning",
             )
