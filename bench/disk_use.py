@@ -17,7 +17,7 @@ from barograph.core.settings import EngineSettings, JournalSettings
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
 from barograph.store.engine import Engine
-from barograph.store.schema import ROLLUP_TABLES
+from barograph.store.schema import DERIVED_TABLES
 from bench.figure import Figure
 from bench.load import Load, in_batches
 from bench.part import Run
@@ -61,9 +61,9 @@ def _one(run: Run, name: str, span: timedelta, number: int, settings: EngineSett
             yield figure("journal, archived", _bytes(directory / "archive"))
         sizes = _tables(settings)
         yield figure("engine, query table", sizes["query"], GOAL)
-        for table in ROLLUP_TABLES:
+        for table in DERIVED_TABLES:
             if table in sizes:
-                yield figure(f"engine, rollup {table}", sizes[table])
+                yield figure(f"engine, derived {table}", sizes[table])
         yield figure("engine, all of it", sum(sizes.values()), GOAL)
 
 
@@ -76,7 +76,7 @@ def _tables(settings: EngineSettings) -> dict[str, int]:
     engine = Engine(settings, Path())
     engine.open()
     try:
-        for table in ("query", *ROLLUP_TABLES):
+        for table in ("query", *DERIVED_TABLES):
             engine.command(f"OPTIMIZE TABLE {table} FINAL")
         rows = engine.select(
             "SELECT table, sum(bytes_on_disk) AS bytes FROM system.parts "
@@ -85,5 +85,5 @@ def _tables(settings: EngineSettings) -> dict[str, int]:
         )
     finally:
         engine.close()
-    known = ("query", *ROLLUP_TABLES)
+    known = ("query", *DERIVED_TABLES)
     return {row["table"]: int(row["bytes"]) for row in rows if row["table"] in known}

@@ -22,7 +22,11 @@ WRITERS, BATCHES = 8, 60
 
 
 def test_no_reader_ever_sees_a_wrong_sum(open_site: OpenSite) -> None:
-    """Each batch adds pairs that are zero together; what was acknowledged before the watermark is in the answer."""
+    """Each batch adds pairs that are zero together; what was acknowledged before the watermark is in the answer.
+
+    The two of a pair happened at different times, so that different tiers hold them: a block that is in one of the
+    tables and not yet in the next would show.
+    """
     site = open_site(clock=SystemClock(), load_interval=0.01)
     site.store.start()
     wrong: list[object] = []
@@ -32,12 +36,11 @@ def test_no_reader_ever_sees_a_wrong_sum(open_site: OpenSite) -> None:
     def write(thread: int) -> None:
         chance = random.Random(thread)
         for number in range(BATCHES):
-            moment = WINDOW.start + timedelta(seconds=chance.randrange(48 * 3600))
             value = chance.choice((0.5, 1.0, 1000.25))
             pair = [
                 Metric(
                     event_id=f"{thread}-{number}-{sign}",
-                    time=moment,
+                    time=WINDOW.start + timedelta(seconds=chance.choice((0, 3600, 48 * 3600)) + chance.random() * 3600),
                     name="balance",
                     value=sign * value,
                     model="ab"[sign > 0],
@@ -83,6 +86,42 @@ def test_no_reader_ever_sees_a_wrong_sum(open_site: OpenSite) -> None:
     assert account.received == account.stored + account.duplicate
     assert site.store.query(MetricQuery(metric="metric.balance", window=WINDOW)).n == account.stored
     assert site.store.verify().ok
+
+
+def test_a_block_is_in_all_tables_of_an_answer_or_in_none(open_site: OpenSite) -> None:
+    """Large blocks, whose pairs lie in different tiers: the engine is long between one table and the next."""
+    site = open_site(clock=SystemClock(), load_interval=0.01)
+    site.store.start()
+    chance, done, wrong, asked = random.Random(1), threading.Event(), [], 0
+
+    def read() -> None:
+        nonlocal asked
+        while not done.is_set():
+            answer = site.store.query(MetricQuery(metric="metric.balance", window=WINDOW))
+            asked += 1
+            if answer.n % 2 or abs((answer.value or 0.0) * answer.n) > 1e-6:
+                wrong.append((answer.n, answer.value))
+
+    def at(hours: tuple[float, ...]) -> datetime:
+        return WINDOW.start + timedelta(hours=chance.choice(hours) + 0.4 * chance.random())
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for thread in readers:
+        thread.start()
+    for batch in range(12):
+        pairs = [((1, at((0.0, 0.5))), (-1, at((2.0, 40.0)))) for _ in range(2000)]
+        site.append(
+            Metric(event_id=f"{batch}-{number}-{sign}", time=moment, name="balance", value=float(sign))
+            for number, pair in enumerate(pairs)
+            for sign, moment in pair
+        )
+        site.store.flush()
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert not wrong
+    assert asked > 4
+    assert site.store.query(MetricQuery(metric="metric.balance", window=WINDOW)).n == 12 * 4000
 
 
 def test_a_question_over_its_limits_is_refused_and_the_next_one_answered(open_site: OpenSite) -> None:

@@ -260,6 +260,33 @@ class TestAnswers:
             assert [row.n for row in found.before] == [row.n for row in expected.before]
             assert [row.value for row in found.before] == pytest.approx([row.value for row in expected.before])
 
+    def test_many_questions_at_once_are_answered_like_each_alone(self, week: Site) -> None:
+        """Of every aggregation, kind, window, bucket and grouping, some of which share statements."""
+        questions = [
+            MetricQuery(metric=metric, window=window, every=every, by=by, where=where, compare=compare)
+            for metric in (
+                "queries", "cost", "error_rate", "response_time.mean", "response_time.p50", "response_time.p99",
+                "retrieval_time.p95", "active_users", "sessions", "longest", "shortest", "satisfaction", "feedback",
+                "low_rating_rate", "score.faithfulness", "metric.queue", "latest_queue", "queue_sum", "system.cpu",
+            )
+            for window in (WEEK, UNALIGNED)
+            for every, by, where, compare in (
+                (None, (), (), "day"),
+                (7200.0, (), (), None),
+                (None, ("model",), (), None),
+                ("day", ("model", "pipeline"), (), "previous"),
+                (None, (), (Filter("environment", "eq", ("staging",)),), None),
+            )
+            if not (metric.startswith("system") and "model" in by)
+        ]  # fmt: skip
+        random.Random(3).shuffle(questions)
+        for answer, question in zip(week.store.query_many(questions), questions, strict=True):
+            alone = week.store.query(question)
+            earlier = [msgspec.structs.replace(one, rows=one.before) for one in (answer, alone)]
+            assert_same_answer(answer, alone)
+            assert_same_answer(*earlier)
+            assert (answer.metric, answer.unit, answer.read_from) == (alone.metric, alone.unit, alone.read_from)
+
     def test_projects_do_not_see_each_other(self, week: Site) -> None:
         answer = week.store.query(MetricQuery(metric="queries", window=WEEK, project="another"))
         assert (answer.value, answer.n) == (0.0, 0)
@@ -315,6 +342,39 @@ class TestEvents:
         held = [e for e in held if e.get(order) is not None]
         held.sort(key=lambda e: (e[order], e["event_id"]), reverse=descending)
         assert [row["event_id"] for row in seen] == [e["event_id"] for e in held]
+
+    @pytest.mark.parametrize("order", ["time", "response_time", "cost", "top_score"])
+    @pytest.mark.parametrize("descending", [True, False])
+    @pytest.mark.parametrize("where", [(), ("status:eq:error",), ("model:in:small,large", "environment:eq:staging")])
+    def test_the_first_page_is_right_whatever_led_to_it(
+        self, week: Site, order: str, descending: bool, where: tuple[str, ...]
+    ) -> None:
+        """The hours to read come from rollups: by count for the newest, by the largest number for the largest."""
+        filters = tuple(map(Filter.parse, where))
+        held = [e for e in week.recorded if e["kind"] == "query" and UNALIGNED.start <= e["time"] < UNALIGNED.end]
+        for filter_ in filters:
+            held = [e for e in held if e.get(filter_.field, "ok") in filter_.values]
+        if order == "top_score":
+            for e in held:
+                scores = [d["score"] for d in e.get("documents") or ()]
+                e[order] = max(scores, default=None)
+        held = [e for e in held if e.get(order) is not None]
+        held.sort(key=lambda e: (e[order], e["event_id"]), reverse=descending)
+        for limit in (1, 4, 60, 1000):
+            question = EventQuery(
+                kind="query", window=UNALIGNED, where=filters, order=order, descending=descending, limit=limit
+            )
+            page = week.store.events(question)
+            assert [row["event_id"] for row in page.items] == [e["event_id"] for e in held[:limit]]
+            assert bool(page.cursor) == (len(held) > limit)
+
+    def test_a_trace_is_found_wherever_it_is(self, week: Site) -> None:
+        traces = [e["trace_id"] for e in week.recorded if e["kind"] == "query"][::97]
+        for ids in (traces[:1], traces, ["nobody's"], [HOSTILE, *traces[:2]]):
+            where = (Filter("trace_id", "in" if len(ids) > 1 else "eq", tuple(ids)),)
+            window = Window(WEEK.start - timedelta(days=1), WEEK.end + timedelta(days=1))
+            page = week.store.events(EventQuery(kind="query", window=window, where=where))
+            assert {row["trace_id"] for row in page.items} == set(ids) & set(traces)
 
     def test_an_event_comes_back_as_it_was(self, week: Site) -> None:
         hostile = next(e for e in week.recorded if e.get("query") == HOSTILE and len(e.get("documents", ())) == 3)
@@ -437,12 +497,14 @@ class TestCare:
         engine.command("ALTER TABLE query DELETE WHERE arrived = '2026-10-31' AND event_id LIKE '%7'")
         engine.command("ALTER TABLE measure_15m DELETE WHERE arrived = '2026-11-01' AND name = ''")
         engine.command("ALTER TABLE unit_1d DELETE WHERE arrived = '2026-11-02' AND kind = 'query' AND experiment = ''")
+        engine.command("ALTER TABLE trace_place DELETE WHERE arrived = '2026-11-02' AND trace % 5 = 0")
         report = site.store.verify()
         assert not report.ok
         assert {(difference.day, difference.table) for difference in report.differences} >= {
             (date(2026, 10, 31), "query"),
             (date(2026, 11, 1), "measure_15m"),
             (date(2026, 11, 2), "unit_1d"),
+            (date(2026, 11, 2), "trace_place"),
         }
         for difference in report.differences:
             assert str(difference.day) in str(difference)

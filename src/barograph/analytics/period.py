@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 from barograph.core.query import Calendar, Window, parse_duration
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The moment at which that local day begins, in UTC; where the clock skips midnight, the first moment after."""
@@ -44,15 +46,18 @@ def bucket_of(moment: datetime, every: float | Calendar, zone: ZoneInfo) -> Wind
     return Window(start, start + timedelta(seconds=every))
 
 
-def up_to(now: datetime) -> datetime:
-    """The end of a window that has everything up to and including ``now``: the next full second."""
-    return now.replace(microsecond=0) + timedelta(seconds=1)
+def up_to(now: datetime, step: timedelta = timedelta(minutes=1)) -> datetime:
+    """The end of a window that has everything up to and including ``now``; a whole minute, as the rollups have it."""
+    return now - (now - _EPOCH) % step + step
 
 
 def recent(duration: float | str, now: datetime) -> Window:
-    """The last so many seconds, or a duration such as ``24h``, up to and including ``now``. Raises InvalidQuery."""
+    """The last so many seconds, or a duration such as ``24h``, up to and including ``now``. Raises InvalidQuery.
+
+    It ends with the running minute, when it is shorter than an hour with the running second.
+    """
     seconds = parse_duration(duration) if isinstance(duration, str) else duration
-    return Window.last(seconds, up_to(now))
+    return Window.last(seconds, up_to(now, timedelta(minutes=1) if seconds >= 3600 else timedelta(seconds=1)))
 
 
 def duration_text(seconds: float) -> str:

@@ -205,7 +205,9 @@ class DashboardInterface:
 
     def page(self, page: str = "overview", window: Window | None = None) -> Page:
         """A page as a chart specification. Raises InvalidQuery for an unknown page."""
-        return build_page(page, self._material(), window)
+        reader = RememberedReader(self._parts.store)
+        material = self._material(reader)
+        return reader.with_foresight(lambda: build_page(page, material, window))
 
     def render(self, page: str = "overview", *, window: Window | None = None, format: Format = "text") -> str:
         """A page as text, JSON or CSV. Raises InvalidQuery for an unknown page."""
@@ -213,7 +215,9 @@ class DashboardInterface:
 
     def report(self, hours: float = 24.0, *, format: Format = "text") -> str:
         """A report on the last hours: findings, key numbers, charts, the experiment, the worst queries."""
-        return self._visualizer.draw(build_report(self._material(), hours), format)
+        reader = RememberedReader(self._parts.store)
+        material = self._material(reader)
+        return self._visualizer.draw(reader.with_foresight(lambda: build_report(material, hours)), format)
 
     # the parts
 
@@ -256,11 +260,10 @@ class DashboardInterface:
         journal = self._parts.journal
         return Facts(low_disk=journal.low_disk, free_bytes=journal.free_bytes())
 
-    def _material(self) -> Material:
+    def _material(self, reader: RememberedReader) -> Material:
         """What a page is made from: everything as of one moment, each question asked once."""
         parts = self._parts
         clock = ManualClock(parts.clock.now())
-        reader = RememberedReader(parts.store)
         problems = (parts.store.health().problem, str(parts.housekeeper.problem or ""))
         account = parts.journal.account()
         return Material(

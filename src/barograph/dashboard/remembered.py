@@ -1,27 +1,64 @@
-"""A Reader that asks each question once: the parts of a page share their answers, all as of one moment.
+"""A Reader that asks each question once, and many of them together: all parts of a page are as of one moment.
 
 Made for a single page and thrown away with it; it is not a cache between pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
+from barograph.core.errors import BarographError
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, Reader, UnitAnswer, UnitQuery
 
 A = TypeVar("A")
+ROUNDS = 6  # times that a page is made in order to learn what it asks
+
+
+class ManyReader(Reader, Protocol):
+    """A Reader that can answer several metric questions at once for less than one after the other."""
+
+    def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
+        """The answers, in the order of the questions. Raises as ``query`` does, for any of them."""
+        ...
 
 
 class RememberedReader:
     """Answers from another Reader, and from memory when the same question comes again."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ManyReader) -> None:
         self._reader = reader
         self._answers: dict[Hashable, object] = {}
+        self._wanted: dict[MetricQuery, None] | None = None  # while it is learned what is asked
+
+    def with_foresight(self, build: Callable[[], A]) -> A:
+        """What ``build`` returns, its metric questions asked together instead of one after the other.
+
+        It runs several times: as long as it asks something new it is given blank answers, and what it made of them is
+        thrown away. So it must do nothing but ask and make. Raises what it raises, and what its questions raise.
+        """
+        for _ in range(ROUNDS):
+            self._wanted = {}
+            try:
+                made = build()
+                if not self._wanted:
+                    return made
+            except Exception:  # blank answers may be more than it can bear; the real ones are still to come
+                if not self._wanted:
+                    raise
+            finally:
+                wanted, self._wanted = list(self._wanted), None
+            try:
+                self._answers.update(zip(wanted, self._reader.query_many(wanted), strict=True))
+            except BarographError:  # one of them; asked alone it is told where it belongs
+                break
+        return build()
 
     def query(self, question: MetricQuery) -> MetricAnswer:
+        if self._wanted is not None and question not in self._answers:
+            self._wanted[question] = None
+            return MetricAnswer(metric=question.metric, unit="1", rows=(), complete_to=self.watermark())
         return self._once(question, lambda: self._reader.query(question))
 
     def events(self, question: EventQuery) -> EventPage:

@@ -20,6 +20,7 @@ from barograph.core.identifiers import derived_id
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
 from barograph.store.engine import Engine, Rows
+from barograph.store.filters import trace_place
 
 PATIENCE = 60.0  # seconds a trace is waited for
 RETRY_SECONDS = 1.0
@@ -136,6 +137,7 @@ class Attributor:
                 rows = self._engine.select(
                     "SELECT trace_id, session_id, user_id, pipeline, environment, model, variants FROM query "
                     "WHERE project = {project:String} AND trace_id IN {ids:Array(String)} "
+                    f"AND {trace_place('{project:String}', '{ids:Array(String)}')} "
                     "ORDER BY time LIMIT 1 BY trace_id",
                     {"project": project, "ids": ids[at : at + LOOK_UP]},
                 )

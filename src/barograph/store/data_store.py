@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -233,10 +233,15 @@ class DataStore:
 
     def query(self, question: MetricQuery) -> MetricAnswer:
         """Answer a metric question from rollups where they suffice, from raw events where they do not."""
-        self._catalogue.get(question.metric)
+        return self.query_many([question])[0]
+
+    def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
+        """Answers to several questions, as of one moment and in as few statements as there can be."""
+        for question in questions:
+            self._catalogue.get(question.metric)
         self._wait()
-        answer = self._answerer.answer(question, self.watermark())
-        return self._with_notes(answer, question)
+        answers = self._answerer.answers(questions, self.watermark())
+        return [self._with_notes(answer, question) for answer, question in zip(answers, questions, strict=True)]
 
     def check(self, question: MetricQuery) -> None:
         """Whether a question can be asked of this store, without asking it. Raises UnknownMetric or InvalidQuery."""
@@ -245,7 +250,7 @@ class DataStore:
     def query_raw(self, question: MetricQuery) -> MetricAnswer:
         """The same answer from raw events alone; slower, and the proof that the rollups are right."""
         self._wait()
-        return self._answerer.answer(question, self.watermark(), raw_only=True)
+        return self._answerer.answers([question], self.watermark(), raw_only=True)[0]
 
     def events(self, question: EventQuery) -> EventPage:
         """A page of events."""
@@ -335,6 +340,8 @@ class DataStore:
                         events = self._journal.retire(kind, day)
                         self._forget_segments(kind, day)
                         self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
+                        if kind == "query":
+                            self._engine.command("DELETE FROM trace_place WHERE arrived = {d:Date}", {"d": str(day)})
                         done.append(Pruned(kind=kind, day=day, events=events))
         return done
 

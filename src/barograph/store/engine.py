@@ -33,6 +33,7 @@ from barograph.core.errors import (
     shorten,
 )
 from barograph.core.settings import EngineSettings
+from barograph.store.turns import Turns
 
 Value = str | int | float | bool | Sequence[str] | Sequence[int]
 Rows = list[dict[str, Any]]
@@ -97,6 +98,7 @@ class Engine:
         self._writing = threading.Lock()
         self._readers: queue.LifoQueue[Client] = queue.LifoQueue()
         self._places = threading.Semaphore(READERS)
+        self._turns = Turns()
         self._closed = False
 
     # opening and closing
@@ -202,13 +204,13 @@ class Engine:
         Raises EngineRefused for data that cannot be read (nothing of it is kept), EngineUnavailable otherwise.
         """
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-        with self._translated(f"loading {table}"), self._writing:
+        with self._translated(f"loading {table}"), self.changing(), self._writing:
             self._writing_client().raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=settings)
 
     def insert_native(self, table: str, block: bytes, token: str) -> None:
         """Insert a block in Native format, without running any view's source again for other tables."""
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-        with self._translated(f"loading {table}"), self._writing:
+        with self._translated(f"loading {table}"), self.changing(), self._writing:
             self._writing_client().raw_insert(table, insert_block=block, fmt="Native", settings=settings)
 
     def select(self, sql: str, parameters: Mapping[str, Value] | None = None) -> Rows:
@@ -222,6 +224,14 @@ class Engine:
         _check_parameters(sent)
         with self._translated("a question"), self._reader() as client:
             return client.raw_query(sql, parameters=sent, fmt=form)
+
+    def steady(self) -> contextlib.AbstractContextManager[None]:
+        """While it is held nothing is loaded, so that questions over several tables fit together."""
+        return self._turns.reading()
+
+    def changing(self) -> contextlib.AbstractContextManager[None]:
+        """While it is held nobody is within ``steady``: for statements that only together leave the tables right."""
+        return self._turns.changing()
 
     def ping(self) -> bool:
         """Whether the engine answers."""

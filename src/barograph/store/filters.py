@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 from barograph.core.errors import InvalidQuery
 from barograph.core.event import KINDS
-from barograph.core.query import DIMENSIONS, Filter
+from barograph.core.query import DIMENSIONS, LABELS, Filter, Window
 from barograph.store.engine import Value
 
 NUMBERS = {
@@ -19,6 +21,7 @@ NUMBERS = {
 _MAX_VALUES = 1000
 _MAX_PATTERN = 256
 _MAPS = {"tag": "tags", "variant": "variants"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Parameters:
@@ -32,6 +35,10 @@ class Parameters:
         name = f"p{len(self.values)}"
         self.values[name] = value
         return f"{{{name}:{type_name}}}"
+
+    def moment(self, moment: datetime) -> str:
+        """A moment as the engine's, exact to the microsecond."""
+        return f"fromUnixTimestamp64Micro({self.add((moment - _EPOCH) // timedelta(microseconds=1), 'Int64')}, 'UTC')"
 
 
 def columns_of(kind: str) -> frozenset[str]:
@@ -117,3 +124,44 @@ def _pattern(text: str) -> str:
     except re.error as error:
         raise InvalidQuery(f"not a regular expression: {error}", value=text) from None
     return text
+
+
+def on_labels(by: Sequence[str], where: Sequence[Filter]) -> bool:
+    """Whether the rollups can answer with these groups and filters: they hold labels, and compare them as text."""
+    names = [*by, *(filter_.field for filter_ in where)]
+    return all(name in LABELS for name in names) and all(filter_.op not in ("gte", "lte") for filter_ in where)
+
+
+def within(column: str, windows: Sequence[Window], parameters: Parameters) -> str:
+    """The condition that a time lies in one of the windows.
+
+    It names the day of arrival as well, by which tables are partitioned: nothing arrives a day before its time
+    (``AHEAD_SECONDS`` is ten minutes), so days of arrival before a window need not be opened.
+    """
+    ranges = [
+        f"arrived >= {parameters.add(_arrival(window.start), 'Date')} AND "
+        f"{column} >= {parameters.moment(window.start)} AND {column} < {parameters.moment(window.end)}"
+        for window in windows
+    ]
+    return f"(({') OR ('.join(ranges)}))"
+
+
+def _arrival(start: datetime) -> str:
+    """The first day on which something of that time can have arrived, as far as the engine has days."""
+    return (min(max(start.date(), date(1970, 1, 2)), date(2149, 1, 1)) - timedelta(days=1)).isoformat()
+
+
+def trace_place(project: str, traces: str) -> str:
+    """The condition on queries that leads to the granules of some traces; both are placeholders.
+
+    The traces' ids must be asked for as well: their places are known by a hash.
+    """
+    return (
+        f"(arrived, time) IN (SELECT arrived, time FROM trace_place WHERE project = {project} "
+        f"AND trace IN (SELECT cityHash64(arrayJoin({traces}))))"
+    )
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment so many microseconds after the beginning of 1970."""
+    return _EPOCH + timedelta(microseconds=micros)

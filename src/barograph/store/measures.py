@@ -49,12 +49,11 @@ ATTRIBUTED = ("feedback", "score")  # kinds whose labels come from an attributio
 NAMED = ("score", "metric")  # kinds whose events carry their measure's name
 
 
-class Term(Struct, frozen=True):
-    """One stored measure of a question: its kind, its name, and whether its count or its sum is meant."""
+class Measured(Struct, frozen=True):
+    """One measure as it is stored: the kind of its events and its name, '' for the events themselves."""
 
     kind: str
     name: str
-    part: Part
 
     def expression(self, *, attributed: bool) -> str:
         """The value on a raw row; ``attributed`` when the row is an attribution line."""
@@ -67,6 +66,21 @@ class Term(Struct, frozen=True):
     def named(self) -> bool:
         """Whether only events of this name count."""
         return self.kind in NAMED and self.name != COUNT
+
+    @property
+    def text(self) -> str:
+        """The raw column whose different values are counted, or ''."""
+        return self.name if self.name in ("user_id", "session_id") else ""
+
+
+class Term(Measured, frozen=True):
+    """A measure in a question, and whether its count or its sum is meant."""
+
+    part: Part
+
+    @property
+    def measured(self) -> Measured:
+        return Measured(self.kind, self.name)
 
 
 def term(measure: Measure) -> Term:

@@ -38,17 +38,25 @@ def rebuild_day(
         pass
     import_archive(journal, staging, only=day)
     _bring_other_days(engine, staging, day)
-    for table in (*DAILY_TABLES, *MONTHLY_TABLES):
-        partition = _partition(table, day)
-        has_rows = staging.select(
-            "SELECT count() AS n FROM system.parts WHERE active AND database = {d:String} AND table = {t:String} "
-            "AND partition_id = {p:String}",
-            {"d": staging.database, "t": table, "p": partition},
-        )[0]["n"]
-        replace = f"REPLACE PARTITION ID '{partition}' FROM `{staging.database}`.{table}"
-        engine.command(f"ALTER TABLE {table} " + (replace if has_rows else f"DROP PARTITION ID '{partition}'"))
+    swap = [
+        (table, _partition(table, day), _has_rows(staging, table, _partition(table, day)))
+        for table in (*DAILY_TABLES, *MONTHLY_TABLES)
+    ]
+    with engine.changing():
+        for table, partition, has_rows in swap:
+            replace = f"REPLACE PARTITION ID '{partition}' FROM `{staging.database}`.{table}"
+            engine.command(f"ALTER TABLE {table} " + (replace if has_rows else f"DROP PARTITION ID '{partition}'"))
     drop(staging)
     checkpoint.path.unlink(missing_ok=True)
+
+
+def _has_rows(staging: Engine, table: str, partition: str) -> bool:
+    (row,) = staging.select(
+        "SELECT count() AS n FROM system.parts WHERE active AND database = {d:String} AND table = {t:String} "
+        "AND partition_id = {p:String}",
+        {"d": staging.database, "t": table, "p": partition},
+    )
+    return bool(row["n"])
 
 
 def _bring_other_days(engine: Engine, staging: Engine, day: date) -> None:

@@ -7,14 +7,14 @@ exposure and the day in which the window ends from raw rows. The engine returns 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import UnitAnswer, UnitMoments, UnitQuery
 from barograph.store.engine import Engine
-from barograph.store.filters import Parameters
+from barograph.store.filters import Parameters, from_micros
 from barograph.store.measures import ATTRIBUTED, Term, terms
 
 UNIT_COLUMNS = {"user": "user_id", "session": "session_id"}
@@ -32,7 +32,8 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
         )
     if question.unit_kind not in UNIT_COLUMNS:
         raise InvalidQuery("units are users or sessions", value=question.unit_kind)
-    rows = engine.select(*_statement(metric, question))
+    with engine.steady():
+        rows = engine.select(*_statement(metric, question))
     arms = tuple(
         UnitMoments(
             arm=row["arm"],
@@ -52,8 +53,8 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
     return UnitAnswer(
         arms=arms,
         contaminated=sum(row["units"] for row in rows if not row["clean"]),
-        first_exposure=_moment(min(firsts)) if firsts else None,
-        last_exposure=_moment(max(lasts)) if lasts else None,
+        first_exposure=from_micros(min(firsts)) if firsts else None,
+        last_exposure=from_micros(max(lasts)) if lasts else None,
         complete_to=complete_to,
     )
 
@@ -64,7 +65,7 @@ def _statement(metric: Metric, question: UnitQuery) -> tuple[str, dict[str, Any]
     project = parameters.add(question.project, "String")
     kind = parameters.add(question.unit_kind, "String")
     experiment = parameters.add(question.experiment, "String")
-    start, end = (_at(parameters, moment) for moment in (question.window.start, question.window.end))
+    start, end = (parameters.moment(moment) for moment in (question.window.start, question.window.end))
     exposed = (
         "SELECT unit_id, min(first) AS at, min(least_arm) AS arm, max(most_arm) AS other FROM first_exposure "
         f"WHERE project = {project} AND experiment = {experiment} AND unit_kind = {kind} "
@@ -135,12 +136,3 @@ def _two_terms(metric: Metric) -> tuple[Term, Term]:
     if metric.aggregation == "count":
         of = Term(of.kind, of.name, "n")
     return of, Term(of.kind, of.name, "n")
-
-
-def _at(parameters: Parameters, moment: datetime) -> str:
-    micros = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return f"fromUnixTimestamp64Micro({parameters.add(micros, 'Int64')}, 'UTC')"
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

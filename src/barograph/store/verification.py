@@ -18,7 +18,7 @@ from msgspec import Struct
 from barograph.core.errors import EngineError, EngineRefused, shorten
 from barograph.journal.journal import Journal
 from barograph.store.engine import Engine, Rows
-from barograph.store.schema import EVENT_TABLES, ROLLUP_TABLES, TIERS
+from barograph.store.schema import DERIVED_TABLES, EVENT_TABLES, TIERS
 
 Counts = Counter[tuple[str, date]]  # what is counted, and the day of arrival
 _RECENT_SECONDS = 900  # a part written so shortly before the end may not have reached the disk
@@ -70,6 +70,8 @@ def compare(journal: Journal, engine: Engine) -> Report:
     differences += _differences("unit_1d", _in_units(journal, engine, found), _units(engine), expected)
     exposed = Counter({("exposure", day): row["units"] for day, row in found["exposure"].items()})
     differences += _differences("first_exposure", exposed, _first_exposures(engine), expected)
+    traced = Counter({("query", day): row["traced"] for day, row in found["query"].items()})
+    differences += _differences("trace_place", traced, _traces(engine), expected)
     differences += _between_tiers(engine)
     return Report(
         days=len({day for _, day in expected}),
@@ -86,7 +88,7 @@ def drop_broken_parts(engine: Engine) -> int:
     What they held is missing then, which ``compare`` finds and a rebuild brings back. Raises EngineError.
     """
     count = 0
-    for table in (*EVENT_TABLES, *ROLLUP_TABLES):
+    for table in (*EVENT_TABLES, *DERIVED_TABLES):
         for part in _failing(engine, table):
             engine.command(f"ALTER TABLE {table} DROP PART {_quoted(part)}")
             count += 1
@@ -95,7 +97,7 @@ def drop_broken_parts(engine: Engine) -> int:
         {"d": engine.database},
     )
     for row in detached:
-        if row["table"] in (*EVENT_TABLES, *ROLLUP_TABLES):
+        if row["table"] in (*EVENT_TABLES, *DERIVED_TABLES):
             count += 1
             with contextlib.suppress(EngineError):  # the copy that was put aside does no harm
                 engine.command(
@@ -151,7 +153,8 @@ def _source(name: str, day: date) -> tuple[str, date]:
 def _events(engine: Engine, kind: str) -> dict[date, dict[str, Any]]:
     """A kind's events by day; a column is read, so that a part that cannot be read shows."""
     more = {
-        "query": ", countIf(user_id != '') AS user, countIf(session_id != '') AS session",
+        "query": ", countIf(user_id != '') AS user, countIf(session_id != '') AS session, "
+        "countIf(trace_id != '') AS traced",
         "exposure": ", uniqExact(project, experiment, unit_kind, unit_id) AS units",
     }.get(kind, "")
     rows = engine.select(f"SELECT arrived, countIf(length(event_id) >= 0) AS n{more} FROM {kind} GROUP BY arrived")
@@ -210,6 +213,13 @@ def _first_exposures(engine: Engine) -> Counts:
         "SELECT arrived, uniqExact(project, experiment, unit_kind, unit_id) AS n FROM first_exposure GROUP BY arrived"
     )
     return Counter({("exposure", date.fromisoformat(row["arrived"])): row["n"] for row in rows})
+
+
+def _traces(engine: Engine) -> Counts:
+    rows = engine.select(
+        "SELECT arrived, countIf(trace + toUnixTimestamp(time) >= 0) AS n FROM trace_place GROUP BY arrived"
+    )
+    return Counter({("query", date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
 
 def _between_tiers(engine: Engine) -> list[Difference]:

@@ -48,8 +48,7 @@ CREATE TABLE query (
         text String)) CODEC(ZSTD(3)),
     top_score Nullable(Float64) MATERIALIZED if(empty(documents), NULL, arrayMax(documents.score)) CODEC(ZSTD(1)),
     variants Map(LowCardinality(String), LowCardinality(String)),
-    modelled Array(LowCardinality(String)),
-    INDEX by_trace trace_id TYPE bloom_filter(0.001) GRANULARITY 1
+    modelled Array(LowCardinality(String))
 ) ENGINE = MergeTree PARTITION BY arrived ORDER BY (project, time)
 SETTINGS non_replicated_deduplication_window = 1000;
 

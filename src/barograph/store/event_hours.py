@@ -1,0 +1,78 @@
+"""Which hours of a window can hold the first events of a page, told by the hourly rollups.
+
+The newest errors, or the slowest queries of a month, lie in a few of its hours. The rollups count events by the hour
+and know the largest number of each, so a page reads those hours and costs no more with every event there is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from barograph.core.query import EventQuery, Window
+from barograph.store.engine import Engine, Rows
+from barograph.store.filters import Parameters, condition, on_labels, within
+from barograph.store.measures import COUNT, QUERY_NUMBERS
+
+_HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WORTH = timedelta(hours=6)  # of a shorter window, all is read
+_MOST_HOURS = 100  # more that have the same largest number are not worth naming
+
+
+def hours_to_read(engine: Engine, question: EventQuery) -> list[Window]:
+    """The parts of the window that can hold the page; all of it where the rollups cannot tell."""
+    window = question.window
+    start, end = -((_EPOCH - window.start) // _HOUR), (window.end - _EPOCH) // _HOUR
+    first, last = _EPOCH + start * _HOUR, _EPOCH + end * _HOUR
+    if question.kind != "query" or question.cursor or not on_labels((), question.where) or last - first < _WORTH:
+        return [window]
+    whole = Window(first, last)
+    if question.order == "time":
+        return _first_in_time(engine, question, whole)
+    if question.order in QUERY_NUMBERS and question.descending:
+        return _with_largest(engine, question, whole)
+    return [window]
+
+
+def _first_in_time(engine: Engine, question: EventQuery, whole: Window) -> list[Window]:
+    """From one end of the window as many hours as hold the page; the cut hours at the ends count for nothing."""
+    window, descending = question.window, question.descending
+    order = f"at {'DESC' if descending else 'ASC'}"
+    rows = _hours(engine, question, whole, COUNT, f"sum(sum(n)) OVER (ORDER BY {order}) AS so_far", order)
+    reached = next((row["at"] for row in rows if row["so_far"] > question.limit), None)
+    if reached is None:
+        return [window]
+    hour = datetime.fromtimestamp(reached, UTC)
+    return [Window(hour, window.end) if descending else Window(window.start, hour + _HOUR)]
+
+
+def _with_largest(engine: Engine, question: EventQuery, whole: Window) -> list[Window]:
+    """The hours whose largest number is among the so many largest of all hours, and the cut ones at the ends.
+
+    An event of the page is at least as large as each of those hours' largest, so none lies in another hour.
+    """
+    window = question.window
+    order = f"largest DESC LIMIT {question.limit + 1} WITH TIES"
+    rows = _hours(engine, question, whole, question.order, "max(most) AS largest", order)
+    if len(rows) > _MOST_HOURS:
+        return [window]
+    hours = [datetime.fromtimestamp(at, UTC) for at in sorted(row["at"] for row in rows)]
+    ends = [(window.start, whole.start), (whole.end, window.end)]
+    return [*(Window(hour, hour + _HOUR) for hour in hours), *(Window(*cut) for cut in ends if cut[0] < cut[1])]
+
+
+def _hours(engine: Engine, question: EventQuery, whole: Window, name: str, columns: str, order: str) -> Rows:
+    parameters = Parameters()
+    where = [
+        f"project = {parameters.add(question.project, 'String')}",
+        f"level = {int(any(filter_.field != 'environment' for filter_ in question.where))}",
+        "kind = 'query'",
+        f"name = {parameters.add(name, 'String')}",
+        within("bucket", [whole], parameters),
+        *(condition(filter_, "query", parameters) for filter_ in question.where),
+    ]
+    return engine.select(
+        f"SELECT toUnixTimestamp(bucket) AS at, {columns} FROM measure_1h WHERE {' AND '.join(where)} "
+        f"GROUP BY at ORDER BY {order}",
+        parameters.values,
+    )

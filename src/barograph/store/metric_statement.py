@@ -1,0 +1,236 @@
+"""One SQL statement for all metric questions of one window, one bucket, one grouping and the same filters.
+
+Planning a statement costs the engine more than reading the rollups it names, so questions that can share one do.
+Every branch (a tier of the rollups, or the raw rows of a kind) yields the same long rows: number of the measure,
+bucket, groups, count, sum, and the mergeable states that somebody needs. The outer level merges them by bucket and
+group, into columns that carry the measure's number: ``n0``, ``total0``, ``quantile0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from barograph.core.metric import Metric
+from barograph.core.query import MetricQuery, Window
+from barograph.store.filters import Parameters, condition, dimension, on_labels, within
+from barograph.store.measures import ATTRIBUTED, Measured, Term, terms
+from barograph.store.windows import RAW, Piece, bucket_sql, cover, tiers_for
+
+# What an aggregation needs beside count and sum: the rollups' column, the state of a column that is merged, the
+# state of raw values, and the number that comes of it. {if} and {only} keep it to the measures that need it.
+STATES: dict[str, tuple[str, str, str]] = {
+    "quantile": (
+        "quantilesBFloat16MergeState{if}(0.5)(sketch{only})",
+        "quantilesBFloat16State{if}(0.5)(greatest(least(v, 3e38), -3e38){only})",
+        "quantilesBFloat16MergeIf({levels})(a_quantile, term = {i})",
+    ),
+    "distinct": (
+        "uniqCombined64MergeState{if}(15)(different{only})",
+        "uniqCombined64State{if}(15)(text{only})",
+        "uniqCombined64MergeIf(15)(a_distinct, term = {i})",
+    ),
+    "last": ("argMaxMergeState{if}(last{only})", "argMaxState{if}(v, time{only})", "argMaxMergeIf(a_last, term = {i})"),
+    "min": ("min(least)", "min(v)", "minIf(a_min, term = {i})"),
+    "max": ("max(most)", "max(v)", "maxIf(a_max, term = {i})"),
+}
+
+
+class Part:
+    """A metric over one window: what it is computed from, and which tables hold that."""
+
+    def __init__(self, metric: Metric, question: MetricQuery, zone: ZoneInfo, *, raw_only: bool = False) -> None:
+        self.metric, self.question, self.zone, self.raw_only = metric, question, zone, raw_only
+        self.terms = terms(metric)
+        names = [*question.by, *(filter_.field for filter_ in question.where)]
+        rolled_up = not raw_only and on_labels(question.by, question.where)
+        tiers = tiers_for(question.every, question.window, zone) if rolled_up else []
+        self.pieces: list[Piece] = cover(question.window, tiers)
+        attributed = any(term.kind in ATTRIBUTED for term in self.terms) and bool(names)
+        self.level = 1 if attributed or any(name != "environment" for name in names) else 0
+        self.needs_rest = attributed and not question.where and metric.aggregation not in STATES
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse a name that a kind does not have also where only rollups would be read. Raises InvalidQuery."""
+        for term in self.terms:
+            table = raw_table(term.kind, self.level)
+            for name in self.question.by:
+                dimension(name, table, Parameters(), asked=term.kind)
+            for filter_ in self.question.where:
+                condition(filter_, table, Parameters(), asked=term.kind)
+
+    @property
+    def size(self) -> Term:
+        """The term by whose count groups are large or small: what is counted, or the denominator of a ratio."""
+        return self.terms[-1]
+
+    @property
+    def quantile(self) -> bool:
+        return self.metric.aggregation == "quantile"
+
+    @property
+    def tables(self) -> set[str]:
+        return {piece.table for piece in self.pieces}
+
+    def together(self) -> Hashable:
+        """Parts with the same value can be asked in one statement."""
+        alone = (self.metric.name,) if self.needs_rest else ()
+        size = (self.size.kind, self.size.name) if self.question.by else ()
+        return replace(self.question, metric="", compare=None), self.level, self.raw_only, size, alone
+
+    def unlabelled(self) -> Part:
+        """The same without groups: what is not attributed yet is the rest."""
+        return Part(self.metric, replace(self.question, by=()), self.zone, raw_only=self.raw_only)
+
+
+def raw_table(kind: str, level: int) -> str:
+    """Where the raw rows of a kind are: labelled feedback and scores are in their attribution."""
+    return "attribution" if kind in ATTRIBUTED and level == 1 else kind
+
+
+class Statement:
+    """The statement of parts that go together, under construction."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        first = parts[0]
+        self.question, self.pieces, self.level, self.size = first.question, first.pieces, first.level, first.size
+        self.measures: list[Measured] = []
+        self.needed: dict[str, list[int]] = {}  # an aggregation with a state, and the measures that need it
+        self.levels: dict[int, list[float]] = {}  # the percentiles asked of a measure
+        self.needs_rest = first.needs_rest
+        for part in parts:
+            for term in part.terms:
+                if term.measured not in self.measures:
+                    self.measures.append(term.measured)
+            self._need(part.metric, self.number(part.terms[0]))
+
+    def _need(self, metric: Metric, number: int) -> None:
+        if metric.aggregation in STATES:
+            wanted = self.needed.setdefault(metric.aggregation, [])
+            if number not in wanted:
+                wanted.append(number)
+        if metric.aggregation == "quantile":
+            levels = self.levels.setdefault(number, [])
+            if (level := metric.level or 0.5) not in levels:
+                levels.append(level)
+
+    def number(self, term: Term) -> int:
+        """The number that a term's measure has in this statement's columns."""
+        return self.measures.index(term.measured)
+
+    def build(self) -> tuple[str, dict[str, Any]]:
+        """The SQL and its parameters; one row a bucket and group."""
+        parameters = Parameters()
+        branches: list[str] = []
+        for table in dict.fromkeys(piece.table for piece in self.pieces):
+            windows = [piece.window for piece in self.pieces if piece.table == table]
+            if table == RAW:
+                kinds = dict.fromkeys(measure.kind for measure in self.measures)
+                branches += [self._raw(kind, windows, parameters) for kind in kinds]
+            else:
+                branches.append(self._rollup(table, windows, parameters))
+        source = f"({' UNION ALL '.join(branches)})"
+        largest, limit = self._largest(source)
+        sql = (
+            f"SELECT slot{self._groups}, {', '.join(self._columns())} FROM {source}{largest} "
+            f"GROUP BY slot{self._groups} ORDER BY {limit or f'slot{self._groups}'}"
+        )
+        return sql, parameters.values
+
+    def _columns(self) -> list[str]:
+        columns = []
+        for i in range(len(self.measures)):
+            columns += [f"sumIf(n, term = {i}) AS n{i}", f"sumIf(total, term = {i}) AS total{i}"]
+        for name, numbers in self.needed.items():
+            for i in numbers:
+                levels = ", ".join(repr(float(level)) for level in self.levels.get(i, ()))
+                columns.append(f"{STATES[name][2].format(i=i, levels=levels)} AS {name}{i}")
+        return columns
+
+    def _largest(self, source: str) -> tuple[str, str]:
+        """What keeps only the largest groups: a condition, or an order with a limit when a group is one row.
+
+        Without it a question by user would fetch every user there is. What is not attributed yet is told from the
+        sum over all groups, so those questions keep all of theirs.
+        """
+        if not self.question.by or self.needs_rest:
+            return "", ""
+        groups = self._groups.removeprefix(", ")
+        order = f"sumIf(n, term = {self.number(self.size)}) DESC, {groups} LIMIT {self.question.limit}"
+        if self.question.every is None:
+            return "", order
+        return f" WHERE ({groups}) IN (SELECT {groups} FROM {source} GROUP BY {groups} ORDER BY {order})", ""
+
+    def _states(self, which: int, numbers: list[int]) -> str:
+        """The states that a branch with these measures gives: those that anybody needs, empty for the others."""
+        given = ""
+        for name, needing in self.needed.items():
+            every = set(numbers) <= set(needing)
+            only = "" if every else f", term IN ({', '.join(map(str, needing))})"
+            state = STATES[name][which].replace("{if}", "" if every else "If").replace("{only}", only)
+            given += f", {state} AS a_{name}"
+        return given
+
+    def _rollup(self, tier: str, windows: list[Window], parameters: Parameters) -> str:
+        zone_name = parameters.add(self.question.timezone, "String")
+        pairs = [
+            (parameters.add(measure.kind, "String"), parameters.add(measure.name, "String"))
+            for measure in self.measures
+        ]
+        where = [
+            f"project = {parameters.add(self.question.project, 'String')}",
+            f"level = {self.level}",
+            f"kind IN ({', '.join(kind for kind, _ in pairs)})",
+            f"name IN ({', '.join(name for _, name in pairs)})",
+            "term >= 0",  # a kind with another's name
+            within("bucket", windows, parameters),
+            *(condition(filter_, "query", parameters) for filter_ in self.question.where),
+        ]
+        groups = "".join(f", toString({name}) AS g{i}" for i, name in enumerate(self.question.by))
+        numbers = ", ".join(f"kind = {kind} AND name = {name}, {i}" for i, (kind, name) in enumerate(pairs))
+        term = f"multiIf({numbers}, -1)" if len(pairs) > 1 else "0"
+        return (
+            f"SELECT toInt64({term}) AS term, {bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
+            f"sum(n) AS n, sum(total) AS total{self._states(0, list(range(len(pairs))))} "
+            f"FROM {tier} WHERE {' AND '.join(where)} GROUP BY term, slot{self._groups}"
+        )
+
+    def _raw(self, kind: str, windows: list[Window], parameters: Parameters) -> str:
+        zone_name = parameters.add(self.question.timezone, "String")
+        table = raw_table(kind, self.level)
+        attributed = table == "attribution"
+        measures = [(i, measure) for i, measure in enumerate(self.measures) if measure.kind == kind]
+        names = {i: parameters.add(measure.name, "String") for i, measure in measures if measure.named}
+        values = []
+        for i, measure in measures:
+            value = measure.expression(attributed=attributed)
+            values.append(f"if(name = {names[i]}, {value}, NULL)" if measure.named else value)
+        where = [
+            f"project = {parameters.add(self.question.project, 'String')}",
+            within("time", windows, parameters),
+            *([f"subject = {parameters.add(kind, 'String')}"] if attributed else []),
+            *([f"name IN ({', '.join(names.values())})"] if len(names) == len(measures) else []),
+            *(condition(filter_, table, parameters, asked=kind) for filter_ in self.question.where),
+            "isNotNull(maybe)",
+        ]
+        groups = "".join(
+            f", {dimension(name, table, parameters, asked=kind)} AS g{i}" for i, name in enumerate(self.question.by)
+        )
+        numbers = [i for i, _ in measures]
+        texts = "".join(f"term = {i}, {measure.text}, " for i, measure in measures if measure.text)
+        text = f"multiIf({texts}'')" if texts else "''"
+        return (
+            f"SELECT term, slot{self._groups}, count() AS n, sum(v) AS total{self._states(1, numbers)} FROM ("
+            f"SELECT time, {bucket_sql('toDateTime(time)', self.question.every, zone_name)} AS slot{groups}, "
+            f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {text} AS text FROM {table} "
+            f"ARRAY JOIN [{', '.join(map(str, numbers))}] AS number, [{', '.join(values)}] AS maybe "
+            f"WHERE {' AND '.join(where)}) GROUP BY term, slot{self._groups}"
+        )
+
+    @property
+    def _groups(self) -> str:
+        return "".join(f", g{i}" for i in range(len(self.question.by)))

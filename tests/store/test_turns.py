@@ -1,0 +1,107 @@
+"""Turns: whoever changes is alone, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+
+from barograph.store.turns import Turns
+
+PATIENCE = 20.0  # seconds, on a machine that does much else
+
+
+def test_a_change_is_never_together_with_anybody() -> None:
+    turns, lock, done = Turns(), threading.Lock(), threading.Event()
+    inside = {"reading": 0, "changing": 0}
+    most, wrong = {"reading": 0}, []
+
+    def work(seed: int, what: str) -> None:
+        chance = random.Random(seed)
+        while not done.is_set():
+            with turns.reading() if what == "reading" else turns.changing():
+                with lock:
+                    inside[what] += 1
+                    most["reading"] = max(most["reading"], inside["reading"])
+                    if inside["changing"] > 1 or (inside["changing"] and inside["reading"]):
+                        wrong.append(dict(inside))
+                time.sleep(chance.random() * 0.002)
+                with lock:
+                    inside[what] -= 1
+            counted[what] += 1
+
+    counted = {"reading": 0, "changing": 0}
+    threads = [
+        threading.Thread(target=work, args=(n, what)) for n, what in enumerate(["reading"] * 4 + ["changing"] * 2)
+    ]
+    for thread in threads:
+        thread.start()
+    limit = time.monotonic() + PATIENCE
+    while min(counted["reading"] / 4, counted["changing"]) < 40 and time.monotonic() < limit:
+        time.sleep(0.01)
+    done.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not wrong
+    assert most["reading"] > 1
+    assert min(counted["reading"] / 4, counted["changing"]) >= 40
+
+
+def test_readers_without_pause_do_not_keep_a_change_waiting() -> None:
+    turns, done = Turns(), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            with turns.reading():
+                time.sleep(0.001)
+
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    changed = threading.Event()
+
+    def change() -> None:
+        for _ in range(20):
+            with turns.changing():
+                pass
+        changed.set()
+
+    threading.Thread(target=change, daemon=True).start()
+    assert changed.wait(PATIENCE)
+    done.set()
+
+
+def test_changes_without_pause_do_not_keep_a_reader_waiting() -> None:
+    turns, done = Turns(), threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            with turns.changing():
+                time.sleep(0.001)
+
+    changers = [threading.Thread(target=change, daemon=True) for _ in range(2)]
+    for changer in changers:
+        changer.start()
+    read = threading.Event()
+
+    def ask() -> None:
+        for _ in range(20):
+            with turns.reading():
+                pass
+        read.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert read.wait(PATIENCE)
+    done.set()
+
+
+@pytest.mark.parametrize("what", ["reading", "changing"])
+def test_what_is_raised_within_a_turn_ends_it(what: str) -> None:
+    turns = Turns()
+    for _ in range(2):
+        with pytest.raises(KeyError), turns.reading() if what == "reading" else turns.changing():
+            raise KeyError
+    with turns.changing():
+        pass
