@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from tests.cli.cli_support import barograph, command, environment, lines, several, shell
 
+from barograph.cli import questions
 from barograph.cli.main import app
 from barograph.cli.options import Exit
+from barograph.dashboard import pages
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 def test_a_command_that_worked_ends_with_0(data: Path) -> None:
@@ -53,6 +55,29 @@ def test_help_and_version_end_with_0() -> None:
     for finished in several([["--help"], ["query", "-h"], ["--version"]]):
         assert finished.returncode == 0, finished
         assert "barograph" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["metrics"], ["show", "--help"], ["status", "-d", "gone"]]
+)
+def test_what_needs_no_data_loads_neither_engine_nor_tables_nor_numpy(tmp_path: Path, words: list[str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "heavy = {'chdb', 'clickhouse_connect', 'numpy', 'scipy', 'sqlalchemy', 'barograph.dashboard'}\n"
+        "atexit.register(lambda: print(sorted(heavy & sys.modules.keys()), file=sys.stderr))\n"
+        "from barograph.cli.main import main\n"
+        "main()"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment(), check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.returncode == (Exit.INPUT if "gone" in words else 0), finished.stderr
+    assert finished.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_help_names_the_pages_there_are() -> None:
+    assert tuple(spec.name for spec in pages.PAGES) == questions.PAGES
 
 
 def test_refused_input_ends_with_3_and_a_hint(data: Path) -> None:
@@ -167,7 +192,7 @@ def test_every_command_and_every_exit_code_is_documented() -> None:
     names = [info.callback.__name__ for info in app.registered_commands if info.callback is not None]
     assert len(names) >= 14
     for name in names:
-        row = re.search(rf"^\| `barograph {name}` \|.*\| (0[^|]*) \|$", PAGE, re.MULTILINE)
+        row = re.search(rf"^\| `barograph {name}` \|.*\| (0[^|]*) \|$", DOCUMENT, re.MULTILINE)
         assert row, name
         assert {int(code) for code in re.findall(r"\d+", row[1])} <= set(Exit)
-    assert [int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)] == sorted(Exit)
+    assert [int(code) for code in re.findall(r"^\| (\d+) \| ", DOCUMENT, re.MULTILINE)] == sorted(Exit)

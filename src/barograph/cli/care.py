@@ -9,7 +9,7 @@ import sys
 from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -22,9 +22,11 @@ from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
 from barograph.core.settings import load_settings
 from barograph.core.unit import counted
-from barograph.store.verification import Report
 from barograph.visualize.charset import choose, test_pattern
 from barograph.visualize.chart import Column, Table
+
+if TYPE_CHECKING:
+    from barograph.store.verification import Report
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import msgspec
 import typer
@@ -17,8 +17,10 @@ from barograph.cli.output import note, print_json, progress, say
 from barograph.core.errors import InvalidEvent, InvalidInput
 from barograph.core.event import CALLER_KINDS
 from barograph.core.settings import FILE_NAME
-from barograph.dashboard.dashboard_interface import Account, DashboardInterface
 from barograph.journal.disk import journal_error
+
+if TYPE_CHECKING:
+    from barograph.dashboard.dashboard_interface import Account, DashboardInterface
 
 Counted = Literal["received", "stored", "rejected", "duplicate"]
 ACCOUNT: tuple[Counted, ...] = ("received", "stored", "rejected", "duplicate")

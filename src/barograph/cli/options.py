@@ -1,4 +1,8 @@
-"""What commands share: the data directory, the output's form, opening a dashboard, the meaning of exit codes."""
+"""What commands share: the data directory, the output's form, opening a dashboard, the meaning of exit codes.
+
+The command line imports the engine, numpy and the pages when a command needs them: help, version and usage errors
+come at once.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,21 @@ import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import barograph
 from barograph.analytics.period import recent
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput, InvalidSettings, JournalReadOnly
 from barograph.core.query import Window, parse_moment
 from barograph.core.settings import Settings
-from barograph.dashboard.assembly import CONTROL
-from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.journal.disk import journal_error
 from barograph.visualize.visualizer import Visualizer
+
+if TYPE_CHECKING:
+    from barograph.dashboard.dashboard_interface import DashboardInterface
 
 DEFAULT_DIRECTORY = "rag-data"
 
@@ -60,6 +66,10 @@ Width = Annotated[int | None, typer.Option("--width", help="Columns to draw in."
 
 def is_data_directory(directory: Path) -> bool:
     """Whether Barograph has been there."""
+    if not os.path.isdir(directory):
+        return False
+    from barograph.dashboard.assembly import CONTROL
+
     return os.path.isfile(directory / CONTROL)  # pathlib would raise where a folder above may not be read
 
 
@@ -80,7 +90,7 @@ def opened(
 ) -> Iterator[DashboardInterface]:
     """The dashboard of a directory, closed at the end whatever happens. Raises JournalReadOnly with a way out."""
     try:
-        dashboard = DashboardInterface(directory, background=background)
+        dashboard = barograph.DashboardInterface(directory, background=background)
     except JournalReadOnly as error:
         raise _read_only(directory, error) from None
     try:

@@ -5,36 +5,35 @@ from __future__ import annotations
 import os
 import sys
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from barograph.visualize.chart import Chart
 from barograph.visualize.exports import json_text
 from barograph.visualize.hostile import clean
 from barograph.visualize.visualizer import Visualizer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
 
 def stderr() -> Console:
     """Standard error; colours, when it is a terminal, follow NO_COLOR."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress(total: int | None, what: str, *, sized: bool = False) -> Progress:
     """A progress bar on standard error, silent when that is no terminal; ``sized`` counts bytes. A context manager."""
-    done = DownloadColumn() if sized else MofNCompleteColumn()
-    columns = (TextColumn(what), BarColumn(), done, TimeElapsedColumn(), TimeRemainingColumn())
+    from rich import progress as rich
+
+    done = rich.DownloadColumn() if sized else rich.MofNCompleteColumn()
+    columns = (rich.TextColumn(what), rich.BarColumn(), done, rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
     console = stderr()
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.add_task(what, total=total)
     return bar
 

@@ -9,7 +9,6 @@ from typing import Annotated, cast
 import typer
 
 from barograph.analytics.period import recent
-from barograph.cli.answer import Asked, document, picture
 from barograph.cli.options import (
     DEFAULT_DIRECTORY,
     Charset,
@@ -32,11 +31,10 @@ from barograph.core.metric import FAMILIES, Catalogue
 from barograph.core.query import Calendar, Period, parse_duration
 from barograph.core.settings import load_settings
 from barograph.core.zone import local_time, zone_of
-from barograph.dashboard.assembly import metric_of
-from barograph.dashboard.pages import PAGES
 from barograph.visualize.chart import Column, Page, Table, Text
 from barograph.visualize.visualizer import Format
 
+PAGES = ("overview", "queries", "quality", "retrieval", "cost", "users", "experiments", "alerts", "system")
 CALENDAR = ("day", "week", "month")
 COMPARE = ("previous", "day", "week")
 
@@ -66,7 +64,7 @@ def status(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> N
 
 
 def show(
-    page: Annotated[str, typer.Argument(help=f"{', '.join(spec.name for spec in PAGES)}.")] = "overview",
+    page: Annotated[str, typer.Argument(help=f"{', '.join(PAGES)}.")] = "overview",
     last: Last = None,
     start: From = None,
     end: To = None,
@@ -125,6 +123,8 @@ def query(
     barograph query cost --last 7d --by model --compare previous
     barograph query error_rate --where pipeline:eq:support --json
     """
+    from barograph.cli.answer import Asked, document, picture
+
     if compare is not None and compare not in COMPARE:
         raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)
     with opened(existing(data_dir)) as dashboard:
@@ -154,8 +154,11 @@ def query(
 
 def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """List the metrics: name, unit, which way is better, what it means."""
-    own = load_settings(data_dir, os.environ).metrics
-    catalogue = Catalogue(metric_of(metric) for metric in own)
+    catalogue = Catalogue()
+    for own in load_settings(data_dir, os.environ).metrics:
+        from barograph.dashboard.assembly import metric_of
+
+        catalogue.add(metric_of(own))
     if json:
         print_json([
             {"name": m.name, "title": m.title, "unit": m.unit, "aggregation": m.aggregation, "better": m.better,

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +18,12 @@ from barograph.cli.screen import Screen
 from barograph.core.clock import SystemClock
 from barograph.core.errors import InvalidInput
 from barograph.core.unit import counted
-from barograph.dashboard.assembly import make_directory
-from barograph.dashboard.dashboard_interface import DashboardInterface
-from barograph.demo.play import is_demo, mark, play, play_live, prepare
-from barograph.demo.replay import Replay
 from barograph.journal.disk import journal_error
 from barograph.journal.lock import DirectoryLock
+
+if TYPE_CHECKING:
+    from barograph.dashboard.dashboard_interface import DashboardInterface
+    from barograph.demo.replay import Replay
 
 DEMO_DIRECTORY = "barograph-demo"
 REDRAW_SECONDS = 5.0
@@ -45,6 +45,9 @@ def demo(
     Arrivals and token counts are those of the Azure LLM inference trace of 2023; questions, passages and ratings are
     FeedbackQA's. Stage times are modelled from the token counts and marked as such. docs/demo.md has the details.
     """
+    from barograph.dashboard.assembly import make_directory
+    from barograph.demo.play import mark, play, prepare
+
     gone = _remove(data_dir)
     if remove:
         says = f"{data_dir} is removed." if gone else f"There is no demo at {data_dir}."
@@ -73,6 +76,8 @@ def demo(
 
 def _remove(directory: Path) -> bool:
     """Delete a demo's directory; false if there is none. Raises InvalidInput, DirectoryLocked or JournalError."""
+    from barograph.demo.play import is_demo
+
     try:
         if not directory.exists() or not any(directory.iterdir()):
             return False
@@ -93,6 +98,8 @@ def _remove(directory: Path) -> bool:
 
 def _go_on(dashboard: DashboardInterface, replay: Replay, charset: str | None, width: int | None) -> None:
     """Play on in a thread and draw the overview again and again, until Ctrl-C."""
+    from barograph.demo.play import play_live
+
     stop = threading.Event()
     player = threading.Thread(
         target=play_live, args=(dashboard, replay, SystemClock(), stop), name="barograph-demo", daemon=True
