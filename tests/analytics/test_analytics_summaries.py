@@ -19,7 +19,7 @@ from barograph.core.query import Filter
 from barograph.core.settings import Settings
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
-TODAY = NOW - timedelta(hours=24) + timedelta(seconds=2)
+TODAY = NOW - timedelta(hours=24) + timedelta(seconds=62)  # windows of hours end with the running minute
 YESTERDAY = TODAY - timedelta(hours=24)
 
 
@@ -152,7 +152,7 @@ def test_error_rates_are_compared_as_shares() -> None:
 
 
 def test_twice_the_traffic_is_not_noise_and_neither_good_nor_bad() -> None:
-    events = spread("query", 480, TODAY, 24) + spread("query", 240, YESTERDAY, 24)
+    events = spread("query", 480, TODAY, 23.7) + spread("query", 240, YESTERDAY, 23.6)
     change = engine(events).summary("queries").change
     assert change is not None
     assert change.relative == pytest.approx(1.0, abs=0.02)

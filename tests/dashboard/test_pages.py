@@ -426,7 +426,7 @@ def test_a_report_begins_with_findings_and_ends_with_its_method(week: House) -> 
     order = [text.index(part) for part in parts]
     assert order == sorted(order)
     method = plain(text.split("── Method", 1)[1])
-    assert "Time: 2026-11-17 14:05:01 up to 2026-11-24 14:05:01 UTC" in method
+    assert "Time: 2026-11-17 14:06:00 up to 2026-11-24 14:05:00 UTC" in method
     assert re.search(r"n=[\d,]+ queries", method)
     assert "Made by Barograph " in method
     assert "barograph report --hours 168" in method

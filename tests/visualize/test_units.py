@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from barograph.core.unit import MINUS, format_value, significant
 from barograph.visualize.axes import value_axis
-from barograph.visualize.units import MINUS, axis_labels, format_value, significant
+from barograph.visualize.units import axis_labels
 
 
 @pytest.mark.parametrize(
@@ -25,18 +26,23 @@ from barograph.visualize.units import MINUS, axis_labels, format_value, signific
     ],
 )  # fmt: skip
 def test_a_number_is_written_by_its_unit(value: float | None, unit: str, text: str) -> None:
-    assert format_value(value, unit) == text
+    assert format_value(value, unit, headed=True) == text
 
 
 def test_ascii_has_plain_signs_and_a_missing_number_is_not_zero() -> None:
     assert format_value(-0.004, "ratio", ascii_only=True) == "-0.4 %"
     assert format_value(2e-5, "s", ascii_only=True) == "20 us"
-    assert format_value(None, "1", ascii_only=True) == "n/a"
+    assert format_value(None, "1", ascii_only=True, headed=True) == "n/a"
 
 
-def test_a_rating_names_its_scale_only_in_a_tile() -> None:
-    assert format_value(4.23, "rating", tile=True) == "4.2/5.0"
-    assert format_value(4.23, "rating") == "4.23"
+def test_a_heading_says_what_a_number_need_not() -> None:
+    told = {
+        (4.23, "rating"): ("4.2/5.0", "4.23"),
+        (340, "tokens"): ("340 tokens", "340"),
+        (None, "s"): ("no data", "–"),
+    }
+    for (value, unit), texts in told.items():
+        assert tuple(format_value(value, unit, headed=headed) for headed in (False, True)) == texts
 
 
 def test_a_change_shows_its_sign_and_nothing_does_not() -> None:

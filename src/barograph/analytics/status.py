@@ -200,5 +200,4 @@ def _silence(reader: Reader, settings: Settings, now: datetime, last: datetime) 
 
 
 def _roughly(seconds: float) -> str:
-    whole = round(seconds / 60) * 60.0
-    return format_value(whole, "s") if whole < 2 * _DAY else f"{whole / _DAY:.0f} d"
+    return format_value(round(seconds / 60) * 60.0, "s") if seconds < 2 * _DAY else f"{seconds / _DAY:.0f} d"

@@ -15,9 +15,9 @@ from msgspec import Struct
 from barograph.analytics.period import bucket_of
 from barograph.core.clock import SystemClock
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window, earlier_window
+from barograph.core.unit import format_value
 from barograph.dashboard.page.shapes import step_text
 from barograph.visualize.chart import Cell, Column, LineChart, Series, Table
-from barograph.visualize.units import format_value
 
 MOST_LINES = 5  # groups drawn in one chart; more are a table
 EARLIER: dict[Period, str] = {"previous": "period before", "day": "a day earlier", "week": "a week earlier"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from barograph import __version__
-from barograph.core.unit import counted
 from barograph.analytics.change import Change
 from barograph.analytics.summary import MetricSummary
 from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Filter, Period, Window
+from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, experiment_parts
 from barograph.dashboard.page.overview import by_day, modelled_line
@@ -31,7 +31,6 @@ from barograph.dashboard.page.shapes import (
 from barograph.dashboard.page.traffic import Traffic, errors_chart, latency_chart, traffic, volume_chart
 from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Page, Panel, Part, Text, Tile, Tiles
-from barograph.visualize.units import format_value
 
 MOST_HOURS = 366 * 24.0
 MOST_FINDINGS = 5
@@ -47,7 +46,7 @@ def build_report(material: Material, hours: float) -> Page:
     if not 0 < hours <= MOST_HOURS:
         raise InvalidQuery("a report is on some hours, a year at most", hint="168 is a week.", value=hours)
     window = material.recent(hours * 3600.0)
-    start, end = material.local(window.start), material.local(window.end)
+    start, end = material.local(window.start), material.local(min(window.end, material.now()))
     title, aside = f"Report on the {span_text(material, window)}", f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M %Z}"
     seen = traffic(material, window, compare="week" if window.seconds <= 7 * DAY else "previous")
     if seen.total == 0:
@@ -105,11 +104,11 @@ def finding(summary: MetricSummary, period: Period) -> str:
     """A metric in a sentence: number and n, change against which number and n, and what to think of it."""
     is_count = summary.n == summary.value
     size = "" if is_count else f" (n={summary.n:,})"
-    start = f"{summary.title}: {format_value(summary.value, summary.unit, tile=True)}{size}"
+    start = f"{summary.title}: {format_value(summary.value, summary.unit)}{size}"
     change = summary.change
     if change is None or change.before is None or not change.before_n:
         return f"{start}."
-    before = format_value(change.before, summary.unit, tile=True)
+    before = format_value(change.before, summary.unit)
     then = f"{before} at {_PERIODS[period]}" if is_count else f"{before} at {_PERIODS[period]} (n={change.before_n:,})"
     if change.absolute == 0:
         return f"{start}, unchanged from {then}."
@@ -150,7 +149,7 @@ def _worst(material: Material, window: Window) -> list[Part]:
 
 def _method(material: Material, seen: Traffic, window: Window, period: Period) -> list[Part]:
     """What the numbers rest on, so that somebody else can make them again."""
-    start, end = material.local(window.start), material.local(window.end)
+    start, end = material.local(window.start), material.local(min(window.end, material.now()))
     complete = material.local(material.reader.watermark())
     account = ", ".join(f"{count:,} {name}" for name, count in material.account.items())
     lines = [

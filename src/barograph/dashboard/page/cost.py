@@ -6,6 +6,7 @@ from datetime import datetime
 
 from barograph.analytics.cost import Spend
 from barograph.core.query import Window
+from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import (
     aligned,
@@ -23,7 +24,6 @@ from barograph.dashboard.page.shapes import (
     worst_table,
 )
 from barograph.visualize.chart import LineChart, Page, Panel, Part, Series, Text, Tile, Tiles, Tone
-from barograph.visualize.units import format_value
 
 LISTED = 10
 TOKENS = {"tokens.input": "input", "tokens.output": "output", "tokens.cached": "from cache"}

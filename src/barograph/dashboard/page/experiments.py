@@ -17,7 +17,6 @@ from barograph.experiments.design import Experiment
 from barograph.stats.estimate import Effect as Change
 from barograph.stats.estimate import Estimate
 from barograph.visualize.chart import Cell, Column, Effect, IntervalPlot, Page, Panel, Part, Table, Text, Tone, Verdict
-from barograph.visualize.units import format_value as visible
 
 LONGEST_WAIT = 3650.0  # days; more is said as years
 WIDE = 0.5  # a change, as a share, beyond which an interval is put apart
@@ -118,8 +117,8 @@ def _difference(effect: Change | None, unit: str) -> str | None:
     if effect is None:
         return None
     if unit in ("ratio", "%"):
-        return f"{visible(effect.value * (100 if unit == 'ratio' else 1), '', signed=True)} points"
-    return visible(effect.value, unit, signed=True)
+        return f"{format_value(effect.value * (100 if unit == 'ratio' else 1), '', signed=True)} points"
+    return format_value(effect.value, unit, signed=True, headed=True)
 
 
 def comparison_of(material: Material, key: str) -> Comparison | None:

@@ -14,7 +14,7 @@ from barograph.analytics.cost import Spend
 from barograph.analytics.overview import Overview
 from barograph.analytics.status import Status
 from barograph.core.query import Window
-from barograph.core.unit import counted
+from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments import comparison_of, interval_plot, progress_note
 from barograph.dashboard.page.shapes import (
@@ -33,7 +33,6 @@ from barograph.dashboard.page.welcome import welcome
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment
 from barograph.visualize.chart import Page, Panel, Part, Text, Tile, Tiles, Tone
-from barograph.visualize.units import format_value
 
 MOST_ALERTS = 8
 MOST_EXPERIMENTS = 3
@@ -98,7 +97,7 @@ def _lines(material: Material, facts: Overview, running: Running) -> list[Tile]:
 def _response_time(material: Material, facts: Overview) -> Tile:
     mean = tile_of(facts.response_time, against="yesterday")
     if facts.response_time.n:
-        note = f"p95 {format_value(facts.response_time_p95.value, 's')}   errors {_rate(facts)}"
+        note = f"p95 {format_value(facts.response_time_p95.value, 's', headed=True)}   errors {_rate(facts)}"
     elif facts.queries.n:
         note = f"no query of the last 24 h says how long it took   errors {_rate(facts)}"
     else:
@@ -111,7 +110,7 @@ def _response_time(material: Material, facts: Overview) -> Tile:
 
 
 def _rate(facts: Overview) -> str:
-    return format_value(facts.error_rate.value if facts.error_rate.n else None, "ratio", ascii_only=True)
+    return format_value(facts.error_rate.value if facts.error_rate.n else None, "ratio", headed=True, ascii_only=True)
 
 
 def _satisfaction(facts: Overview) -> Tile:

@@ -14,6 +14,7 @@ from barograph.analytics.summary import MetricSummary
 from barograph.analytics.worst import Concern, WorstQuery, time_of
 from barograph.core.errors import EngineError
 from barograph.core.query import Calendar, Filter, MetricRow, Period, Window
+from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.welcome import welcome
 from barograph.visualize.chart import (
@@ -32,9 +33,8 @@ from barograph.visualize.chart import (
     Tile,
     Tiles,
 )
-from barograph.visualize.units import format_value
 
-HOUR, DAY = 3600.0, 86400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SURE_TAIL = 100  # queries that a bucket needs before a percentile above p90 says anything
 MOST_DAYS = 15  # bars of a day each; weeks beyond, then months
 MOST_WEEKS = 15
@@ -227,7 +227,7 @@ def breakdown_table(
 
 def span_text(material: Material, window: Window) -> str:
     """The window in the shown zone: ``last 7 d`` when it ends now, else from when to when."""
-    if abs((window.end - material.now()).total_seconds()) < 2:
+    if 0 <= (window.end - material.now()).total_seconds() <= MINUTE:
         return f"last {duration_text(round(window.seconds / 60) * 60 or window.seconds)}"
     start, end = material.local(window.start), material.local(window.end)
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} {material.settings.timezone}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from barograph.core.query import Window
+from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import framed, guarded, line_chart, line_of, step_for, step_text
 from barograph.visualize.chart import Cell, Column, Page, Part, Series, Sparkline, Table, Text
-from barograph.visualize.units import format_value
 
 MACHINE = {"system.cpu": "CPU", "system.memory": "memory", "system.disk": "disk"}
 ACCOUNT = ("stored", "rejected", "duplicate")

@@ -11,10 +11,12 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from barograph.core.unit import MINUS, format_value, missing
 from barograph.core.zone import zone_of
 from barograph.visualize.charset import GLYPHS, CharsetName, Glyphs
 from barograph.visualize.hostile import clean, cut, display_width
-from barograph.visualize.units import MINUS, format_value, missing
+
+_UNIT_CELLS = 12  # of a unit that is not the catalogue's
 
 Row = list[tuple[str, str]]
 
@@ -56,9 +58,9 @@ class Pen(Struct, frozen=True, kw_only=True):
     def cut(self, text: str, width: int) -> str:
         return cut(text, width, ascii_only=self.ascii)
 
-    def value(self, value: float | None, unit: str, *, signed: bool = False, tile: bool = False) -> str:
-        """A number with its unit, in this charset."""
-        return format_value(value, unit, ascii_only=self.ascii, signed=signed, tile=tile)
+    def value(self, value: float | None, unit: str, *, signed: bool = False, headed: bool = True) -> str:
+        """A number with its unit, in this charset; ``headed`` where a title names what it counts."""
+        return format_value(value, self.clean(unit, _UNIT_CELLS), ascii_only=self.ascii, signed=signed, headed=headed)
 
     @property
     def missing(self) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from barograph.core.unit import significant
 from barograph.visualize.chart import Tile
 from barograph.visualize.hostile import display_width, wrap
 from barograph.visualize.text.bars import spark
 from barograph.visualize.text.pen import Pen, Row, fill, fit, row_width
-from barograph.visualize.units import significant
 
 GAP = 3
 _NOTE_SPARK = 12
@@ -74,7 +74,7 @@ def _folded(front: Row, pen: Pen) -> list[Row]:
 def _value(tile: Tile, pen: Pen) -> str:
     if isinstance(tile.value, str):
         return pen.clean(tile.value, pen.width)
-    return pen.value(tile.value, tile.unit, tile=True)
+    return pen.value(tile.value, tile.unit, headed=tile.value is None or tile.unit != "rating")
 
 
 def _change(tile: Tile, pen: Pen) -> str:
