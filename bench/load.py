@@ -3,7 +3,7 @@
 Questions are FeedbackQA's, as packed for the demo; numbers are drawn. Labels come in 36 sets (3 pipelines, 2
 environments, 2 models, 3 outcomes), as unequally as in life. ``short`` events are the README's example; ``documents``
 events also name five passages by id, rank and score, without their texts. Nothing here belongs to what is measured:
-events are copies of a pool, which costs about a microsecond each.
+events are copies of a pool, which costs about a microsecond each; a history (``over``) costs more.
 """
 
 from __future__ import annotations
@@ -70,10 +70,13 @@ class Load:
             yield head.encode() + self._encoded[number % len(self._pool)]
 
     def over(self, count: int, start: datetime, end: datetime) -> Iterator[EventDict]:
-        """So many events, evenly spread from start to end, oldest first."""
+        """So many events, evenly spread from start to end, oldest first; no two take equally long, as in life."""
         step = (end - start) / count
         for number, event in enumerate(self.dicts(count)):
             event["time"] = start + step * number
+            taken = event["response_time"]
+            assert isinstance(taken, float)
+            event["response_time"] = taken + number / 1e9
             yield event
 
     def entries(self, count: int, start: datetime, end: datetime) -> Iterator[Entry]:

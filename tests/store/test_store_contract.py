@@ -345,7 +345,10 @@ class TestEvents:
 
     @pytest.mark.parametrize("order", ["time", "response_time", "cost", "top_score"])
     @pytest.mark.parametrize("descending", [True, False])
-    @pytest.mark.parametrize("where", [(), ("status:eq:error",), ("model:in:small,large", "environment:eq:staging")])
+    @pytest.mark.parametrize(
+        "where",
+        [(), ("status:eq:error",), ("model:in:small,large", "environment:eq:staging"), ("response_time:exists",)],
+    )
     def test_the_first_page_is_right_whatever_led_to_it(
         self, week: Site, order: str, descending: bool, where: tuple[str, ...]
     ) -> None:
@@ -353,7 +356,10 @@ class TestEvents:
         filters = tuple(map(Filter.parse, where))
         held = [e for e in week.recorded if e["kind"] == "query" and UNALIGNED.start <= e["time"] < UNALIGNED.end]
         for filter_ in filters:
-            held = [e for e in held if e.get(filter_.field, "ok") in filter_.values]
+            if filter_.op == "exists":
+                held = [e for e in held if e.get(filter_.field) is not None]
+            else:
+                held = [e for e in held if e.get(filter_.field, "ok") in filter_.values]
         if order == "top_score":
             for e in held:
                 scores = [d["score"] for d in e.get("documents") or ()]

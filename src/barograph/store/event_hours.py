@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from barograph.core.query import EventQuery, Window
 from barograph.store.engine import Engine, Rows
 from barograph.store.filters import Parameters, condition, on_labels, within
@@ -22,6 +24,8 @@ _MOST_HOURS = 100  # more that have the same largest number are not worth naming
 def hours_to_read(engine: Engine, question: EventQuery) -> list[Window]:
     """The parts of the window that can hold the page; all of it where the rollups cannot tell."""
     window = question.window
+    implied = [filter_ for filter_ in question.where if filter_.field == question.order and filter_.op == "exists"]
+    question = replace(question, where=tuple(filter_ for filter_ in question.where if filter_ not in implied))
     start, end = -((_EPOCH - window.start) // _HOUR), (window.end - _EPOCH) // _HOUR
     first, last = _EPOCH + start * _HOUR, _EPOCH + end * _HOUR
     if question.kind != "query" or question.cursor or not on_labels((), question.where) or last - first < _WORTH:

@@ -38,11 +38,12 @@ GROUP BY project, experiment, unit_kind, unit_id, arrived;
 
 CREATE MATERIALIZED VIEW query_to_unit TO unit_1d AS
 SELECT
-    project, unit.1 AS unit_kind, toString(variant.1) AS experiment, toString(variant.2) AS arm, unit.2 AS unit_id,
+    project, seen.1 AS unit_kind, seen.3 AS experiment, seen.4 AS arm, seen.2 AS unit_id,
     toDate(time) AS day, 'query' AS kind, toDate(received_at) AS arrived, sumMap(ones) AS n, sumMap(numbers) AS total
 FROM (
     SELECT
-        project, time, received_at, unit,
+        project, time, received_at,
+        arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS units,
         arrayConcat([('', '')], arrayMap((e, a) -> (toString(e), toString(a)), mapKeys(variants), mapValues(variants)))
             AS variants_of,
         ['', 'error', 'no_answer', 'empty_retrieval', 'response_time', 'embedding_time', 'retrieval_time',
@@ -58,18 +59,18 @@ FROM (
         mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM query
-    ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit
 )
-ARRAY JOIN variants_of AS variant
+ARRAY JOIN arrayFlatten(arrayMap(u -> arrayMap(v -> (u.1, u.2, v.1, v.2), variants_of), units)) AS seen
 GROUP BY project, unit_kind, experiment, arm, unit_id, day, kind, arrived;
 
 CREATE MATERIALIZED VIEW attributed_feedback_to_unit TO unit_1d AS
 SELECT
-    project, unit.1 AS unit_kind, toString(variant.1) AS experiment, toString(variant.2) AS arm, unit.2 AS unit_id,
+    project, seen.1 AS unit_kind, seen.3 AS experiment, seen.4 AS arm, seen.2 AS unit_id,
     toDate(time) AS day, 'feedback' AS kind, toDate(received_at) AS arrived, sumMap(ones) AS n, sumMap(numbers) AS total
 FROM (
     SELECT
-        project, time, received_at, unit,
+        project, time, received_at,
+        arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS units,
         arrayConcat([('', '')], arrayMap((e, a) -> (toString(e), toString(a)), mapKeys(variants), mapValues(variants)))
             AS variants_of,
         ['', 'rating', 'low_rating'] AS names,
@@ -79,19 +80,19 @@ FROM (
         mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM attribution
-    ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit
     WHERE subject = 'feedback'
 )
-ARRAY JOIN variants_of AS variant
+ARRAY JOIN arrayFlatten(arrayMap(u -> arrayMap(v -> (u.1, u.2, v.1, v.2), variants_of), units)) AS seen
 GROUP BY project, unit_kind, experiment, arm, unit_id, day, kind, arrived;
 
 CREATE MATERIALIZED VIEW attributed_score_to_unit TO unit_1d AS
 SELECT
-    project, unit.1 AS unit_kind, toString(variant.1) AS experiment, toString(variant.2) AS arm, unit.2 AS unit_id,
+    project, seen.1 AS unit_kind, seen.3 AS experiment, seen.4 AS arm, seen.2 AS unit_id,
     toDate(time) AS day, 'score' AS kind, toDate(received_at) AS arrived, sumMap(ones) AS n, sumMap(numbers) AS total
 FROM (
     SELECT
-        project, time, received_at, unit,
+        project, time, received_at,
+        arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS units,
         arrayConcat([('', '')], arrayMap((e, a) -> (toString(e), toString(a)), mapKeys(variants), mapValues(variants)))
             AS variants_of,
         ['', toString(name)] AS names,
@@ -101,8 +102,7 @@ FROM (
         mapFromArrays(kept,
                       arrayMap(value -> assumeNotNull(value), arrayFilter(value -> isNotNull(value), maybe))) AS numbers
     FROM attribution
-    ARRAY JOIN arrayFilter(u -> u.2 != '', [('user', user_id), ('session', session_id)]) AS unit
     WHERE subject = 'score'
 )
-ARRAY JOIN variants_of AS variant
+ARRAY JOIN arrayFlatten(arrayMap(u -> arrayMap(v -> (u.1, u.2, v.1, v.2), variants_of), units)) AS seen
 GROUP BY project, unit_kind, experiment, arm, unit_id, day, kind, arrived;
