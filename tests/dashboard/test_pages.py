@@ -445,7 +445,8 @@ def test_a_change_for_the_worse_that_is_no_noise_is_the_first_finding(build: Bui
 
 def test_a_report_without_a_time_to_compare_with_says_so_once(build: Build) -> None:
     text = plain(text_of(build_report(build(queries(300, 20, 19, cost=0.1)).material(), 24)))
-    assert text.count("Nothing was recorded at the same time a day earlier, so nothing can be compared with it.") == 1
+    said = "Not compared with the same time a day earlier. There are no records of the earlier period to compare with."
+    assert text.count(said) == 1
     assert "from yesterday" not in text
 
 

@@ -81,8 +81,9 @@ def _findings(
     sentences = [finding(one, period) for one in told]
     fired = material.events("alert", window, where=(Filter("state", "eq", ("firing",)),), limit=100)
     extra: list[str] = []
-    if not any(one.change and one.change.before_n for one in told):
-        extra.append(f"Nothing was recorded at {_PERIODS[period]}, so nothing can be compared with it.")
+    changes = [one.change for one in told if one.change]
+    if changes and not any(change.before_n for change in changes):
+        extra.append(f"Not compared with {_PERIODS[period]}. {changes[0].note}")
     extra += [f"{one.title}: {one.verdict.sentence}" for one in compared[:1]]
     if fired.items:
         count = f"{len(fired.items)}{' or more' if fired.cursor else ''}"
