@@ -99,7 +99,7 @@ def test_silence_at_a_busy_time_is_a_warning_and_at_a_quiet_time_is_not() -> Non
     status = engine([*busy, *queries(5, start=NOW - timedelta(hours=4))]).status()
     level, sentence = said(status, "silence")
     assert (status.state, level) == ("warning", "warning")
-    assert sentence.startswith("No query for 3.92 h, since 2026-11-24 10:09 UTC; at this time there are usually")
+    assert sentence.startswith("No query for 3 h 55 min, since 2026-11-24 10:09 UTC; at this time there are usually")
     night = queries(240, start=NOW - timedelta(days=1, hours=12), hours=6)
     assert engine([*night, *queries(5, start=NOW - timedelta(hours=4))]).status().state == "healthy"
 

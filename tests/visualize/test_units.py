@@ -35,14 +35,15 @@ def test_ascii_has_plain_signs_and_a_missing_number_is_not_zero() -> None:
     assert format_value(None, "1", ascii_only=True, headed=True) == "n/a"
 
 
-def test_a_heading_says_what_a_number_need_not() -> None:
-    told = {
-        (4.23, "rating"): ("4.2/5.0", "4.23"),
-        (340, "tokens"): ("340 tokens", "340"),
-        (None, "s"): ("no data", "–"),
-    }
-    for (value, unit), texts in told.items():
-        assert tuple(format_value(value, unit, headed=headed) for headed in (False, True)) == texts
+@pytest.mark.parametrize(
+    ("value", "unit", "alone", "headed"),
+    [
+        (4.23, "rating", "4.2/5.0", "4.23"), (340, "tokens", "340 tokens", "340"), (None, "s", "no data", "–"),
+        (10_680, "s", "2 h 58 min", "2.97 h"),
+    ],
+)  # fmt: skip
+def test_a_heading_says_what_a_number_need_not(value: float | None, unit: str, alone: str, headed: str) -> None:
+    assert (format_value(value, unit), format_value(value, unit, headed=True)) == (alone, headed)
 
 
 def test_a_change_shows_its_sign_and_nothing_does_not() -> None:

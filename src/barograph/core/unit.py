@@ -51,9 +51,9 @@ def format_value(
 ) -> str:
     """The value with its unit; an unknown unit stands behind the number as it is.
 
-    ``headed``: what the number counts stands above or before it, so that ``4.2/5.0``, ``340 tokens`` and ``no data``
-    are ``4.2``, ``340`` and ``–``. ``signed`` writes a plus too. ``precise`` gives six significant digits, for
-    telling a value from a threshold that would read the same.
+    ``headed``: what the number counts stands above or before it, so that ``4.2/5.0``, ``340 tokens``, ``no data`` and
+    ``2 min 5 s`` are ``4.2``, ``340``, ``–`` and ``2.08 min``. ``signed`` writes a plus too. ``precise`` gives six
+    significant digits, for telling a value from a threshold that would read the same.
     """
     if value is None or math.isnan(value):
         return missing(ascii_only=ascii_only, headed=headed)
@@ -70,7 +70,7 @@ def format_value(
 def _magnitude(value: float, unit: str, digits: int, headed: bool) -> str:
     """The size of a number, without its sign."""
     if unit == "s":
-        return _duration(value, digits)
+        return _spoken(value) if value >= 120 and digits == DIGITS and not headed else _duration(value, digits)
     if unit == "USD":
         return _money(value, digits)
     if unit in ("ratio", "%"):
@@ -118,6 +118,18 @@ def _duration(value: float, digits: int) -> str:
         if value >= least:
             return f"{significant(value / divisor, digits)} {name}"
     return f"{significant(value * 1e6, digits)} µs"
+
+
+def _spoken(seconds: float) -> str:
+    """A long duration in two units, as in ``2 h 58 min``."""
+    whole = round(seconds)
+    if whole < 7200:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return _duration(seconds, DIGITS)
 
 
 def _money(value: float, digits: int) -> str:
