@@ -97,11 +97,14 @@ def _later(moment: datetime, seconds: float) -> datetime:
 
 
 def earlier_window(window: Window, period: Period, zone: tzinfo) -> Window:
-    """The period just before, or the same wall-clock times a day or a week earlier in a time zone."""
+    """The period just before, or the same wall-clock times a day or a week earlier in a time zone.
+
+    Raises InvalidQuery where there is no such time.
+    """
     if period == "previous":
         return window.shifted(-window.seconds)
-    days = timedelta(days=7 if period == "week" else 1)
-    start, end = ((moment.astimezone(zone) - days).astimezone(UTC) for moment in (window.start, window.end))
+    seconds = 86400.0 * (7 if period == "week" else 1)
+    start, end = (_later(moment.astimezone(zone), -seconds).astimezone(UTC) for moment in (window.start, window.end))
     return Window(start, end)
 
 

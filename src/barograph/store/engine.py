@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import clickhouse_connect
 import msgspec
@@ -92,7 +92,8 @@ class Engine:
         self.settings = settings
         self.database = database or settings.database
         self.embedded = settings.address.startswith("chdb:")
-        self.in_data_directory = self.embedded and not urlsplit(settings.address).path
+        self._address, self._port = _address(settings.address)
+        self.in_data_directory = self.embedded and not self._address.path
         self._directory = directory
         self._writer: Client | None = None
         self._writing = threading.Lock()
@@ -137,14 +138,7 @@ class Engine:
             client.close()
 
     def _connect(self, database: str | None, limits: Mapping[str, str]) -> Client:
-        try:
-            address = urlsplit(self.settings.address)
-            port = address.port or DEFAULT_PORT
-        except ValueError as error:  # a port or an IPv6 address that is none
-            raise InvalidSettings(
-                f"engine.address is not an address: {error}",
-                hint="Example: clickhouse://user:password@host:8123.",
-            ) from None
+        address = self._address
         settings = dict(limits)
         if address.scheme == "chdb":
             path = Path(unquote(address.path)) if address.path else self._directory
@@ -159,15 +153,9 @@ class Engine:
                     "max_server_memory_usage": str(max(SERVER_MEMORY, 2 * self.settings.query_memory)),
                 },
             )
-        if address.scheme not in ("clickhouse", "clickhouses"):
-            raise InvalidSettings(
-                "engine.address must begin with chdb: or clickhouse:",
-                hint="Examples: chdb:// or clickhouse://user:password@host:8123 (clickhouses:// for TLS).",
-                value=address.scheme,
-            )
         return clickhouse_connect.get_client(
             host=address.hostname or "127.0.0.1",
-            port=port,
+            port=self._port,
             username=unquote(address.username or "default"),
             password=unquote(address.password or ""),
             interface="https" if address.scheme == "clickhouses" else "http",
@@ -282,6 +270,25 @@ class Engine:
             raise translate(error, doing) from error
         except (OSError, RuntimeError) as error:
             raise translate(error, doing) from error
+
+
+def _address(text: str) -> tuple[SplitResult, int]:
+    """An engine's address and its port. Raises InvalidSettings."""
+    try:
+        address = urlsplit(text)
+        port = address.port or DEFAULT_PORT
+    except ValueError as error:  # a port or an IPv6 address that is none
+        raise InvalidSettings(
+            f"engine.address is not an address: {error}",
+            hint="Example: clickhouse://user:password@host:8123.",
+        ) from None
+    if address.scheme not in ("chdb", "clickhouse", "clickhouses"):
+        raise InvalidSettings(
+            "engine.address must begin with chdb: or clickhouse:",
+            hint="Examples: chdb:// or clickhouse://user:password@host:8123 (clickhouses:// for TLS).",
+            value=address.scheme,
+        )
+    return address, port
 
 
 def translate(error: Exception, doing: str) -> EngineError | InvalidQuery:
