@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.analytics.period import day_of, duration_text, midnight, month_of, recent
+from barograph.analytics.period import bucket_of, day_of, duration_text, midnight, month_of, recent
 from barograph.core.errors import InvalidSettings
+from barograph.core.query import Calendar
 from barograph.core.zone import zone_of
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut")
@@ -54,6 +55,22 @@ def test_days_follow_each_other_without_a_gap_and_hold_their_moment(moment: date
     assert day_of(day.start - timedelta(microseconds=1), zone).end == day.start
     month = month_of(now, zone)
     assert month.start <= day.start < day.end <= month.end
+
+
+@given(
+    st.datetimes(min_value=datetime(2001, 1, 1), max_value=datetime(2037, 1, 1)), st.sampled_from(ZONES),
+    st.sampled_from(["day", "week", "month", 60.0, 3600.0, 86400.0]),
+)  # fmt: skip
+def test_the_bucket_of_a_moment_holds_it_and_the_next_one_follows(
+    moment: datetime, name: str, every: float | Calendar
+) -> None:
+    now, zone = moment.replace(tzinfo=UTC), zone_of(name)
+    bucket = bucket_of(now, every, zone)
+    assert bucket.start <= now < bucket.end
+    assert bucket_of(bucket.end, every, zone).start == bucket.end
+    if every == "week":
+        assert bucket.start.astimezone(zone).weekday() == 0
+        assert 6.9 * 86400 < bucket.seconds < 7.1 * 86400
 
 
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../../etc/passwd", "\x00", "x" * 5000])

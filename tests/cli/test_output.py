@@ -140,12 +140,21 @@ def test_a_table_says_its_time_once_and_with_the_year_where_it_is_not_this_one(d
     assert f"{this_year - 2}-03-01 00:00 to {this_year}-" in long.stdout
 
 
-def test_the_times_of_a_table_are_in_the_zone_of_the_settings(data: Path) -> None:
+def test_the_times_of_a_text_are_in_the_zone_of_the_settings(data: Path) -> None:
     finished = barograph(
         "query", "queries", "--from", "2025-01-01T00:00Z", "-d", data, BAROGRAPH_TIMEZONE="Asia/Kathmandu"
     )
     assert "2025-01-01 05:45 to" in finished.stdout
     assert "Asia/Kathmandu" in finished.stdout
+    told = barograph("status", "-d", data, BAROGRAPH_TIMEZONE="Asia/Kathmandu")
+    assert "UTC" not in told.stdout
+    assert re.search(r"data complete to [\d-]+ [\d:]+ Asia/Kathmandu", told.stdout)
+    assert (
+        "Z"
+        in json.loads(barograph("status", "-d", data, "--json", BAROGRAPH_TIMEZONE="Asia/Kathmandu").stdout)[
+            "complete_to"
+        ]
+    )
 
 
 def days(first: datetime, count: int) -> str:

@@ -323,6 +323,14 @@ def test_days_and_times_are_those_of_the_zone_of_the_settings(build: Build) -> N
     assert "by day · Asia/Kathmandu" in text
 
 
+def test_a_bar_of_a_week_that_the_window_cuts_says_so(build: Build) -> None:
+    house = build(spread("query", 400, NOW - timedelta(days=50), 24 * 49.9, cost=0.1))
+    material = house.material()
+    text = plain(text_of(build_page("cost", material, material.recent("45d"))))
+    assert "by week · UTC · first one in part, last one so far" in text
+    assert "first one in part" not in text_of(build_page("cost", material))
+
+
 def test_every_page_is_documented_with_its_question_and_its_time() -> None:
     text = (DOCS / "pages.md").read_text(encoding="utf-8")
     for spec in PAGES:
