@@ -1,39 +1,50 @@
 """Tails and quantiles of the distributions that tests use, each from the side on which it keeps its digits.
 
-Built on ``scipy.special``, whose import takes less than half as long as that of ``scipy.stats``. A two-sided
-p-value is twice a lower tail, never one minus a distribution function, which is 0 where the truth is 1e-98.
+Built on ``scipy.special``, whose import takes less than half as long as that of ``scipy.stats``, and which is loaded
+with the first question: a process that only records does without its 24 MB. A two-sided p-value is twice a lower
+tail, never one minus a distribution function, which is 0 where the truth is 1e-98.
 """
 
 from __future__ import annotations
 
-from scipy import special
-
 
 def t_tail(statistic: float, degrees: float) -> float:
     """P(T > statistic) of Student's t; exact far out."""
+    from scipy import special
+
     return float(special.stdtr(degrees, -statistic))
 
 
 def t_quantile(probability: float, degrees: float) -> float:
     """The value that Student's t exceeds with 1 - probability."""
+    from scipy import special
+
     return float(special.stdtrit(degrees, probability))
 
 
 def normal_tail(statistic: float) -> float:
     """P(Z > statistic) of the standard normal."""
+    from scipy import special
+
     return float(special.ndtr(-statistic))
 
 
 def normal_quantile(probability: float) -> float:
     """The value that a standard normal exceeds with 1 - probability."""
+    from scipy import special
+
     return float(special.ndtri(probability))
 
 
 def chi_squared_tail(statistic: float, degrees: float) -> float:
     """P(X > statistic) of chi-squared."""
+    from scipy import special
+
     return float(special.chdtrc(degrees, statistic))
 
 
 def noncentral_t_below(value: float, degrees: float, noncentrality: float) -> float:
     """P(T <= value) of the noncentral t, on which the power of a t test rests."""
+    from scipy import special
+
     return float(special.nctdtr(degrees, noncentrality, value))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
-from scipy import special
 
 from barograph.core.errors import InvalidInput
 from barograph.stats.distributions import chi_squared_tail
@@ -108,6 +107,8 @@ def _log_probability(
     outcomes: np.ndarray[tuple[int, ...], np.dtype[np.float64]], shares: Sequence[float]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     total = float(outcomes[0].sum())
+    from scipy import special  # loaded when needed, as in ``distributions``
+
     terms = outcomes * np.log(np.asarray(shares)) - special.gammaln(outcomes + 1)
     return np.asarray(terms.sum(axis=1) + special.gammaln(total + 1))
 
