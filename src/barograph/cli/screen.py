@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, TextIO
 
-from barograph.visualize.hostile import cut
+from barograph.visualize.hostile import clean
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # and hide the cursor meanwhile
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -23,6 +23,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str]) -> None:
         self._stream = stream
+        self._ascii = not stream.encoding.lower().startswith("utf")
         self._whole = not stream.isatty() or environment.get("TERM", "") in ("", "dumb")
 
     def __enter__(self) -> Self:
@@ -42,7 +43,7 @@ class Screen:
         columns, rows = self._size()
         lines = text.split("\n")
         last = rest if len(lines) < rows else f"{len(lines) - rows + 1} more lines; {rest}"
-        shown = [*lines[: rows - 1], cut(last, columns - 1)]
+        shown = [*lines[: rows - 1], clean(last, columns - 1, ascii_only=self._ascii)]
         self._write(_HOME + "\r\n".join(line + _REST_OF_LINE for line in shown) + _REST_OF_SCREEN)
 
     def _size(self) -> tuple[int, int]:
