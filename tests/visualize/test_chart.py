@@ -25,6 +25,7 @@ from barograph.visualize.chart import (
     Effect,
     Heatmap,
     Histogram,
+    IntervalPlot,
     LineChart,
     Mark,
     Page,
@@ -218,3 +219,12 @@ def test_a_page_of_six_charts_takes_a_few_milliseconds() -> None:
         visualizer.draw(page)
         times.append(time.process_time() - start)
     assert sorted(times)[4] < 0.03  # measured 3 ms; the bound leaves room for slower machines
+
+
+@pytest.mark.parametrize("end", [2.0, 3.3e307])
+def test_an_inner_interval_is_on_the_scale_also_where_the_outer_one_has_no_end(end: float) -> None:
+    row = Effect(label="e", estimate=0.0, inner_low=0.0, inner_high=end)
+    far = Effect(label="far", estimate=0.1, low=0.0, high=0.2)
+    picture = Visualizer("unicode", 80).draw(IntervalPlot(title="t", rows=[row, far]))
+    assert "━━━" in picture
+    assert max(map(len, picture.splitlines())) <= 80

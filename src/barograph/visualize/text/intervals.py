@@ -46,7 +46,8 @@ def _range(plot: IntervalPlot) -> tuple[float, float]:
     """The scale: all finite ends and the zero line, with a little room at both sides."""
     numbers = [plot.zero]
     for effect in plot.rows:
-        numbers += [x for x in (effect.low, effect.estimate, effect.high) if x is not None]
+        ends = (effect.low, effect.inner_low, effect.estimate, effect.inner_high, effect.high)
+        numbers += [x for x in ends if x is not None]
     low, high = min(numbers), max(numbers)
     low, high = max(low, -_FARTHEST), min(high, _FARTHEST)
     if high - low < 1 / _FARTHEST:
@@ -84,7 +85,8 @@ def _picture(effect: Effect, zero: float, low: float, high: float, room: int, pe
     span = high / scale - low / scale
 
     def place(value: float) -> int:
-        return max(0, min(room - 1, round((value / scale - low / scale) / span * (room - 1))))
+        value = max(low, min(value, high))  # before it is divided: what is farther out would overflow
+        return round((value / scale - low / scale) / span * (room - 1))
 
     cells = [(" ", "")] * room
     cells[place(zero)] = (glyphs.vertical, "axis")
