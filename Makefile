@@ -18,8 +18,8 @@ help: ## List what can be made
 demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (ARGS=--live goes on)
 	@$(BIN)/barograph demo $(ARGS)
 
-test: $(DEVELOP) ## Run every test (ARGS=-x stops at the first failure)
-	$(BIN)/python -m pytest -v $(ARGS)
+test: $(DEVELOP) ## Run every test, two files at a time (ARGS=-x stops at the first failure)
+	$(BIN)/python -m pytest -v -n 2 --dist loadfile $(ARGS)
 
 lint: $(DEVELOP) ## Check style, types and which folder imports which
 	$(BIN)/ruff check .

@@ -41,8 +41,9 @@ def line_of(event: Event) -> dict[str, object]:
 
 
 def lines(directory: Path, pattern: str) -> list[dict[str, object]]:
-    """All lines of JSON in the files that match."""
-    return [json.loads(line) for path in sorted(directory.glob(pattern)) for line in path.read_bytes().splitlines()]
+    """All lines of JSON in the files that match; one that is being written, and has no end yet, is none."""
+    whole = [path.read_bytes().rpartition(b"\n")[0] for path in sorted(directory.glob(pattern))]
+    return [json.loads(line) for data in whole for line in data.splitlines()]
 
 
 def stored(directory: Path, kind: str = "*") -> list[dict[str, object]]:

@@ -295,7 +295,7 @@ def empty(part: Path) -> None:
 def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(
     lives: Lives, damage: Callable[[Path], None], tables: tuple[str, ...]
 ) -> None:
-    lives.kill_when(20)
+    lives.kill_when(8)
     for table in tables:
         for part in newest_parts(lives.directory, table):
             damage(part)
@@ -308,14 +308,14 @@ def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(
 
 @pytest.mark.slow
 def test_an_engine_that_cannot_be_opened_is_moved_aside_and_made_again(lives: Lives) -> None:
-    lives.kill_when(20)
+    lives.kill_when(8)
     for path in (lives.directory / "engine" / "chdb").rglob("measure_15m.sql"):
         path.write_bytes(b"")
     told = lives.settle()
     assert "made again" in str(told["made_again"])
     assert (lives.directory / "engine" / "damaged").is_dir()
     assert_agrees(lives, told)
-    lives.kill_when(5, days=1)
+    lives.kill_when(3, days=1)
     (lives.directory / "engine" / "checkpoint-barograph.json").write_bytes(b"{half")
     assert_agrees(lives, lives.settle(1))
 
@@ -339,14 +339,14 @@ def shorten_below_what_is_loaded(directory: Path, kind: str) -> None:
 @pytest.mark.slow
 def test_a_journal_shorter_than_what_the_engine_holds_wins(lives: Lives) -> None:
     """Bytes that were lost with the power: the engine forgets them too, and takes what comes in their place."""
-    lives.kill_when(30)
+    lives.kill_when(12)
     before = lives.settle()
-    lives.kill_when(10, days=1)
+    lives.kill_when(6, days=1)
     for kind in ("query", "metric", "feedback"):
         shorten_below_what_is_loaded(lives.directory, kind)
     told = lives.settle(1)
     assert told["rebuilt"]
     assert_agrees(lives, told, lost=True)
     assert told["ids"]["query"]["n"] < before["ids"]["query"]["n"] + 6 * len(lives.acknowledged)
-    lives.kill_when(10, days=2)
+    lives.kill_when(4, days=2)
     assert_agrees(lives, lives.settle(2), lost=True)
