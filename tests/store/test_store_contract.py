@@ -48,6 +48,10 @@ def own_metrics() -> Catalogue:
             own("shortest", "min", Measure("query", "response_time")),
             own("latest_queue", "last", Measure("metric", "value", name="queue")),
             own("queue_sum", "sum", Measure("metric", "value", name="queue")),
+            own("tokens_out", "sum", Measure("query", "output_tokens")),
+            msgspec.structs.replace(
+                own("cost_a_token", "ratio", Measure("query", "cost")), per=Measure("query", "output_tokens")
+            ),
         ]
     )
 
@@ -268,6 +272,7 @@ class TestAnswers:
                 "queries", "cost", "error_rate", "response_time.mean", "response_time.p50", "response_time.p99",
                 "retrieval_time.p95", "active_users", "sessions", "longest", "shortest", "satisfaction", "feedback",
                 "low_rating_rate", "score.faithfulness", "metric.queue", "latest_queue", "queue_sum", "system.cpu",
+                "tokens_out", "cost_a_token",
             )
             for window in (WEEK, UNALIGNED)
             for every, by, where, compare in (
@@ -285,6 +290,9 @@ class TestAnswers:
             earlier = [msgspec.structs.replace(one, rows=one.before) for one in (answer, alone)]
             assert_same_answer(answer, alone)
             assert_same_answer(*earlier)
+            assert [(row.start, row.group, row.n) for row in answer.rows] == [
+                (row.start, row.group, row.n) for row in alone.rows
+            ]
             assert (answer.metric, answer.unit, answer.read_from) == (alone.metric, alone.unit, alone.read_from)
 
     def test_projects_do_not_see_each_other(self, week: Site) -> None:
@@ -538,6 +546,19 @@ class TestCare:
         assert any("retired" in one for one in note)
         assert not site.store.query(MetricQuery(metric="queries", window=WEEK)).notes
         assert site.store.prune(timedelta(days=2), ("query",)) == []
+        self.pages_hold_what_is_left(site)
+
+    def pages_hold_what_is_left(self, site: Site) -> None:
+        """Hours whose events were retired have rollups still, and must not lead a page to nothing."""
+        everything = Window(at("2026-10-01 00:00"), at("2026-12-01 00:00"))
+        for order in ("time", "response_time", "cost"):
+            for descending in (True, False):
+                question = EventQuery(kind="query", window=everything, order=order, descending=descending, limit=1000)
+                left = site.store.events(question).items
+                assert left
+                for limit in (1, 5, 40):
+                    page = site.store.events(msgspec.structs.replace(question, limit=limit))
+                    assert page.items == left[:limit]
 
     def test_archived_days_are_loaded_like_others(self, open_site: OpenSite) -> None:
         site = self.site(open_site)

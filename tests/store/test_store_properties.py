@@ -19,6 +19,7 @@ from tests.store.conftest import START
 from tests.support.store_site import Site, answers, assert_same_answer, at, queries
 
 from barograph.core.clock import ManualClock
+from barograph.core.event import AHEAD_SECONDS
 from barograph.core.query import Filter, MetricQuery, Window
 from barograph.store import loader
 from barograph.store.schema import TIERS
@@ -150,6 +151,11 @@ def assert_rows(found: list[list[tuple[Any, ...]]], expected: list[list[tuple[An
         assert [row[:3] for row in mine] == [row[:3] for row in theirs]
         for row, other in zip(mine, theirs, strict=True):
             assert row[3] == (None if other[3] is None else pytest.approx(other[3], rel=1e-9))
+
+
+def test_nothing_arrives_a_day_before_its_time() -> None:
+    """What ``filters.within`` relies on when it leaves out days of arrival."""
+    assert AHEAD_SECONDS < 86_400
 
 
 MICROS = st.integers(946_684_800_000_000, 1_900_000_000_000_000)

@@ -105,3 +105,35 @@ def test_what_is_raised_within_a_turn_ends_it(what: str) -> None:
             raise KeyError
     with turns.changing():
         pass
+
+
+def test_who_is_interrupted_while_waiting_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, waiting, told = Turns(), threading.Event(), threading.Event()
+
+    def interrupted(condition: object) -> None:
+        waiting.set()
+        while not told.is_set():  # gives the lock up, as waiting does
+            turns._changed.wait(0.01)
+        raise KeyboardInterrupt
+
+    def read() -> None:
+        with pytest.raises(KeyboardInterrupt), turns.reading():
+            pass
+
+    def change() -> None:
+        with turns.changing():
+            changed.set()
+
+    changed = threading.Event()
+    with turns.changing():
+        with monkeypatch.context() as patch:
+            patch.setattr(turns._changed, "wait_for", interrupted)
+            reader = threading.Thread(target=read, daemon=True)
+            reader.start()
+            assert waiting.wait(PATIENCE)
+        changer = threading.Thread(target=change, daemon=True)
+        changer.start()
+    told.set()
+    assert changed.wait(PATIENCE)
+    with turns.reading():
+        pass

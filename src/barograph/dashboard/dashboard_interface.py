@@ -261,7 +261,7 @@ class DashboardInterface:
         return Facts(low_disk=journal.low_disk, free_bytes=journal.free_bytes())
 
     def _material(self, reader: RememberedReader) -> Material:
-        """What a page is made from: everything as of one moment, each question asked once."""
+        """What a page is made from: the clock stands still, and each question is asked once."""
         parts = self._parts
         clock = ManualClock(parts.clock.now())
         problems = (parts.store.health().problem, str(parts.housekeeper.problem or ""))
@@ -270,7 +270,7 @@ class DashboardInterface:
             analytics=AnalyticsEngine(reader, parts.catalogue, clock, parts.settings),
             reader=reader,
             alerts=parts.alerts,
-            experiments=parts.experiments,
+            experiments=parts.experiments.through(reader, clock),
             catalogue=parts.catalogue,
             settings=parts.settings,
             clock=clock,

@@ -1,4 +1,4 @@
-"""A Reader that asks each question once, and many of them together: all parts of a page are as of one moment.
+"""A Reader that asks each question once, and many of them together: the parts of a page share their answers.
 
 Made for a single page and thrown away with it; it is not a cache between pages.
 """
@@ -72,5 +72,11 @@ class RememberedReader:
 
     def _once(self, question: Hashable, ask: Callable[[], A]) -> A:
         if question not in self._answers:
-            self._answers[question] = ask()
-        return cast(A, self._answers[question])
+            try:
+                self._answers[question] = ask()
+            except BarographError as error:  # it would cost as much again to hear it once more
+                self._answers[question] = error
+        answer = self._answers[question]
+        if isinstance(answer, BarographError):
+            raise answer
+        return cast(A, answer)

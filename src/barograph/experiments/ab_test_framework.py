@@ -7,6 +7,7 @@ between threads: assignment reads a table that is replaced whole, never changed 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -61,6 +62,12 @@ class ABTestFramework:
         self._exposed: dict[tuple[str, str], None] = {}  # in order of exposure, so that the oldest are forgotten
         self._known: dict[str, tuple[Experiment, Assigner]] = {}
         self.refresh()
+
+    def through(self, reader: Reader, clock: Clock) -> ABTestFramework:
+        """The same experiments, compared through another reader and as of another clock: what a single page asks."""
+        other = copy.copy(self)
+        other._reader, other._clock = reader, clock
+        return other
 
     # -- definition and life ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ the engine, ``rebuild`` makes it again with the same answers.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -155,7 +156,7 @@ class DataStore:
         try:
             self._engine.open()
         except EngineRefused as error:
-            if not self._engine.in_data_directory or self._made_again:
+            if not self._engine.in_data_directory or self._made_again or not os.access(self._folder, os.W_OK):
                 raise
             if self._journal.free_bytes() < ROOM_TO_OPEN or self._engine.is_held():
                 raise EngineUnavailable(
@@ -236,7 +237,7 @@ class DataStore:
         return self.query_many([question])[0]
 
     def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
-        """Answers to several questions, as of one moment and in as few statements as there can be."""
+        """Answers to several questions in as few statements as there can be; raises for the first that fails."""
         for question in questions:
             self._catalogue.get(question.metric)
         self._wait()
@@ -255,7 +256,7 @@ class DataStore:
     def events(self, question: EventQuery) -> EventPage:
         """A page of events."""
         self._wait()
-        return event_page(self._engine, question, self.watermark())
+        return event_page(self._engine, question, self.watermark(), self._retired(question.kind))
 
     def units(self, question: UnitQuery) -> UnitAnswer:
         """Per-unit moments by arm."""
@@ -288,6 +289,13 @@ class DataStore:
             return answer
         note = f"Raw events that arrived up to {pruned} were retired; this answer reads raw events and may miss them."
         return msgspec.structs.replace(answer, notes=(*answer.notes, note))
+
+    def _retired(self, kind: str) -> set[date]:
+        """Days of arrival whose events are gone and whose rollups stay."""
+        exported = {
+            day for day, exported, _, _ in archived(self._journal.directory / "archive" / "rollup") if exported == kind
+        }
+        return exported - set(self._journal.days(kind)) if exported else exported
 
     def _pruned_before(self) -> date | None:
         days = [day for day, _, _, _ in archived(self._journal.directory / "archive" / "rollup")]
@@ -339,9 +347,9 @@ class DataStore:
                         export_day(self._engine, self._journal.directory / "archive" / "rollup", kind, day)
                         events = self._journal.retire(kind, day)
                         self._forget_segments(kind, day)
-                        self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
                         if kind == "query":
                             self._engine.command("DELETE FROM trace_place WHERE arrived = {d:Date}", {"d": str(day)})
+                        self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
                         done.append(Pruned(kind=kind, day=day, events=events))
         return done
 

@@ -7,7 +7,8 @@ newest or the largest by the hours that can hold them (``event_hours``).
 from __future__ import annotations
 
 import base64
-from datetime import datetime
+from collections.abc import Collection
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -32,16 +33,22 @@ _EXTRA_COLUMNS = {"query": ("top_score",)}
 _TIMES = ("time", "received_at")
 
 
-def event_page(engine: Engine, question: EventQuery, complete_to: datetime) -> EventPage:
-    """The page; raises InvalidQuery for an unknown kind, order, filter or cursor."""
+def event_page(
+    engine: Engine, question: EventQuery, complete_to: datetime, retired: Collection[date] = ()
+) -> EventPage:
+    """The page. ``retired`` are days of arrival whose events are gone.
+
+    Raises InvalidQuery for an unknown kind, order, filter or cursor.
+    """
     if question.kind not in KINDS:
         raise InvalidQuery("no such kind of event", hint=f"Use one of {', '.join(KINDS)}.", value=question.kind)
     if question.order != "time" and question.order not in columns_of(question.kind):
         raise InvalidQuery(f"{question.kind} events have no {question.order} to order by", value=question.order)
     if not 1 <= question.limit <= MAX_PAGE:
         raise InvalidQuery(f"a page has 1 to {MAX_PAGE} rows", value=question.limit)
-    with engine.steady():
-        rows = engine.select(*_statement(question, hours_to_read(engine, question)))
+    with engine.steady():  # what the rollups count is in the events; a long look at those keeps nobody waiting
+        hours = hours_to_read(engine, question, retired)
+    rows = engine.select(*_statement(question, hours))
     more = len(rows) > question.limit
     rows = rows[: question.limit]
     cursor = _cursor(rows[-1]) if more else ""

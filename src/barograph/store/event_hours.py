@@ -6,12 +6,13 @@ and know the largest number of each, so a page reads those hours and costs no mo
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
 
 from msgspec.structs import replace
 
 from barograph.core.query import EventQuery, Window
-from barograph.store.engine import Engine, Rows
+from barograph.store.engine import Engine, Value
 from barograph.store.filters import Parameters, condition, on_labels, within
 from barograph.store.measures import COUNT, QUERY_NUMBERS
 
@@ -21,8 +22,11 @@ _WORTH = timedelta(hours=6)  # of a shorter window, all is read
 _MOST_HOURS = 100  # more that have the same largest number are not worth naming
 
 
-def hours_to_read(engine: Engine, question: EventQuery) -> list[Window]:
-    """The parts of the window that can hold the page; all of it where the rollups cannot tell."""
+def hours_to_read(engine: Engine, question: EventQuery, retired: Collection[date]) -> list[Window]:
+    """The parts of the window that can hold the page; all of it where the rollups cannot tell.
+
+    Days of arrival that were ``retired`` have rollups and no events any more: they count for nothing.
+    """
     window = question.window
     implied = [filter_ for filter_ in question.where if filter_.field == question.order and filter_.op == "exists"]
     question = replace(question, where=tuple(filter_ for filter_ in question.where if filter_ not in implied))
@@ -32,32 +36,33 @@ def hours_to_read(engine: Engine, question: EventQuery) -> list[Window]:
         return [window]
     whole = Window(first, last)
     if question.order == "time":
-        return _first_in_time(engine, question, whole)
+        return _first_in_time(engine, question, whole, retired)
     if question.order in QUERY_NUMBERS and question.descending:
-        return _with_largest(engine, question, whole)
+        return _with_largest(engine, question, whole, retired)
     return [window]
 
 
-def _first_in_time(engine: Engine, question: EventQuery, whole: Window) -> list[Window]:
+def _first_in_time(engine: Engine, question: EventQuery, whole: Window, retired: Collection[date]) -> list[Window]:
     """From one end of the window as many hours as hold the page; the cut hours at the ends count for nothing."""
-    window, descending = question.window, question.descending
-    order = f"at {'DESC' if descending else 'ASC'}"
-    rows = _hours(engine, question, whole, COUNT, f"sum(sum(n)) OVER (ORDER BY {order}) AS so_far", order)
-    reached = next((row["at"] for row in rows if row["so_far"] > question.limit), None)
-    if reached is None:
+    window, direction = question.window, "DESC" if question.descending else "ASC"
+    hours, parameters = _hours(question, whole, COUNT, f"sum(sum(n)) OVER (ORDER BY at {direction}) AS so_far", retired)
+    rows = engine.select(
+        f"SELECT at FROM ({hours}) WHERE so_far > {question.limit} ORDER BY at {direction} LIMIT 1", parameters
+    )
+    if not rows:
         return [window]
-    hour = datetime.fromtimestamp(reached, UTC)
-    return [Window(hour, window.end) if descending else Window(window.start, hour + _HOUR)]
+    hour = datetime.fromtimestamp(rows[0]["at"], UTC)
+    return [Window(hour, window.end) if question.descending else Window(window.start, hour + _HOUR)]
 
 
-def _with_largest(engine: Engine, question: EventQuery, whole: Window) -> list[Window]:
+def _with_largest(engine: Engine, question: EventQuery, whole: Window, retired: Collection[date]) -> list[Window]:
     """The hours whose largest number is among the so many largest of all hours, and the cut ones at the ends.
 
     An event of the page is at least as large as each of those hours' largest, so none lies in another hour.
     """
     window = question.window
-    order = f"largest DESC LIMIT {question.limit + 1} WITH TIES"
-    rows = _hours(engine, question, whole, question.order, "max(most) AS largest", order)
+    sql, parameters = _hours(question, whole, question.order, "max(most) AS largest", retired)
+    rows = engine.select(f"{sql} ORDER BY largest DESC LIMIT {question.limit + 1} WITH TIES", parameters)
     if len(rows) > _MOST_HOURS:
         return [window]
     hours = [datetime.fromtimestamp(at, UTC) for at in sorted(row["at"] for row in rows)]
@@ -65,7 +70,10 @@ def _with_largest(engine: Engine, question: EventQuery, whole: Window) -> list[W
     return [*(Window(hour, hour + _HOUR) for hour in hours), *(Window(*cut) for cut in ends if cut[0] < cut[1])]
 
 
-def _hours(engine: Engine, question: EventQuery, whole: Window, name: str, columns: str, order: str) -> Rows:
+def _hours(
+    question: EventQuery, whole: Window, name: str, column: str, retired: Collection[date]
+) -> tuple[str, dict[str, Value]]:
+    """The statement for a column of every hour that has rows of a measure, and its parameters."""
     parameters = Parameters()
     where = [
         f"project = {parameters.add(question.project, 'String')}",
@@ -75,8 +83,8 @@ def _hours(engine: Engine, question: EventQuery, whole: Window, name: str, colum
         within("bucket", [whole], parameters),
         *(condition(filter_, "query", parameters) for filter_ in question.where),
     ]
-    return engine.select(
-        f"SELECT toUnixTimestamp(bucket) AS at, {columns} FROM measure_1h WHERE {' AND '.join(where)} "
-        f"GROUP BY at ORDER BY {order}",
-        parameters.values,
-    )
+    if retired:
+        days = [day.isoformat() for day in sorted(retired)]
+        where.append(f"arrived NOT IN {parameters.add(days, 'Array(Date)')}")
+    sql = f"SELECT toUnixTimestamp(bucket) AS at, {column} FROM measure_1h WHERE {' AND '.join(where)} GROUP BY at"
+    return sql, parameters.values

@@ -1,14 +1,14 @@
 """Answers to metric questions: statements over rollups and raw rows, then each metric's own arithmetic.
 
-Questions that can share a statement do (``metric_statement``); whatever tables it reads, an insert is in all of them
-or in none. The engine merges by bucket and group, and Python divides.
+Questions that can share a statement do (``metric_statement``); whatever tables a statement reads, an insert is in all
+of them or in none. The engine merges by bucket and group, and Python divides.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window, earlier_window
 from barograph.store.engine import Engine
-from barograph.store.metric_statement import STATES, Part, Statement
+from barograph.store.metric_statement import STATES, Part, Statement, grouped
 from barograph.store.windows import RAW, bucket_start, bucket_windows, zone
 
 _ZERO_WHEN_EMPTY = ("count", "rate")  # nothing happened is a number; not measured is not
@@ -71,24 +71,21 @@ class Answerer:
 
     def _ask(self, parts: Sequence[Part]) -> dict[Part, tuple[MetricRow, ...]]:
         """One statement for all parts that go together, several statements at a time."""
-        groups: dict[Hashable, list[Part]] = {}
-        for part in parts:
-            groups.setdefault(part.together(), []).append(part)
-        several = any(len(part.tables) > 1 or part.needs_rest for part in parts)
-        with self._engine.steady() if several else contextlib.nullcontext():
-            if len(groups) == 1:
-                answered = [self._ask_together(those) for those in groups.values()]
-            else:
-                with ThreadPoolExecutor(AT_ONCE, "barograph-question") as pool:
-                    answered = list(pool.map(self._ask_together, groups.values()))
+        groups = grouped(parts)
+        if len(groups) == 1:
+            return self._ask_together(groups[0])
+        with ThreadPoolExecutor(AT_ONCE, "barograph-question") as pool:
+            answered = list(pool.map(self._ask_together, groups))
         return {part: rows for those in answered for part, rows in those.items()}
 
     def _ask_together(self, parts: Sequence[Part]) -> dict[Part, tuple[MetricRow, ...]]:
         statement = Statement(parts)
-        found = self._engine.select(*statement.build())
-        if statement.needs_rest:
-            whole = self._engine.select(*Statement([parts[0].unlabelled()]).build())
-            found = _with_rest(found, whole, parts[0].question.by)
+        several = len({piece.table for piece in statement.pieces}) > 1 or statement.needs_rest
+        with self._engine.steady() if several else contextlib.nullcontext():  # one table is whole by itself
+            found = self._engine.select(*statement.build())
+            if statement.needs_rest:
+                whole = self._engine.select(*Statement([part.unlabelled() for part in parts]).build())
+                found = _with_rest(found, whole, parts[0].question.by)
         return {part: _shape(part, statement, found) for part in parts}
 
 
@@ -116,26 +113,28 @@ def _with_rest(labelled: Rows, whole: Rows, by: Sequence[str]) -> Rows:
     none = {f"g{i}": "" for i in range(len(by))}
     rows = list(labelled)
     for total in whole:
-        same = [row for row in labelled if row["slot"] == total["slot"]]
-        sums = [name for name in total if name.startswith(("n", "total"))]
+        same = [row for row in labelled if (row["period"], row["slot"]) == (total["period"], total["slot"])]
+        sums = [name for name in total if name.rstrip("0123456789") in ("n", "total")]
         rest = {name: total[name] - sum(row[name] for row in same) for name in sums}
         if any(value > 0 for name, value in rest.items() if not name.startswith("total")):
             known = next((row for row in same if all(row[name] == "" for name in none)), None)
             if known is not None:
                 rows.remove(known)
                 rest = {name: value + known[name] for name, value in rest.items()}
-            rows.append({"slot": total["slot"], **none, **rest})
+            rows.append({"period": total["period"], "slot": total["slot"], **none, **rest})
     return rows
 
 
 def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ...]:
     """One row a bucket and group, empty buckets included, largest groups first."""
     question = part.question
-    cells = _Cells(part, statement)
+    cells, period = _Cells(part, statement), statement.period(question.window)
     by_group: dict[tuple[str, ...], dict[float, dict[str, Any]]] = {}
     for row in found:
-        group = tuple(row[f"g{i}"] for i in range(len(question.by)))
-        by_group.setdefault(group, {})[row["slot"]] = row
+        if row["period"] == period:
+            group = tuple(row[f"g{i}"] for i in range(len(question.by)))
+            if cells.holds(row):
+                by_group.setdefault(group, {})[row["slot"]] = row
     if not question.by:
         by_group.setdefault((), {})
     size = {group: sum(cells.n(row) for row in rows.values()) for group, rows in by_group.items()}
@@ -169,6 +168,10 @@ class _Cells:
         self._of, self._per = part.terms[0], part.terms[-1]
         self._of_number, self._per_number = statement.number(self._of), statement.number(self._per)
         self._level = statement.levels[self._of_number].index(part.metric.level or 0.5) if part.quantile else 0
+
+    def holds(self, row: dict[str, Any]) -> bool:
+        """Whether the row has anything of this metric, and not only of another one of the statement."""
+        return bool(row[f"n{self._of_number}"] or row[f"n{self._per_number}"])
 
     def n(self, row: dict[str, Any]) -> int:
         """How many events were measured; of a ratio, in its denominator."""

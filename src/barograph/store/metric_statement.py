@@ -1,15 +1,16 @@
-"""One SQL statement for all metric questions of one window, one bucket, one grouping and the same filters.
+"""One SQL statement for all metric questions of one bucket, one grouping and the same filters.
 
-Planning a statement costs the engine more than reading the rollups it names, so questions that can share one do.
-Every branch (a tier of the rollups, or the raw rows of a kind) yields the same long rows: number of the measure,
-bucket, groups, count, sum, and the mergeable states that somebody needs. The outer level merges them by bucket and
+Planning a statement costs the engine more than reading the rollups it names, so questions that can share one do:
+several metrics over one window, and the same measures over windows that do not overlap. Every branch (a tier of the
+rollups, or the raw rows of a kind) yields the same long rows: number of the measure, number of the window, bucket,
+groups, count, sum, and the mergeable states that somebody needs. The outer level merges them by window, bucket and
 group, into columns that carry the measure's number: ``n0``, ``total0``, ``quantile0``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
@@ -20,22 +21,35 @@ from barograph.store.filters import Parameters, condition, dimension, on_labels,
 from barograph.store.measures import ATTRIBUTED, Measured, Term, terms
 from barograph.store.windows import RAW, Piece, bucket_sql, cover, tiers_for
 
-# What an aggregation needs beside count and sum: the rollups' column, the state of a column that is merged, the
-# state of raw values, and the number that comes of it. {if} and {only} keep it to the measures that need it.
-STATES: dict[str, tuple[str, str, str]] = {
-    "quantile": (
+
+class State(NamedTuple):
+    """What an aggregation needs beside count and sum, as SQL.
+
+    ``rolled_up`` merges a rollup's column and ``raw`` makes a state of raw values; {if} and {only} keep both to the
+    measures that need it. ``value`` is the number that comes of it for measure {i}.
+    """
+
+    rolled_up: str
+    raw: str
+    value: str
+
+
+STATES: dict[str, State] = {
+    "quantile": State(
         "quantilesBFloat16MergeState{if}(0.5)(sketch{only})",
         "quantilesBFloat16State{if}(0.5)(greatest(least(v, 3e38), -3e38){only})",
         "quantilesBFloat16MergeIf({levels})(a_quantile, term = {i})",
     ),
-    "distinct": (
+    "distinct": State(
         "uniqCombined64MergeState{if}(15)(different{only})",
         "uniqCombined64State{if}(15)(text{only})",
         "uniqCombined64MergeIf(15)(a_distinct, term = {i})",
     ),
-    "last": ("argMaxMergeState{if}(last{only})", "argMaxState{if}(v, time{only})", "argMaxMergeIf(a_last, term = {i})"),
-    "min": ("min(least)", "min(v)", "minIf(a_min, term = {i})"),
-    "max": ("max(most)", "max(v)", "maxIf(a_max, term = {i})"),
+    "last": State(
+        "argMaxMergeState{if}(last{only})", "argMaxState{if}(v, time{only})", "argMaxMergeIf(a_last, term = {i})"
+    ),
+    "min": State("min(least)", "min(v)", "minIf(a_min, term = {i})"),
+    "max": State("max(most)", "max(v)", "maxIf(a_max, term = {i})"),
 }
 
 
@@ -77,10 +91,11 @@ class Part:
         return {piece.table for piece in self.pieces}
 
     def together(self) -> Hashable:
-        """Parts with the same value can be asked in one statement."""
+        """Parts with the same value and the same window can be asked in one statement."""
         alone = (self.metric.name,) if self.needs_rest else ()
         size = (self.size.kind, self.size.name) if self.question.by else ()
-        return replace(self.question, metric="", compare=None), self.level, self.raw_only, size, alone
+        alike = (self.question.every, self.question.by, self.question.where, self.question.timezone)
+        return alike, self.question.project, self.question.limit, self.level, self.raw_only, size, alone
 
     def unlabelled(self) -> Part:
         """The same without groups: what is not attributed yet is the rest."""
@@ -92,12 +107,32 @@ def raw_table(kind: str, level: int) -> str:
     return "attribution" if kind in ATTRIBUTED and level == 1 else kind
 
 
+def grouped(parts: Sequence[Part]) -> list[list[Part]]:
+    """The parts in as few groups as there can be statements."""
+    over: dict[Hashable, list[Part]] = {}  # those that go together, over one window
+    for part in parts:
+        over.setdefault((part.together(), part.question.window), []).append(part)
+    alike: dict[Hashable, list[list[Part]]] = {}
+    for those in sorted(over.values(), key=lambda those: those[0].question.window.start):
+        measures = frozenset(term.measured for part in those for term in part.terms)
+        groups = alike.setdefault((those[0].together(), measures), [])
+        for group in groups:
+            if group[-1].question.window.end <= those[0].question.window.start:
+                group.extend(those)
+                break
+        else:
+            groups.append(list(those))
+    return [group for groups in alike.values() for group in groups]
+
+
 class Statement:
-    """The statement of parts that go together, under construction."""
+    """The statement of a group of parts, under construction."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         first = parts[0]
-        self.question, self.pieces, self.level, self.size = first.question, first.pieces, first.level, first.size
+        self.question, self.level, self.size = first.question, first.level, first.size
+        self.windows = sorted({part.question.window for part in parts}, key=lambda window: window.start)
+        self.pieces = [piece for window in self.windows for piece in self._of(window, parts).pieces]
         self.measures: list[Measured] = []
         self.needed: dict[str, list[int]] = {}  # an aggregation with a state, and the measures that need it
         self.levels: dict[int, list[float]] = {}  # the percentiles asked of a measure
@@ -107,6 +142,14 @@ class Statement:
                 if term.measured not in self.measures:
                     self.measures.append(term.measured)
             self._need(part.metric, self.number(part.terms[0]))
+
+    @staticmethod
+    def _of(window: Window, parts: Sequence[Part]) -> Part:
+        return next(part for part in parts if part.question.window == window)
+
+    def period(self, window: Window) -> int:
+        """The number that a window has in this statement's rows."""
+        return self.windows.index(window)
 
     def _need(self, metric: Metric, number: int) -> None:
         if metric.aggregation in STATES:
@@ -123,7 +166,7 @@ class Statement:
         return self.measures.index(term.measured)
 
     def build(self) -> tuple[str, dict[str, Any]]:
-        """The SQL and its parameters; one row a bucket and group."""
+        """The SQL and its parameters; one row a window, bucket and group."""
         parameters = Parameters()
         branches: list[str] = []
         for table in dict.fromkeys(piece.table for piece in self.pieces):
@@ -136,8 +179,8 @@ class Statement:
         source = f"({' UNION ALL '.join(branches)})"
         largest, limit = self._largest(source)
         sql = (
-            f"SELECT slot{self._groups}, {', '.join(self._columns())} FROM {source}{largest} "
-            f"GROUP BY slot{self._groups} ORDER BY {limit or f'slot{self._groups}'}"
+            f"SELECT period, slot{self._groups}, {', '.join(self._columns())} FROM {source}{largest} "
+            f"GROUP BY period, slot{self._groups} ORDER BY {limit or f'period, slot{self._groups}'}"
         )
         return sql, parameters.values
 
@@ -148,7 +191,7 @@ class Statement:
         for name, numbers in self.needed.items():
             for i in numbers:
                 levels = ", ".join(repr(float(level)) for level in self.levels.get(i, ()))
-                columns.append(f"{STATES[name][2].format(i=i, levels=levels)} AS {name}{i}")
+                columns.append(f"{STATES[name].value.format(i=i, levels=levels)} AS {name}{i}")
         return columns
 
     def _largest(self, source: str) -> tuple[str, str]:
@@ -159,19 +202,20 @@ class Statement:
         """
         if not self.question.by or self.needs_rest:
             return "", ""
-        groups = self._groups.removeprefix(", ")
-        order = f"sumIf(n, term = {self.number(self.size)}) DESC, {groups} LIMIT {self.question.limit}"
+        size = f"sumIf(n, term = {self.number(self.size)}) DESC{self._groups}"
+        order = f"{size} LIMIT {self.question.limit} BY period"
         if self.question.every is None:
             return "", order
+        groups = f"period{self._groups}"
         return f" WHERE ({groups}) IN (SELECT {groups} FROM {source} GROUP BY {groups} ORDER BY {order})", ""
 
-    def _states(self, which: int, numbers: list[int]) -> str:
+    def _states(self, how: Literal["rolled_up", "raw"], numbers: list[int]) -> str:
         """The states that a branch with these measures gives: those that anybody needs, empty for the others."""
         given = ""
         for name, needing in self.needed.items():
             every = set(numbers) <= set(needing)
             only = "" if every else f", term IN ({', '.join(map(str, needing))})"
-            state = STATES[name][which].replace("{if}", "" if every else "If").replace("{only}", only)
+            state = getattr(STATES[name], how).replace("{if}", "" if every else "If").replace("{only}", only)
             given += f", {state} AS a_{name}"
         return given
 
@@ -193,10 +237,12 @@ class Statement:
         groups = "".join(f", toString({name}) AS g{i}" for i, name in enumerate(self.question.by))
         numbers = ", ".join(f"kind = {kind} AND name = {name}, {i}" for i, (kind, name) in enumerate(pairs))
         term = f"multiIf({numbers}, -1)" if len(pairs) > 1 else "0"
+        states = self._states("rolled_up", list(range(len(pairs))))
         return (
-            f"SELECT toInt64({term}) AS term, {bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
-            f"sum(n) AS n, sum(total) AS total{self._states(0, list(range(len(pairs))))} "
-            f"FROM {tier} WHERE {' AND '.join(where)} GROUP BY term, slot{self._groups}"
+            f"SELECT toInt64({term}) AS term, {self._period('bucket', parameters)} AS period, "
+            f"{bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
+            f"sum(n) AS n, sum(total) AS total{states} "
+            f"FROM {tier} WHERE {' AND '.join(where)} GROUP BY term, period, slot{self._groups}"
         )
 
     def _raw(self, kind: str, windows: list[Window], parameters: Parameters) -> str:
@@ -222,14 +268,20 @@ class Statement:
         )
         numbers = [i for i, _ in measures]
         texts = "".join(f"term = {i}, {measure.text}, " for i, measure in measures if measure.text)
-        text = f"multiIf({texts}'')" if texts else "''"
+        text, states = f"multiIf({texts}'')" if texts else "''", self._states("raw", numbers)
         return (
-            f"SELECT term, slot{self._groups}, count() AS n, sum(v) AS total{self._states(1, numbers)} FROM ("
-            f"SELECT time, {bucket_sql('toDateTime(time)', self.question.every, zone_name)} AS slot{groups}, "
+            f"SELECT term, period, slot{self._groups}, count() AS n, sum(v) AS total{states} FROM ("
+            f"SELECT time, {self._period('time', parameters)} AS period, "
+            f"{bucket_sql('toDateTime(time)', self.question.every, zone_name)} AS slot{groups}, "
             f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {text} AS text FROM {table} "
             f"ARRAY JOIN [{', '.join(map(str, numbers))}] AS number, [{', '.join(values)}] AS maybe "
-            f"WHERE {' AND '.join(where)}) GROUP BY term, slot{self._groups}"
+            f"WHERE {' AND '.join(where)}) GROUP BY term, period, slot{self._groups}"
         )
+
+    def _period(self, column: str, parameters: Parameters) -> str:
+        """In which window a row's time lies: how many of the later ones have begun by then."""
+        begun = [f"({column} >= {parameters.moment(window.start)})" for window in self.windows[1:]]
+        return f"toInt64({' + '.join(begun) or '0'})"
 
     @property
     def _groups(self) -> str:

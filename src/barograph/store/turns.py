@@ -2,7 +2,8 @@
 
 The engine puts a block into a table and its rollups one after the other, so a statement that reads two of them in
 between would add up halves. Readers share a turn; a change has one alone. Neither starves: who waits to change goes
-before readers that come later, and after a change all that wait to read go before the next.
+before readers that come later, and all that waited to read during a change go before the next. It holds for what
+this process loads, as long as no insert is cut off half-way; one that was is sent again and is whole then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Turns:
         self._changing = False
         self._waiting_to_change = 0
         self._waiting_to_read = 0
-        self._let_in = 0  # readers that waited during a change and go before the next
+        self._changes = 0  # how many have ended
+        self._due = 0  # readers that waited during a change: they go before the next one
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -38,12 +40,14 @@ class Turns:
                 self._changed.notify_all()
 
     def _wait_to_read(self) -> None:
+        came = self._changes
         self._waiting_to_read += 1
         try:
-            self._changed.wait_for(lambda: self._let_in or not (self._changing or self._waiting_to_change))
-        finally:  # an interrupted wait too must not keep the next change waiting for it
+            self._changed.wait_for(lambda: not self._changing and (self._changes > came or not self._waiting_to_change))
+        finally:  # who is interrupted while waiting must not keep a change waiting either
             self._waiting_to_read -= 1
-            self._let_in = min(max(0, self._let_in - 1), self._waiting_to_read)
+            self._due -= self._changes > came
+            self._changed.notify_all()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -51,7 +55,7 @@ class Turns:
         with self._changed:
             self._waiting_to_change += 1
             try:
-                self._changed.wait_for(lambda: not (self._changing or self._reading or self._let_in))
+                self._changed.wait_for(lambda: not (self._changing or self._reading or self._due))
             finally:
                 self._waiting_to_change -= 1
                 self._changed.notify_all()
@@ -61,5 +65,6 @@ class Turns:
         finally:
             with self._changed:
                 self._changing = False
-                self._let_in = self._waiting_to_read
+                self._changes += 1
+                self._due = self._waiting_to_read
                 self._changed.notify_all()

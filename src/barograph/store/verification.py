@@ -71,7 +71,7 @@ def compare(journal: Journal, engine: Engine) -> Report:
     exposed = Counter({("exposure", day): row["units"] for day, row in found["exposure"].items()})
     differences += _differences("first_exposure", exposed, _first_exposures(engine), expected)
     traced = Counter({("query", day): row["traced"] for day, row in found["query"].items()})
-    differences += _differences("trace_place", traced, _traces(engine), expected)
+    differences += _differences("trace_place", traced, _traces(engine), Counter())
     differences += _between_tiers(engine)
     return Report(
         days=len({day for _, day in expected}),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidQuery
+from barograph.core.errors import InvalidQuery, InvalidSettings
 from barograph.core.query import Calendar, Window
+from barograph.core.zone import zone_of
 from barograph.store.schema import TIERS
 
 RAW = "raw"
@@ -32,8 +33,8 @@ class Piece(Struct, frozen=True):
 def zone(name: str) -> ZoneInfo:
     """The time zone of that name. Raises InvalidQuery."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return zone_of(name)
+    except InvalidSettings:
         raise InvalidQuery(
             "no such time zone", hint="Use an IANA name such as Europe/Berlin or UTC.", value=name
         ) from None
