@@ -86,7 +86,7 @@ def test_a_page_is_the_same_and_its_questions_are_asked_together(
     assert len(reader.together) <= 5
     needed = RememberedReader(ManyCountingReader(house))
     page_of(name, over(house, needed))
-    assert len(asked) + len(reader.others) <= len(needed._answers) + 6  # blank answers may lead astray, not far
+    assert len(asked) + len(reader.others) <= len(needed._answers) + 8  # blank answers may lead astray, not far
 
 
 def test_what_cannot_be_asked_together_is_asked_alone(house: House, reader: ManyCountingReader) -> None:

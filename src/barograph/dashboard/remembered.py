@@ -5,7 +5,9 @@ Made for a single page and thrown away with it; it is not a cache between pages.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
@@ -30,7 +32,7 @@ class RememberedReader:
     def __init__(self, reader: ManyReader) -> None:
         self._reader = reader
         self._answers: dict[Hashable, object] = {}
-        self._wanted: dict[MetricQuery, None] | None = None  # while it is learned what is asked
+        self._wanted: dict[MetricQuery | EventQuery, None] | None = None  # while it is learned what is asked
 
     def with_foresight(self, build: Callable[[], A]) -> A:
         """What ``build`` returns, its metric questions asked together instead of one after the other.
@@ -49,11 +51,27 @@ class RememberedReader:
                     raise
             finally:
                 wanted, self._wanted = list(self._wanted), None
-            try:
-                self._answers.update(zip(wanted, self._reader.query_many(wanted), strict=True))
-            except BarographError:  # one of them; asked alone it is told where it belongs
+            if not self._answer(wanted):
                 break
         return build()
+
+    def _answer(self, wanted: Sequence[MetricQuery | EventQuery]) -> bool:
+        """Ask all of it, metrics together and pages of events beside them. Whether the metrics could be."""
+        metrics = [question for question in wanted if isinstance(question, MetricQuery)]
+        with ThreadPoolExecutor(1, "barograph-page") as pool:
+            pages = [pool.submit(self._remember, q) for q in wanted if isinstance(q, EventQuery)]
+            try:
+                self._answers.update(zip(metrics, self._reader.query_many(metrics) if metrics else (), strict=True))
+            except BarographError:  # one of them; asked alone it is told where it belongs
+                return False
+            finally:
+                for page in pages:
+                    page.result()
+        return True
+
+    def _remember(self, question: EventQuery) -> None:
+        with contextlib.suppress(BarographError):  # it is raised where it is asked
+            self._once(question, lambda: self._reader.events(question))
 
     def query(self, question: MetricQuery) -> MetricAnswer:
         if self._wanted is not None and question not in self._answers:
@@ -62,6 +80,9 @@ class RememberedReader:
         return self._once(question, lambda: self._reader.query(question))
 
     def events(self, question: EventQuery) -> EventPage:
+        if self._wanted is not None and question not in self._answers:
+            self._wanted[question] = None
+            return EventPage(items=(), cursor="", complete_to=self.watermark())
         return self._once(question, lambda: self._reader.events(question))
 
     def units(self, question: UnitQuery) -> UnitAnswer:

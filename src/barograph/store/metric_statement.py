@@ -108,7 +108,7 @@ def raw_table(kind: str, level: int) -> str:
 
 
 def grouped(parts: Sequence[Part]) -> list[list[Part]]:
-    """The parts in as few groups as there can be statements."""
+    """The parts in as few groups as there can be statements, those with most work first."""
     over: dict[Hashable, list[Part]] = {}  # those that go together, over one window
     for part in parts:
         over.setdefault((part.together(), part.question.window), []).append(part)
@@ -122,7 +122,8 @@ def grouped(parts: Sequence[Part]) -> list[list[Part]]:
                 break
         else:
             groups.append(list(those))
-    return [group for groups in alike.values() for group in groups]
+    found = [group for groups in alike.values() for group in groups]
+    return sorted(found, key=lambda group: -sum(len(part.tables) for part in group))
 
 
 class Statement:
