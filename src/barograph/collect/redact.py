@@ -61,6 +61,7 @@ _KEY_BLOCK = "PRIVATE KEY"
 _DIGIT_BYTES = string.digits.encode()
 
 _WORD = r"(?<![A-Za-z0-9])"
+_KEY_BODY = r"[A-Za-z0-9+/=\s\\:,.()]"  # no possessive group around a look ahead: Python before 3.11.5 gets that wrong
 # A mark that the text must hold, and the expression that is tried when it does. A key has a digit in it (without
 # one it may be words joined by hyphens), but for the short ones of AWS, of which a few have none.
 _KEYS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -69,7 +70,7 @@ _KEYS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             _KEY_BLOCK,
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:(?!-----END)[A-Za-z0-9+/=\s\\:,.()-])*+(?:-----END[A-Z0-9 ]{0,60}-----)?",
+            rf"{_KEY_BODY}*(?:-(?!----END){_KEY_BODY}*)*(?:-----END[A-Z0-9 ]{{0,60}}-----)?",
         ),
         ("sk-", rf"{_WORD}sk-(?=[A-Za-z_-]{{0,200}}[0-9])[A-Za-z0-9_-]{{12,}}"),
         ("sk_", rf"{_WORD}sk_(?:live|test)_[A-Za-z0-9]{{8,}}"),

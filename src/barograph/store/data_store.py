@@ -77,7 +77,7 @@ class DataStore:
         self._clock = clock
         self._settings = settings
         self._catalogue = catalogue
-        self._folder = journal.directory / "engine"
+        self._folder, self._archive = journal.directory / "engine", journal.directory / "archive" / "rollup"
         self._engine = Engine(settings, self._folder / "chdb")
         self._checkpoint = Checkpoint(self._folder / f"checkpoint-{settings.database}.json")
         self._attributor = Attributor(journal, self._engine, clock)
@@ -213,7 +213,7 @@ class DataStore:
 
     def _restored_days(self) -> set[date]:
         """Retired days that came back from a backup: their rollups are there, so loading them would count twice."""
-        exported = {(kind, day) for day, kind, _, _ in archived(self._journal.directory / "archive" / "rollup")}
+        exported = {(kind, day) for day, kind, _, _ in archived(self._archive)}
         loaded, days = self._checkpoint.state.loaded, set()
         for segment in self._journal.snapshot().segments:
             if (segment.kind, segment.day) in exported and segment.size and segment.name not in loaded:
@@ -292,13 +292,11 @@ class DataStore:
 
     def _retired(self, kind: str) -> set[date]:
         """Days of arrival whose events are gone and whose rollups stay."""
-        exported = {
-            day for day, exported, _, _ in archived(self._journal.directory / "archive" / "rollup") if exported == kind
-        }
+        exported = {day for day, exported, _, _ in archived(self._archive) if exported == kind}
         return exported - set(self._journal.days(kind)) if exported else exported
 
     def _pruned_before(self) -> date | None:
-        days = [day for day, _, _, _ in archived(self._journal.directory / "archive" / "rollup")]
+        days = [day for day, _, _, _ in archived(self._archive)]
         return max(days, default=None)
 
     # care
@@ -344,7 +342,7 @@ class DataStore:
             for kind in kinds or EVENT_TABLES:
                 for day in self._journal.days(kind):
                     if day < cutoff and day < self._clock.now().date():
-                        export_day(self._engine, self._journal.directory / "archive" / "rollup", kind, day)
+                        export_day(self._engine, self._archive, kind, day)
                         events = self._journal.retire(kind, day)
                         self._forget_segments(kind, day)
                         if kind == "query":
