@@ -56,18 +56,18 @@ def batch(thread, n):
         events.append(Metric(event_id=f"m-{first}-{sign}", time=moment, name="balance", value=sign * (n + 1.0)))
     return events
 
-def write(site, thread, n):
+def write(site, thread, n, pause):
     while True:
         site.append(batch(thread, n))
         say("ack", thread, n)
         n += 1
-        time.sleep(0.05)
+        time.sleep(pause)
 
-def live(days, firsts):
+def live(days, firsts, pause):
     site = Site(Path(sys.argv[1]), LaterClock(days), load_interval=0.01, segment_bytes=20_000)
     site.store.start()
     for thread, n in enumerate(firsts):
-        threading.Thread(target=write, args=(site, thread, n), daemon=True).start()
+        threading.Thread(target=write, args=(site, thread, n, pause), daemon=True).start()
     while True:
         answer = site.store.query(MetricQuery(metric="metric.balance", window=WINDOW))
         if answer.value not in (None, 0.0):
@@ -108,7 +108,9 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         try:
-            live(int(days), list(map(int, firsts))) if word == "live" else settle(int(days))
+            if word == "settle":
+                settle(int(days))
+            live(int(days), list(map(int, firsts)), 0.05 if word == "live" else 0.3)
         except BaseException as error:
             say("failed", type(error).__name__, str(error).replace("\\n", " "))
         finally:
@@ -140,8 +142,11 @@ class Lives:
         self._hear(said)
 
     def kill_when(self, batches: int, days: int = 0) -> None:
-        """One life that is killed when so many more batches than at its start can be asked for."""
-        said = self._say(f"live {days} {1000 * days} {1000 * days}")
+        """One life that is killed when so many more batches than at its start can be asked for.
+
+        It writes slowly, so that blocks of 40 lines keep up with it also where the machine does much else.
+        """
+        said = self._say(f"slow {days} {1000 * days} {1000 * days}")
         child = int(said[-1].split()[1])
         goal = self._seen(said) + 2 * batches
         while self._seen(said) < goal:
