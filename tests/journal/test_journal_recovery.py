@@ -268,7 +268,7 @@ def test_a_directory_has_one_owner_and_the_error_names_it(open_journal: Open, tm
         with pytest.raises(DirectoryLocked, match=f"in use by process {owner.pid}") as caught:
             open_journal()
         assert caught.value.pid == owner.pid
-        assert "HTTP" in caught.value.hint
+        assert "inside it" in caught.value.hint
         owner.kill()
         owner.wait()
     assert open_journal().unclean_start  # the lock died with its owner

@@ -65,7 +65,7 @@ def prune(
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
-    """Retire raw events of days older than that. Their rollups are exported first and stay in every answer."""
+    """Retire raw events of days older than that. Their rollups are exported first and go on answering."""
     unknown = [name for name in kind or () if name not in KINDS]
     if unknown:
         raise InvalidInput("no such kind of event", hint=f"Use {', '.join(KINDS)}.", value=unknown[0])

@@ -64,13 +64,12 @@ Charset = Annotated[
 Width = Annotated[int | None, typer.Option("--width", help="Columns to draw in.", min=20, max=500)]
 
 
+_OURS = ("control.db", "journal", "archive")  # any of them will do: a backup may hold the journal alone
+
+
 def is_data_directory(directory: Path) -> bool:
     """Whether Barograph has been there."""
-    if not os.path.isdir(directory):
-        return False
-    from barograph.dashboard.assembly import CONTROL
-
-    return os.path.isfile(directory / CONTROL)  # pathlib would raise where a folder above may not be read
+    return any(os.path.exists(directory / name) for name in _OURS)  # pathlib would raise where a folder may not be read
 
 
 def existing(directory: Path) -> Path:

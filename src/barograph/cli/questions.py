@@ -104,7 +104,10 @@ def query(
     end: To = None,
     by: Annotated[list[str] | None, typer.Option("--by", help="Group by a dimension or tag.<name>.")] = None,
     every: Annotated[
-        str | None, typer.Option("--every", help="Buckets: 5m, 1h, day, week, month.", metavar="BUCKET")
+        str | None,
+        typer.Option(
+            "--every", help="Buckets: 5m, 1h; day, week, month in your zone (1d is 24 h in UTC).", metavar="BUCKET"
+        ),
     ] = None,
     where: Annotated[
         list[str] | None, typer.Option("--where", "-w", help="A filter, field:op:value, as model:eq:gpt-5.")

@@ -275,6 +275,7 @@ class DashboardInterface:
             settings=parts.settings,
             clock=clock,
             facts=self._facts(),
+            retired=max(parts.store.retired("query"), default=None),
             health=(*(problem for problem in problems if problem), *parts.journal.problems),
             account={
                 "received": account.received,

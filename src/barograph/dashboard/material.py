@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from barograph.alerts.alert_manager import AlertManager
 from barograph.analytics.analytics_engine import AnalyticsEngine
@@ -28,7 +28,8 @@ class Material:
     """One open data directory, as pages see it.
 
     ``facts`` are about the machine, ``health`` are sentences about the journal and the store, empty when all is well;
-    ``account`` counts the callers' events: received, stored, rejected, duplicate.
+    ``account`` counts the callers' events: received, stored, rejected, duplicate. ``retired`` is the last day
+    of arrival of queries whose raw events are gone.
     """
 
     analytics: AnalyticsEngine
@@ -41,6 +42,16 @@ class Material:
     facts: Facts = field(default_factory=Facts)
     health: tuple[str, ...] = ()
     account: Mapping[str, int] = field(default_factory=dict)
+    retired: date | None = None
+
+    def retired_note(self, window: Window) -> str:
+        """What a page over the window cannot hold because raw events were retired, in a sentence; '' when it can."""
+        if self.retired is None or window.start.date() > self.retired:
+            return ""
+        return (
+            f"Raw queries that arrived up to {self.retired} were retired: what is told by user, by document or of "
+            "single queries covers what came later; totals and trends cover all of it."
+        )
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+from msgspec.structs import replace
+
 from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Window
 from barograph.dashboard.material import Material, PageSpec
@@ -20,7 +22,7 @@ from barograph.dashboard.page.queries import queries_page
 from barograph.dashboard.page.retrieval import retrieval_page
 from barograph.dashboard.page.system import system_page
 from barograph.dashboard.page.users import users_page
-from barograph.visualize.chart import Page
+from barograph.visualize.chart import Page, Text
 
 __all__ = ["PAGES", "Material", "PageSpec", "build_page", "page_named"]
 
@@ -51,4 +53,6 @@ def page_named(name: str) -> PageSpec:
 def build_page(name: str, material: Material, window: Window | None = None) -> Page:
     """The page over the window, or over its usual time up to now. Raises InvalidQuery or EngineError."""
     spec = page_named(name)
-    return spec.build(material, window or material.recent(spec.span))
+    asked = window or material.recent(spec.span)
+    page, note = spec.build(material, asked), material.retired_note(asked)
+    return replace(page, parts=(*page.parts, Text(text=note, tone="warning"))) if note else page

@@ -162,7 +162,7 @@ def _method(material: Material, seen: Traffic, window: Window, period: Period) -
         "Percentiles are merged from sketches (relative error 1 % at most), rates are ratios of sums, and what was not "
         "measured is left out, not zero.",
         *([f"Events of callers since the beginning: {account}."] if account else []),
-        *(f"Mind: {line}" for line in material.health),
+        *(f"Mind: {line}" for line in (*material.health, material.retired_note(window)) if line),
         f"Made by Barograph {__version__} at {material.local(material.now()):%Y-%m-%d %H:%M:%S %Z}; the same again: "
         f"barograph report --hours {window.seconds / 3600:g}",
     ]

@@ -350,7 +350,7 @@ class Journal:
         if self._forked:
             raise JournalClosed(
                 "the journal belongs to the process that opened it, not to its forked child",
-                hint="Send events from the child over HTTP, or let the parent record them.",
+                hint="Let the parent record them, or give the child a data directory of its own.",
             )
 
     def _abandon(self) -> None:

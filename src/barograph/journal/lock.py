@@ -91,5 +91,5 @@ def _locked(directory: Path, owner: Owner | None) -> DirectoryLocked:
         who, hint = "this process already", "Use the journal that is open, or close it first."
     else:
         who = f"process {pid}" if pid else "another process"
-        hint = "Stop it, or send your events to it over HTTP."
+        hint = "Stop it, or ask and record inside it: dashboard.render(…), dashboard.query(…)."
     return DirectoryLocked(f"the data directory {directory} is in use by {who}", pid=pid, hint=hint)

@@ -256,7 +256,7 @@ class DataStore:
     def events(self, question: EventQuery) -> EventPage:
         """A page of events."""
         self._wait()
-        return event_page(self._engine, question, self.watermark(), self._retired(question.kind))
+        return event_page(self._engine, question, self.watermark(), self.retired(question.kind))
 
     def units(self, question: UnitQuery) -> UnitAnswer:
         """Per-unit moments by arm."""
@@ -290,7 +290,7 @@ class DataStore:
         note = f"Raw events that arrived up to {pruned} were retired; this answer reads raw events and may miss them."
         return msgspec.structs.replace(answer, notes=(*answer.notes, note))
 
-    def _retired(self, kind: str) -> set[date]:
+    def retired(self, kind: str) -> set[date]:
         """Days of arrival whose events are gone and whose rollups stay."""
         exported = {day for day, exported, _, _ in archived(self._archive) if exported == kind}
         return exported - set(self._journal.days(kind)) if exported else exported
@@ -332,7 +332,7 @@ class DataStore:
         return Loader(self._journal, engine, checkpoint, lambda kind, lines: None, only=only)
 
     def prune(self, older_than: timedelta, kinds: tuple[str, ...] = ()) -> list[Pruned]:
-        """Retire raw days of arrival older than that: their final rollups are exported and stay in every answer.
+        """Retire raw days of arrival older than that: their final rollups are exported and go on answering.
 
         Only closed days that are wholly loaded go. Raises EngineError, and deletes nothing, when the export fails.
         """

@@ -7,7 +7,7 @@ from collections import Counter
 from barograph.alerts.active_alert import RuleStatus
 from barograph.analytics.worst import time_of
 from barograph.core.query import Window
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import framed, guarded, number_in, span_text, text_in, zoned
 from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text, Tone
@@ -92,7 +92,9 @@ def _evaluator(material: Material) -> list[Part]:
     counters = material.alerts.counters
     if not counters.ticks and not counters.last_error:
         return []
-    told = f"{counters.ticks:,} evaluations since start, {counters.missed:,} missed, {counters.failed:,} failed"
+    told = (
+        f"{counted(counters.ticks, 'evaluation')} since start, {counters.missed:,} missed, {counters.failed:,} failed"
+    )
     if counters.evaluated_to:
         told += f", the last at {zoned(material, counters.evaluated_to)}"
     parts: list[Part] = [Text(text=f"{told}.", tone="muted")]
