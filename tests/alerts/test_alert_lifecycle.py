@@ -87,7 +87,9 @@ def test_the_oracle_has_cases_for_us() -> None:
 def test_threshold_rules_have_the_timeline_that_prometheus_gives_them(name: str, alert: str) -> None:
     case = CASES[name]
     (rule,) = (one for one in _simple(case) if one["alert"] == alert)
-    direction, limit = SIMPLE.match(rule["expr"]).groups()  # type: ignore[union-attr]
+    expression = SIMPLE.match(rule["expr"])
+    assert expression
+    direction, limit = expression.groups()
     ours = make_rule(
         RuleSettings(
             name=alert,
@@ -99,7 +101,9 @@ def test_threshold_rules_have_the_timeline_that_prometheus_gives_them(name: str,
         Catalogue(),
     )
     for series in case["series"]:
-        group = re.search(r'i="(\w+)"', series["series"])[1]  # type: ignore[index]
+        named = re.search(r'i="(\w+)"', series["series"])
+        assert named
+        group = named[1]
         expected = [
             timeline
             for labels, timeline in case["alerts"].items()

@@ -49,51 +49,24 @@ def test_a_change_is_never_together_with_anybody() -> None:
     assert min(counted["reading"] / 4, counted["changing"]) >= 40
 
 
-def test_readers_without_pause_do_not_keep_a_change_waiting() -> None:
-    turns, done = Turns(), threading.Event()
+@pytest.mark.parametrize(("crowd", "how_many", "one"), [("reading", 4, "changing"), ("changing", 2, "reading")])
+def test_a_crowd_without_pause_does_not_keep_the_other_kind_waiting(crowd: str, how_many: int, one: str) -> None:
+    turns, done, got_in = Turns(), threading.Event(), threading.Event()
 
-    def read() -> None:
+    def keep_at_it() -> None:
         while not done.is_set():
-            with turns.reading():
+            with getattr(turns, crowd)():
                 time.sleep(0.001)
 
-    readers = [threading.Thread(target=read, daemon=True) for _ in range(4)]
-    for reader in readers:
-        reader.start()
-    changed = threading.Event()
-
-    def change() -> None:
+    def ask_for_turns() -> None:
         for _ in range(20):
-            with turns.changing():
+            with getattr(turns, one)():
                 pass
-        changed.set()
+        got_in.set()
 
-    threading.Thread(target=change, daemon=True).start()
-    assert changed.wait(PATIENCE)
-    done.set()
-
-
-def test_changes_without_pause_do_not_keep_a_reader_waiting() -> None:
-    turns, done = Turns(), threading.Event()
-
-    def change() -> None:
-        while not done.is_set():
-            with turns.changing():
-                time.sleep(0.001)
-
-    changers = [threading.Thread(target=change, daemon=True) for _ in range(2)]
-    for changer in changers:
-        changer.start()
-    read = threading.Event()
-
-    def ask() -> None:
-        for _ in range(20):
-            with turns.reading():
-                pass
-        read.set()
-
-    threading.Thread(target=ask, daemon=True).start()
-    assert read.wait(PATIENCE)
+    for work in [keep_at_it] * how_many + [ask_for_turns]:
+        threading.Thread(target=work, daemon=True).start()
+    assert got_in.wait(PATIENCE)
     done.set()
 
 

@@ -82,8 +82,6 @@ def exit_codes() -> Iterator[None]:
     except BarographError as error:
         note(f"barograph: {error}")
         raise SystemExit(code_of(error)) from None
-    except Exception:
-        raise SystemExit(_fault()) from None
 
 
 for command in (
