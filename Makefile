@@ -37,7 +37,7 @@ pin: $(DEVELOP) ## Write constraints.txt from what is installed in .venv
 	$(BIN)/python tools/pin.py
 
 clean: ## Remove .venv and whatever was built or cached
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -48,12 +48,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Hatchling is pinned too, so the package is built with it and not with one that is fetched for the moment.
-$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+$(RUNTIME): pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what Barograph needs (about 1.2 GB, half of it the engine) ..."
 	$(PIP) install -c constraints.txt hatchling editables
-	$(PIP) install -c constraints.txt --no-build-isolation -e .
+	$(PIP) install -c constraints.txt --no-build-isolation -e client -e .
 	@touch $@
 
 $(DEVELOP): $(RUNTIME)
-	$(PIP) install -c constraints.txt --no-build-isolation -e ".[dev]"
+	$(PIP) install -c constraints.txt --no-build-isolation -e client -e ".[dev]"
 	@touch $@

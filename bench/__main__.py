@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from barograph.core.clock import Clock, SystemClock
+from barograph_client.clock import Clock, SystemClock
 from bench.figure import Figure
 from bench.part import ROOT, Run, answer_part, run_part
 from bench.report import SECTIONS, Block, machine, write

@@ -14,10 +14,10 @@ from time import perf_counter_ns
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.sinks import JournalSink
 from barograph.collect.validate import Validator, encode
-from barograph.core.clock import Clock, SystemClock
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings, JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import Clock, SystemClock
+from barograph_client.identifiers import IdentifierSource
 from bench.figure import Figure, Series, quantile
 from bench.load import EventDict, Load
 from bench.part import Run

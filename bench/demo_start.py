@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from barograph.core.clock import SystemClock
+from barograph_client.clock import SystemClock
 from bench.figure import Figure
 from bench.part import ROOT, Run
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from barograph.core.clock import ManualClock
 from barograph.core.metric import Catalogue
 from barograph.core.settings import EngineSettings, JournalSettings
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
 from barograph.store.engine import Engine
 from barograph.store.schema import DERIVED_TABLES
+from barograph_client.clock import ManualClock
 from bench.figure import Figure
 from bench.load import Load, in_batches
 from bench.part import Run

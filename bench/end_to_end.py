@@ -15,9 +15,9 @@ from typing import Self
 
 import psutil
 
-from barograph.core.clock import Clock, SystemClock
 from barograph.core.query import Window
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph_client.clock import Clock, SystemClock
 from bench.figure import Figure, Series
 from bench.load import EventDict, Load
 from bench.part import Run

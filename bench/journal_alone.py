@@ -13,10 +13,10 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
-from barograph.core.clock import Clock, SystemClock
 from barograph.core.settings import JournalSettings
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
+from barograph_client.clock import Clock, SystemClock
 from bench.figure import Figure, Series, quantile
 from bench.load import Load, in_batches
 from bench.part import Run

@@ -17,10 +17,10 @@ from typing import TypeVar
 
 import msgspec
 
-from barograph.core.clock import SystemClock
-from barograph.core.identifiers import IdentifierSource
 from barograph.demo.dataset import load_feedback
 from barograph.journal.entry import Entry
+from barograph_client.clock import SystemClock
+from barograph_client.identifiers import IdentifierSource
 
 T = TypeVar("T")
 EventDict = dict[str, object]

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.processors import from_settings
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import Clock, SystemClock
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings, JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import Clock, SystemClock
+from barograph_client.identifiers import IdentifierSource
 from bench.figure import Figure, Series, quantile
 from bench.load import Load
 from bench.part import Run

@@ -17,7 +17,7 @@ from typing import cast
 
 import msgspec
 
-from barograph.core.clock import Clock
+from barograph_client.clock import Clock
 from bench.figure import Figure
 
 ROOT = Path(__file__).resolve().parent.parent

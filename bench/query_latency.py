@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from barograph.core.clock import ManualClock, SystemClock
-from barograph.core.errors import InvalidEvent
 from barograph.core.query import EventQuery, Filter, MetricQuery, Window
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.store.engine import Engine
+from barograph_client.clock import ManualClock, SystemClock
+from barograph_client.errors import InvalidEvent
 from bench.figure import Figure, Series
 from bench.load import EventDict, Load, in_batches, trace_id
 from bench.part import Run

@@ -11,11 +11,11 @@ import signal
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from barograph.core.clock import SystemClock
 from barograph.core.metric import Catalogue
 from barograph.core.settings import EngineSettings, JournalSettings
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
+from barograph_client.clock import SystemClock
 from bench.figure import Figure
 from bench.load import Load, in_batches
 from bench.part import Run, run_part

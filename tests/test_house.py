@@ -15,13 +15,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import barograph
+import barograph_client
 from barograph.core import event
 from barograph.core.metric import BUILT_IN, FAMILIES
 from barograph.core.settings import MetricSettings, RuleSettings, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "barograph"
-MODULES = sorted(SOURCE.rglob("*.py"))
+CLIENT = ROOT / "client" / "src" / "barograph_client"
+MODULES = [*sorted(SOURCE.rglob("*.py")), *sorted(CLIENT.rglob("*.py"))]
 MOST_LINES = 400
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -58,7 +60,7 @@ class TestFloors:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+    @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
     def test_every_module_says_what_lives_in_it_and_is_short_enough(self, path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(ast.parse(text)), "no docstring"
@@ -66,12 +68,12 @@ class TestFiles:
 
     def test_a_folder_s_init_is_one_line(self) -> None:
         for path in MODULES:
-            if path.name == "__init__.py" and path.parent != SOURCE:
+            if path.name == "__init__.py" and path.parent not in (SOURCE, CLIENT):
                 assert len(path.read_text(encoding="utf-8").splitlines()) == 1, path
 
     def test_nothing_names_a_path_of_the_machine_it_was_written_on(self) -> None:
         private = re.compile("/(?:" + "|".join(("work", "root", "home", "tmp")) + ")/[a-z.]")
-        folders = [ROOT / name for name in ("src", "tests", "docs", "bench", "tools")]
+        folders = [ROOT / name for name in ("src", "client", "tests", "docs", "bench", "tools")]
         texts = [
             path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".md", ".sql", ".toml"}
         ]
@@ -99,6 +101,9 @@ class TestVersions:
         ]
         for text in asked:
             requirement = Requirement(text)
+            if requirement.name == "barograph-client":  # of this tree, not of a registry
+                assert requirement.specifier.contains(barograph_client.__version__)
+                continue
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
     def test_every_dependency_says_what_it_is_good_for(self) -> None:

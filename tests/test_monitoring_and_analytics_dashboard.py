@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 import barograph
-from barograph.core.clock import ManualClock
 from barograph.core.metric import Measure, Metric
 from barograph.core.query import MetricQuery, UnitQuery, Window
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
+from barograph_client.clock import ManualClock
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 SEED = {

@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from barograph.collect.aliases import ALIASES
 from barograph.core import event as events
 from barograph.core.metric import BUILT_IN, FAMILIES, Measure, Metric
 from barograph.core.settings import PREFIX, Settings
+from barograph_client.aliases import ALIASES
+from barograph_client.limits import MAX_LINE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `make docs` from src/barograph/core/{source}; edit that, not this. -->\n"
@@ -154,7 +155,7 @@ def events_page() -> str:
     common = list(events.Event.__struct_fields__)
     parts = [
         MADE.format(source="event.py"),
-        EVENTS_HEAD.format(most=events.MAX_LINE),
+        EVENTS_HEAD.format(most=MAX_LINE),
         "\n## Every kind\n\n",
         table(
             head,

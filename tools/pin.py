@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = "barograph-client"  # installed from the folder beside this one
 EDITABLE = ("editables",)  # what hatchling asks for, on the fly, to install in development mode
 HEAD = "# Every version that `make` installs, exactly. Written by `make pin`; not to be edited by hand.\n"
 
@@ -34,7 +35,8 @@ def closure(requirements: Iterable[str]) -> dict[str, str]:
             continue
         seen.add((name, extras))
         distribution = importlib.metadata.distribution(name)
-        found[name] = distribution.version
+        if name != OURS:
+            found[name] = distribution.version
         waiting.extend((Requirement(text), extras) for text in distribution.requires or ())
     return found
 

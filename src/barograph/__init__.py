@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from barograph.alerts.alert_manager import AlertManager
     from barograph.analytics.analytics_engine import AnalyticsEngine
     from barograph.collect.metrics_collector import MetricsCollector
-    from barograph.core import errors
     from barograph.dashboard.dashboard_interface import DashboardInterface
     from barograph.experiments.ab_test_framework import ABTestFramework
     from barograph.store.data_store import DataStore
     from barograph.visualize.visualizer import Visualizer
+    from barograph_client import errors
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name == "errors":
-        return import_module("barograph.core.errors")
+        return import_module("barograph_client.errors")
     raise AttributeError(f"module 'barograph' has no attribute {name!r}")
 
 

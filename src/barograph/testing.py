@@ -12,8 +12,8 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 
-from barograph.core.clock import Clock, ManualClock
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph_client.clock import Clock, ManualClock
 
 __all__ = ["ManualClock", "temporary_dashboard"]
 

@@ -20,12 +20,12 @@ from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.book import VANISHED_SECONDS
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
-from barograph.core.clock import Clock, ManualClock, SystemClock
-from barograph.core.errors import DiskFull, EngineUnavailable, InvalidEvent, InvalidRule
 from barograph.core.event import Alert
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricQuery
 from barograph.core.settings import RuleSettings
+from barograph_client.clock import Clock, ManualClock, SystemClock
+from barograph_client.errors import DiskFull, EngineUnavailable, InvalidEvent, InvalidRule
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SLOW = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="5m")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from barograph.alerts.rule import DEFAULT_RULES, make_rule, make_rules
-from barograph.core.errors import InvalidRule
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.settings import RuleSettings
+from barograph_client.errors import InvalidRule
 
 GOOD: dict[str, Any] = {"name": "slow", "metric": "response_time.p95", "above": 5.0, "for_": "2m"}
 

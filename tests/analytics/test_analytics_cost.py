@@ -10,9 +10,9 @@ from tests.support.dictionary_reader import DictionaryReader
 from tests.support.rag_events import Record, spread
 
 from barograph.analytics.cost import CostReport, cost_report
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidSettings
 from barograph.core.settings import BudgetSettings, Settings
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidSettings
 
 
 def report(events: list[Record], now: datetime, zone: str = "UTC", **budget: Any) -> CostReport:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barograph.analytics.period import bucket_of, day_of, duration_text, midnight, month_of, recent
-from barograph.core.errors import InvalidSettings
 from barograph.core.query import Calendar
 from barograph.core.zone import zone_of
+from barograph_client.errors import InvalidSettings
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut")
 

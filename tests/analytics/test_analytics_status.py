@@ -12,10 +12,10 @@ from tests.support.rag_events import Record, spread
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.overview import AlertLine
 from barograph.analytics.status import Facts, Status
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue
 from barograph.core.settings import BudgetSettings, Settings, StatusSettings
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidQuery
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
 LATELY = NOW - timedelta(minutes=10)

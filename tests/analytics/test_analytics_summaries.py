@@ -12,11 +12,11 @@ from tests.support.rag_events import Record, spread
 
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.change import FEW
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidQuery, UnknownMetric
 from barograph.core.metric import Catalogue
 from barograph.core.query import Filter
 from barograph.core.settings import Settings
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidQuery, UnknownMetric
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
 TODAY = NOW - timedelta(hours=24) + timedelta(seconds=62)  # windows of hours end with the running minute

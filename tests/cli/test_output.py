@@ -17,7 +17,7 @@ import pytest
 from tests.cli.cli_support import barograph, command, environment, lines, several, shell
 from wcwidth import wcswidth
 
-from barograph.core.clock import SystemClock
+from barograph_client.clock import SystemClock
 
 HOSTILE = "a\x9b2Jb\u202ec\x1b[31md"
 

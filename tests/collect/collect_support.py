@@ -10,9 +10,9 @@ from pathlib import Path
 
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.validate import Validator, encode
-from barograph.core.clock import ManualClock
 from barograph.core.event import Event
-from barograph.core.identifiers import IdentifierSource
+from barograph_client.clock import ManualClock
+from barograph_client.identifiers import IdentifierSource
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SEED = {

@@ -10,10 +10,10 @@ from collect_support import Open
 
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import SystemClock
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings, JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import SystemClock
+from barograph_client.identifiers import IdentifierSource
 
 
 @pytest.fixture

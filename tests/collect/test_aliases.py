@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from collect_support import made
 
-from barograph.collect.aliases import ALIASES, Alias
-from barograph.core.errors import InvalidEvent
 from barograph.core.event import CALLER_KINDS, Document
+from barograph_client.aliases import ALIASES, Alias
+from barograph_client.errors import InvalidEvent
 
 STRUCTS = {**CALLER_KINDS, "document": Document}
 EACH = [(kind, alias) for kind, aliases in ALIASES.items() for alias in aliases]

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from collect_support import SEED, Open, rejected, stored
 
-from barograph.collect import background
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import SystemClock
-from barograph.core.errors import DiskFull
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings
 from barograph.journal.entry import Entry, Receipt, Rejection
 from barograph.journal.journal import Journal
+from barograph_client import background
+from barograph_client.clock import SystemClock
+from barograph_client.errors import DiskFull
+from barograph_client.identifiers import IdentifierSource
 
 WAIT = 30.0  # seconds after which a test that should have gone on fails
 
@@ -312,8 +312,8 @@ import os, signal, sys, threading, time
 from pathlib import Path
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import SystemClock
-from barograph.core.identifiers import IdentifierSource
+from barograph_client.clock import SystemClock
+from barograph_client.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings, JournalSettings
 from barograph.journal.journal import Journal
 
@@ -433,7 +433,7 @@ def test_sigterm_in_the_middle_of_a_synchronous_commit_holds_nothing_up(tmp_path
 
 def test_a_disk_that_stalls_does_not_keep_the_program_from_ending(tmp_path: Path):
     body = """
-    from barograph.collect import background
+    from barograph_client import background
     background.EXIT_SECONDS = 0.2
     class Stalled:
         def submit(self, entries, rejections=()):

@@ -16,12 +16,12 @@ from collect_support import SEED, START, Open, rejected, stored
 
 from barograph.collect.metrics_collector import BATCH, MetricsCollector
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidEvent, JournalClosed
 from barograph.core.event import Attribution, Event, Query, System
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings, JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidEvent, JournalClosed
+from barograph_client.identifiers import IdentifierSource
 
 
 class TestOneEvent:

@@ -22,7 +22,6 @@ from barograph.collect.processors import (
     from_settings,
     user_hash_key,
 )
-from barograph.core.errors import InvalidSettings, JournalError
 from barograph.core.event import (
     MAX_TAGS,
     Annotation,
@@ -38,6 +37,7 @@ from barograph.core.event import (
     System,
 )
 from barograph.core.settings import CollectSettings
+from barograph_client.errors import InvalidSettings, JournalError
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 KEY = bytes(range(32))

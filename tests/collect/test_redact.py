@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from barograph.collect.redact import BUILT_IN, Redact
-from barograph.core.errors import InvalidSettings
 from barograph.core.event import Annotation, Document, Event, Feedback, Query, Score, Span
+from barograph_client.errors import InvalidSettings
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 REDACT = Redact()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from barograph.collect.intake import Intake
 from barograph.collect.processors import HashUsers, Redact
 from barograph.collect.scrub import Scrub
-from barograph.core.errors import InvalidEvent
 from barograph.core.event import Query
+from barograph_client.errors import InvalidEvent
 
 SECRETS = ("anna@example.org", "4111 1111 1111 1111", "sk-abcdef1234567890abcd")
 USERS = HashUsers(b"k" * 32)

@@ -14,11 +14,11 @@ from collect_support import Open
 
 from barograph.collect import sampler as sampler_module
 from barograph.collect.sampler import SystemSampler
-from barograph.core.clock import Clock, ManualClock, SystemClock
-from barograph.core.errors import DiskFull, InvalidSettings
 from barograph.core.event import System
-from barograph.core.identifiers import IdentifierSource
 from barograph.journal.journal import Journal
+from barograph_client.clock import Clock, ManualClock, SystemClock
+from barograph_client.errors import DiskFull, InvalidSettings
+from barograph_client.identifiers import IdentifierSource
 
 PATIENCE = 30.0  # seconds that a test waits for a thread before it fails
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 import pytest
 from timing_support import START, Bench
 
-from barograph.collect.timing import current_query, stage, timed
+from barograph_client.timing import current_query, stage, timed
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timing_support import START, Bench
 
-from barograph.collect.timing import TimedQuery, current_query, stage
-from barograph.core.clock import SystemClock
-from barograph.core.errors import InvalidInput
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidInput
+from barograph_client.timing import TimedQuery, current_query, stage
 
 
 @pytest.fixture

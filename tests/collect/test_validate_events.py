@@ -13,8 +13,9 @@ import pytest
 from collect_support import SEED, START, line_of, made, validator
 
 from barograph.collect.validate import decode, encode
-from barograph.core.errors import InvalidEvent, shorten
-from barograph.core.event import CALLER_KINDS, MAX_LINE, Document, Feedback, Metric, Query
+from barograph.core.event import CALLER_KINDS, Document, Feedback, Metric, Query
+from barograph_client.errors import InvalidEvent, shorten
+from barograph_client.limits import MAX_LINE
 
 
 class Thing:

@@ -17,12 +17,13 @@ from collect_support import START, validator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barograph.collect.aliases import ALIASES
 from barograph.collect.intake import Intake, Taken
-from barograph.collect.plain import original
-from barograph.core.errors import InvalidEvent
-from barograph.core.event import AHEAD_SECONDS, CALLER_KINDS, EARLIEST, KINDS, MAX_LINE, Document, Event
+from barograph.core.event import AHEAD_SECONDS, CALLER_KINDS, EARLIEST, KINDS, Document, Event
 from barograph.journal.entry import rejection_body
+from barograph_client.aliases import ALIASES
+from barograph_client.errors import InvalidEvent
+from barograph_client.limits import MAX_LINE
+from barograph_client.plain import original
 
 
 class Hostile:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from barograph.collect.timing import TimedQuery
 from barograph.collect.validate import Validator
-from barograph.core.clock import ManualClock
 from barograph.core.event import Query
-from barograph.core.identifiers import IdentifierSource
+from barograph_client.clock import ManualClock
+from barograph_client.identifiers import IdentifierSource
+from barograph_client.timing import TimedQuery
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 

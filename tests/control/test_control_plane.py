@@ -20,8 +20,8 @@ from barograph.control.alert_states import AlertState, AlertStateRepository
 from barograph.control.audit import AuditLog
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import ManualClock
-from barograph.core.errors import ChangedMeanwhile, ControlError, InvalidExperiment
+from barograph_client.clock import ManualClock
+from barograph_client.errors import ChangedMeanwhile, ControlError, InvalidExperiment
 
 START = datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC)
 
@@ -109,7 +109,7 @@ class TestTheDatabase:
             "import os, signal, sys\n"
             "from barograph.control.database import ControlPlane\n"
             "from barograph.control.experiments import ExperimentRepository\n"
-            "from barograph.core.clock import SystemClock\n"
+            "from barograph_client.clock import SystemClock\n"
             "plane = ControlPlane(sys.argv[1], SystemClock())\n"
             "ExperimentRepository(plane).create('default', 'kept', {}, 'draft', actor='a')\n"
             "with plane.writing() as connection:\n"

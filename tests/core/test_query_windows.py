@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.query import Period, Window, earlier_window
+from barograph_client.errors import InvalidQuery
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from barograph.core.errors import InvalidSettings
 from barograph.core.settings import Settings, load_settings
+from barograph_client.errors import InvalidSettings
 
 
 def loaded(directory: Path, toml: str = "", **variables: str) -> Settings:

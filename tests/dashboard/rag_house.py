@@ -19,7 +19,6 @@ from barograph.analytics.status import Facts
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import ManualClock
 from barograph.core.event import Alert, Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
@@ -27,6 +26,7 @@ from barograph.core.settings import BudgetSettings, RuleSettings, Settings
 from barograph.dashboard.material import Material
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, equal_variants
+from barograph_client.clock import ManualClock
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
 SLOW = RuleSettings(name="slow responses", metric="response_time.p95", above=5.0, window="5m", severity="critical")

@@ -22,7 +22,6 @@ from tests.support.rag_events import spread
 from wcwidth import wcswidth
 
 from barograph.analytics.status import Facts
-from barograph.core.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
 from barograph.core.query import MetricQuery, Window
 from barograph.core.settings import BudgetSettings, RuleSettings
 from barograph.dashboard.material import Material
@@ -31,6 +30,7 @@ from barograph.dashboard.report import build_report
 from barograph.visualize.charset import CHARSETS, CharsetName
 from barograph.visualize.chart import Page
 from barograph.visualize.visualizer import Visualizer
+from barograph_client.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).resolve().parents[2] / "docs"

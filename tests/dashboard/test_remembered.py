@@ -9,13 +9,13 @@ import pytest
 from tests.dashboard.rag_house import House, busy_week
 
 from barograph.analytics.analytics_engine import AnalyticsEngine
-from barograph.core.errors import InvalidQuery, QueryTooExpensive
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery, Window
 from barograph.dashboard.material import Material
 from barograph.dashboard.pages import PAGES, build_page
 from barograph.dashboard.remembered import RememberedReader
 from barograph.dashboard.report import build_report
 from barograph.visualize.chart import Page
+from barograph_client.errors import InvalidQuery, QueryTooExpensive
 
 
 class ManyCountingReader:

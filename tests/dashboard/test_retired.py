@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.cli.cli_support import barograph
 
-from barograph.core.clock import ManualClock
 from barograph.core.query import Window
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph_client.clock import ManualClock
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -21,11 +21,11 @@ import msgspec
 import pytest
 from genai_prices import Usage, calc_price
 
-from barograph.core.clock import ManualClock
 from barograph.core.event import KINDS
 from barograph.demo import replay, timing
 from barograph.demo.dataset import load_feedback, load_trace
 from barograph.demo.replay import EXPERIMENT, MODELLED, RATINGS, Replay, excerpt
+from barograph_client.clock import ManualClock
 
 END = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 Events = list[tuple[str, dict[str, Any]]]

@@ -14,13 +14,13 @@ from tests.experiments.units_reader import UnitsReader
 
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import ManualClock
-from barograph.core.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.experiments import ab_test_framework
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
+from barograph_client.clock import ManualClock
+from barograph_client.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 RERANK = Experiment(

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from barograph.core.errors import InvalidExperiment
 from barograph.experiments.assignment import Assigner
+from barograph_client.errors import InvalidExperiment
 
 HALVES = [("control", 0.5), ("treatment", 0.5)]
 UNITS = [f"user-{number}" for number in range(20_000)]

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from barograph.core.errors import InvalidExperiment
 from barograph.core.metric import Catalogue
 from barograph.experiments.design import (
     MOVES,
@@ -20,6 +19,7 @@ from barograph.experiments.design import (
     moved,
     validated,
 )
+from barograph_client.errors import InvalidExperiment
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 GOOD = Experiment(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from journal_support import START, Open
 
-from barograph.core.clock import Clock, ManualClock
 from barograph.core.settings import JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import Clock, ManualClock
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from journal_support import Open, crash, entries, entry
 
-from barograph.core.clock import ManualClock
-from barograph.core.event import MAX_LINE
 from barograph.journal.entry import Rejection
 from barograph.journal.journal import Account, Journal
+from barograph_client.clock import ManualClock
+from barograph_client.limits import MAX_LINE
 
 
 def recount(directory: Path) -> tuple[int, int, int]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from journal_support import Open, entries, entry, served, served_ids, uuid
 
-from barograph.core.clock import ManualClock, SystemClock
-from barograph.core.errors import InvalidInput, JournalClosed, JournalError
 from barograph.journal import stream, writer
 from barograph.journal.entry import Entry, Receipt
+from barograph_client.clock import ManualClock, SystemClock
+from barograph_client.errors import InvalidInput, JournalClosed, JournalError
 
 
 def test_an_acknowledged_event_is_a_line_of_json_in_the_file_of_its_kind_and_day(open_journal: Open, tmp_path: Path):

@@ -13,10 +13,10 @@ import pytest
 import zstandard
 from journal_support import Open, crash, entries, entry, served, served_ids, uuid
 
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidInput, JournalError
 from barograph.journal import archive
 from barograph.journal.journal import Journal
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidInput, JournalError
 
 DAY = date(2026, 11, 24)
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_support import START, Open, crash, entries, entry, served_ids, uuid
 
-from barograph.core.clock import ManualClock
-from barograph.core.errors import JournalError
 from barograph.journal import duplicates, stream
 from barograph.journal.duplicates import CAP, DuplicateWindow, key_of
+from barograph_client.clock import ManualClock
+from barograph_client.errors import JournalError
 
 
 def test_an_id_is_unique_over_batches_kinds_and_one_batch(open_journal: Open):

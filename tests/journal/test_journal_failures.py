@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from journal_support import Open, entries, entry, served_ids, uuid
 
-from barograph.core.clock import ManualClock, SystemClock
-from barograph.core.errors import DiskFull, JournalError, JournalReadOnly
 from barograph.core.settings import JournalSettings
 from barograph.journal import stream
 from barograph.journal.entry import Receipt, Rejection
 from barograph.journal.journal import Journal
+from barograph_client.clock import ManualClock, SystemClock
+from barograph_client.errors import DiskFull, JournalError, JournalReadOnly
 
 NOBODY = 65534
 

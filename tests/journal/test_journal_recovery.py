@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_support import START, Open, crash, entries, entry, served, served_ids, uuid
 
-from barograph.core.clock import ManualClock, SystemClock
-from barograph.core.errors import DirectoryLocked
 from barograph.core.settings import JournalSettings
 from barograph.journal import disk, recovery, stream
 from barograph.journal.entry import Entry, Rejection
 from barograph.journal.journal import Journal
+from barograph_client.clock import ManualClock, SystemClock
+from barograph_client.errors import DirectoryLocked
 
 SEGMENT = Path("journal/query/2026-11-24/000001.jsonl")
 LINE = b'{"kind":"query","event_id":"torn","query":"","received_at":"2026-11-24T09:00:00.000000Z"}\n'
@@ -250,7 +250,7 @@ def test_interval_mode_keeps_after_a_power_cut_all_that_readers_were_shown(
 HOLD = """
 import sys
 from pathlib import Path
-from barograph.core.clock import SystemClock
+from barograph_client.clock import SystemClock
 from barograph.core.settings import JournalSettings
 from barograph.journal.journal import Journal
 journal = Journal(Path(sys.argv[1]), SystemClock(), JournalSettings())
@@ -284,8 +284,8 @@ def test_one_process_cannot_open_a_directory_twice(open_journal: Open):
 FORK = """
 import os, sys
 from pathlib import Path
-from barograph.core.clock import SystemClock
-from barograph.core.errors import JournalClosed
+from barograph_client.clock import SystemClock
+from barograph_client.errors import JournalClosed
 from barograph.core.settings import JournalSettings
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from barograph.core.clock import SystemClock
 from barograph.core.settings import JournalSettings
 from barograph.journal.journal import Journal
+from barograph_client.clock import SystemClock
 
 LIVES = 100
 THREADS = 4
@@ -32,7 +32,7 @@ WRITERS = '''
 import os, sys, threading
 from datetime import timedelta
 from pathlib import Path
-from barograph.core.clock import SystemClock
+from barograph_client.clock import SystemClock
 from barograph.core.settings import JournalSettings
 from barograph.journal.entry import Entry, Rejection
 from barograph.journal.journal import Journal

@@ -28,7 +28,7 @@ LIFE = '''
 import json, os, random, sys, threading, time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from barograph.core.clock import SystemClock
+from barograph_client.clock import SystemClock
 from barograph.core.event import Feedback, Metric
 from barograph.core.query import MetricQuery, Window
 from barograph.store import loader

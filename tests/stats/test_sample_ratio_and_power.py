@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from barograph.core.errors import InvalidInput
 from barograph.stats import multiplicity
 from barograph.stats.power import days_needed, detectable_effect, power_of, sample_size
 from barograph.stats.sample_ratio import multinomial_exact, sample_ratio
+from barograph_client.errors import InvalidInput
 
 
 class TestSampleRatio:

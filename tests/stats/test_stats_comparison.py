@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.comparison import (
     compare_means,
     compare_ratios,
@@ -22,6 +21,7 @@ from barograph.stats.comparison import (
 from barograph.stats.estimate import Alternative, Effect
 from barograph.stats.proportions import compare_proportions, newcombe_interval
 from barograph.stats.summary import RatioSummary, Summary
+from barograph_client.errors import InvalidInput
 
 samples = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 

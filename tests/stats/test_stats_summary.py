@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.summary import RatioSummary, Summary
+from barograph_client.errors import InvalidInput
 
 numbers = st.lists(st.floats(min_value=-1e6, max_value=1e6), max_size=40)
 pairs = st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 200)), max_size=40)

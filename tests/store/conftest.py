@@ -14,7 +14,7 @@ import pytest
 from tests.support.clickhouse_server import ClickHouseServer
 from tests.support.store_site import Site, at
 
-from barograph.core.clock import ManualClock
+from barograph_client.clock import ManualClock
 
 OpenSite = Callable[..., Site]
 START = at("2026-10-29 09:00")

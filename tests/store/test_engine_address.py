@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from barograph.core.errors import InvalidSettings
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph_client.errors import InvalidSettings
 
 
 @pytest.mark.parametrize(

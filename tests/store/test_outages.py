@@ -13,11 +13,11 @@ from tests.store.conftest import START
 from tests.support.clickhouse_server import ClickHouseServer
 from tests.support.store_site import Site, queries
 
-from barograph.core.clock import ManualClock, SystemClock
-from barograph.core.errors import EngineUnavailable
 from barograph.core.event import Event, Feedback
 from barograph.core.query import EventQuery, MetricQuery, UnitQuery, Window
 from barograph.store import loader
+from barograph_client.clock import ManualClock, SystemClock
+from barograph_client.errors import EngineUnavailable
 
 WINDOW = Window(START - timedelta(days=2), START)
 

@@ -12,10 +12,10 @@ import pytest
 from tests.store.conftest import START, OpenSite
 from tests.support.store_site import queries
 
-from barograph.core.clock import SystemClock
-from barograph.core.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
 from barograph.core.event import Metric
 from barograph.core.query import Filter, MetricQuery, Window
+from barograph_client.clock import SystemClock
+from barograph_client.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
 
 WINDOW = Window(START - timedelta(days=2, hours=1, seconds=7.25), START + timedelta(seconds=3))
 WRITERS, BATCHES = 8, 60

@@ -16,12 +16,12 @@ import pytest
 from tests.store.conftest import START, OpenSite, opener
 from tests.support.store_site import HOSTILE, Site, answers, assert_same_answer, at, queries
 
-from barograph.core.clock import ManualClock
-from barograph.core.errors import InvalidQuery, UnknownMetric
 from barograph.core.event import Exposure, Feedback, Metric, Query, Score, System
 from barograph.core.metric import Catalogue, Measure
 from barograph.core.metric import Metric as CatalogueMetric
 from barograph.core.query import EventQuery, Filter, MetricAnswer, MetricQuery, UnitQuery, Window
+from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidQuery, UnknownMetric
 
 WEEK = Window(at("2026-10-22 00:00"), at("2026-10-29 00:00"))  # Berlin goes back to winter time on the 25th
 UNALIGNED = Window(at("2026-10-22 03:17:29.123456"), at("2026-10-28 21:44:01.000001"))

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tests.store.conftest import START
 from tests.support.store_site import Site, answers, assert_same_answer, at, queries
 
-from barograph.core.clock import ManualClock
 from barograph.core.event import AHEAD_SECONDS
 from barograph.core.query import Filter, MetricQuery, Window
 from barograph.store import loader
 from barograph.store.schema import TIERS
 from barograph.store.windows import RAW, bucket_start, bucket_windows, cover, tiers_for, zone
+from barograph_client.clock import ManualClock
 
 # An example takes a second or two, so a failing one is shown as it was drawn: making it smaller would take minutes.
 SLOW = settings(

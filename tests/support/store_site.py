@@ -17,7 +17,6 @@ from typing import Any, Self
 import msgspec
 from tests.support.dictionary_reader import DictionaryReader
 
-from barograph.core.clock import Clock
 from barograph.core.event import Document, Event, Query, kind_of
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricAnswer, MetricQuery
@@ -25,6 +24,7 @@ from barograph.core.settings import EngineSettings, JournalSettings
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
+from barograph_client.clock import Clock
 
 HOSTILE = "'; DROP TABLE query; -- {p0:String} \\ \" %s \u202e\x1b[31m\t\n\x01 =1+1"
 _encode = msgspec.json.Encoder().encode

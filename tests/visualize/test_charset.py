@@ -16,9 +16,9 @@ from typing import TextIO
 import pytest
 from wcwidth import wcswidth
 
-from barograph.core.errors import InvalidSettings
 from barograph.visualize.charset import CHARSETS, CharsetName, Terminal, choose, test_pattern
 from barograph.visualize.visualizer import Visualizer
+from barograph_client.errors import InvalidSettings
 
 UTF8 = {"LANG": "en_US.UTF-8", "TERM": "xterm-256color"}
 make_pattern = test_pattern

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 sys.path.insert(0, str(Path(__file__).parent))
 from samples import CHARTS, LATENCY, START, TILES
 
-from barograph.core.errors import InvalidChart, InvalidSettings
 from barograph.visualize.charset import CHARSETS, CharsetName
 from barograph.visualize.chart import (
     Bar,
@@ -36,6 +35,7 @@ from barograph.visualize.chart import (
     Tiles,
 )
 from barograph.visualize.visualizer import Visualizer
+from barograph_client.errors import InvalidChart, InvalidSettings
 
 NAN = float("nan")
 NAIVE = datetime(2026, 1, 1)

@@ -13,9 +13,9 @@ from msgspec import Struct, field
 
 from barograph.alerts.lifecycle import Condition, State
 from barograph.alerts.rule import Severity, ThresholdRule
-from barograph.core.errors import shorten
 from barograph.core.metric import Metric
 from barograph.core.unit import format_value
+from barograph_client.errors import shorten
 
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500

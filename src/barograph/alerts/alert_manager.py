@@ -21,12 +21,12 @@ from barograph.alerts.lifecycle import State, is_active
 from barograph.alerts.rule import Severity, ThresholdRule, make_rules
 from barograph.alerts.schedule import Grid
 from barograph.control.alert_states import AlertStateRepository
-from barograph.core.clock import Clock, as_utc
-from barograph.core.errors import BarographError, shorten
 from barograph.core.event import Alert
 from barograph.core.metric import Catalogue
 from barograph.core.query import Reader
 from barograph.core.settings import RuleSettings
+from barograph_client.clock import Clock, as_utc
+from barograph_client.errors import BarographError, shorten
 
 INTERVAL_SECONDS = 15.0  # between ticks
 DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick

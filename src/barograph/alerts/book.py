@@ -22,9 +22,9 @@ from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.rule import ThresholdRule
 from barograph.control.alert_states import AlertState, AlertStateRepository
-from barograph.core.errors import BarographError, InvalidInput, shorten
 from barograph.core.event import MAX_NUMBER, Alert
-from barograph.core.identifiers import derived_id
+from barograph_client.errors import BarographError, InvalidInput, shorten
+from barograph_client.identifiers import derived_id
 
 VANISHED_SECONDS = 3600.0  # a firing group without a single event for so long is resolved as gone
 MOST_UNRECORDED = 1000  # transitions kept in memory while they cannot be written

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
-from barograph.core.errors import BarographError, shorten
 from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Reader, Window
 from barograph.core.unit import counted, format_value
+from barograph_client.errors import BarographError, shorten
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly

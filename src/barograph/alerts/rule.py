@@ -16,11 +16,11 @@ from typing import Literal
 from msgspec import Struct
 
 from barograph.alerts.lifecycle import NoDataPolicy
-from barograph.core.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import DIMENSIONS, Filter, MetricQuery, Window, parse_duration
 from barograph.core.settings import RuleSettings
 from barograph.core.unit import format_value
+from barograph_client.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
 
 Severity = Literal["info", "warning", "critical"]
 

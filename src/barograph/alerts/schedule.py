@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from barograph.core.clock import Clock
+from barograph_client.clock import Clock
 
 STEP_SECONDS = 2.0  # the wall clock moved so much more or less than the monotonic one: it was stepped, not slewed
 

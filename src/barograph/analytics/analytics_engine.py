@@ -16,11 +16,11 @@ from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, FiringAlert, Status, assess
 from barograph.analytics.summary import MetricSummary, Percentiles, Series, percentiles, series, summarise
 from barograph.analytics.worst import Concern, WorstQuery, worst_queries
-from barograph.core.clock import Clock
 from barograph.core.metric import Catalogue
 from barograph.core.query import Calendar, Filter, Period, Reader, Window, earlier_window
 from barograph.core.settings import Settings
 from barograph.core.zone import zone_of
+from barograph_client.clock import Clock
 
 Span = Window | str | float  # a window of its own, a duration up to now such as "24h", or seconds
 

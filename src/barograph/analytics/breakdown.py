@@ -12,10 +12,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from barograph.analytics.change import Change, compare, nothing_to_compare
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Metric
 from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Reader, Window, earlier_window
 from barograph.core.zone import zone_of
+from barograph_client.errors import InvalidQuery
 
 OTHER = "other"
 MOST_GROUPS = 1000  # asked for; the largest by count when there are more

@@ -12,11 +12,11 @@ from typing import Literal
 from msgspec import Struct
 
 from barograph.analytics.period import day_of, month_of, up_to
-from barograph.core.errors import shorten
 from barograph.core.query import MetricQuery, Reader, Window
 from barograph.core.settings import Settings
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import zone_of
+from barograph_client.errors import shorten
 
 BudgetState = Literal["no data", "no budget", "within", "likely over", "over"]
 

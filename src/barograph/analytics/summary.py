@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from barograph.analytics.change import UNJUDGED, Change, compare, nothing_to_compare, piece_seconds
 from barograph.analytics.period import bucket_of, duration_text
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Better, Catalogue, Metric
 from barograph.core.query import (
     Calendar,
@@ -29,6 +28,7 @@ from barograph.core.query import (
 )
 from barograph.core.unit import format_value
 from barograph.core.zone import zone_of
+from barograph_client.errors import InvalidQuery
 
 SURE_PERCENTILE = 100  # with fewer events p95 and p99 are little more than the largest value
 MOST_BUCKETS = 60

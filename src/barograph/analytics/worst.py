@@ -10,10 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.core.clock import as_utc
-from barograph.core.errors import InvalidQuery
 from barograph.core.event import EPOCH
 from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph_client.clock import as_utc
+from barograph_client.errors import InvalidQuery
 
 Concern = Literal["slowest", "errors", "no_answer", "lowest_score", "dearest"]
 

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from barograph.analytics.period import bucket_of
-from barograph.core.clock import SystemClock
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window, earlier_window
 from barograph.core.unit import format_value
 from barograph.dashboard.page.shapes import step_text
 from barograph.visualize.chart import Cell, Column, LineChart, Series, Table
+from barograph_client.clock import SystemClock
 
 MOST_LINES = 5  # groups drawn in one chart; more are a table
 EARLIER: dict[Period, str] = {"previous": "period before", "day": "a day earlier", "week": "a week earlier"}

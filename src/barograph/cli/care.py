@@ -17,13 +17,13 @@ import typer
 import barograph
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory, opened
 from barograph.cli.output import draw, print_json, stderr
-from barograph.core.errors import BarographError, InvalidInput
 from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
 from barograph.core.settings import load_settings
 from barograph.core.unit import counted
 from barograph.visualize.charset import choose, test_pattern
 from barograph.visualize.chart import Column, Table
+from barograph_client.errors import BarographError, InvalidInput
 
 if TYPE_CHECKING:
     from barograph.store.verification import Report

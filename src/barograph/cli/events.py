@@ -14,10 +14,10 @@ import typer
 from barograph.cli.lines import Lines
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, opened
 from barograph.cli.output import note, print_json, progress, say
-from barograph.core.errors import InvalidEvent, InvalidInput
 from barograph.core.event import CALLER_KINDS
 from barograph.core.settings import FILE_NAME
 from barograph.journal.disk import journal_error
+from barograph_client.errors import InvalidEvent, InvalidInput
 
 if TYPE_CHECKING:
     from barograph.dashboard.dashboard_interface import Account, DashboardInterface

@@ -21,7 +21,7 @@ import barograph
 from barograph.cli import care, events, questions, replay
 from barograph.cli.options import Exit
 from barograph.cli.output import note
-from barograph.core.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
+from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
 
 app = typer.Typer(
     name="barograph",

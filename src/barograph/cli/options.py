@@ -18,12 +18,12 @@ import typer
 
 import barograph
 from barograph.analytics.period import recent
-from barograph.core.clock import SystemClock
-from barograph.core.errors import InvalidInput, InvalidSettings, JournalReadOnly
 from barograph.core.query import Window, parse_moment
 from barograph.core.settings import Settings
 from barograph.journal.disk import journal_error
 from barograph.visualize.visualizer import Visualizer
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidInput, InvalidSettings, JournalReadOnly
 
 if TYPE_CHECKING:
     from barograph.dashboard.dashboard_interface import DashboardInterface

@@ -25,14 +25,14 @@ from barograph.cli.options import (
     window_of,
 )
 from barograph.cli.output import draw, note, print_json
-from barograph.core.clock import SystemClock
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import FAMILIES, Catalogue
 from barograph.core.query import Calendar, Period, parse_duration
 from barograph.core.settings import load_settings
 from barograph.core.zone import local_time, zone_of
 from barograph.visualize.chart import Column, Page, Table, Text
 from barograph.visualize.visualizer import Format
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidQuery
 
 PAGES = ("overview", "queries", "quality", "retrieval", "cost", "users", "experiments", "alerts", "system")
 CALENDAR = ("day", "week", "month")

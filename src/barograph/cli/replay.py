@@ -15,11 +15,11 @@ import typer
 from barograph.cli.options import Charset, Json, Width, opened, visualizer_for
 from barograph.cli.output import note, print_json, progress, say
 from barograph.cli.screen import Screen
-from barograph.core.clock import SystemClock
-from barograph.core.errors import InvalidInput
 from barograph.core.unit import counted
 from barograph.journal.disk import journal_error
 from barograph.journal.lock import DirectoryLock
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidInput
 
 if TYPE_CHECKING:
     from barograph.dashboard.dashboard_interface import DashboardInterface

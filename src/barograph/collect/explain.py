@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import Label, Name
+from barograph_client.errors import InvalidEvent, shorten
 
 _TYPES = {
     "str": "text",

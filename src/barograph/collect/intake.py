@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from barograph.collect.plain import original
 from barograph.collect.processors import Processor
 from barograph.collect.scrub import Scrub
 from barograph.collect.sinks import EventSink
 from barograph.collect.validate import Validator, decode, encode
-from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import Event, kind_of
 from barograph.journal.entry import Entry, Outcome, Receipt, Rejection
+from barograph_client.errors import InvalidEvent, shorten
+from barograph_client.plain import original
 
 SAMPLED_FIELD = "sample"
 SAMPLED_REASON = "sampled out"

@@ -16,18 +16,18 @@ from datetime import datetime
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from barograph.collect.background import Background
 from barograph.collect.intake import Counts, Intake, Taken, Tally, deliver, take_internal
 from barograph.collect.processors import Processor
 from barograph.collect.sinks import EventSink
-from barograph.collect.timing import TimedQuery, timed
 from barograph.collect.validate import Validator
-from barograph.core.clock import Clock
-from barograph.core.errors import InvalidEvent, JournalError
 from barograph.core.event import Event
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.settings import CollectSettings
 from barograph.journal.entry import Outcome, Receipt
+from barograph_client.background import Background, Item
+from barograph_client.clock import Clock
+from barograph_client.errors import InvalidEvent, JournalClosed, JournalError
+from barograph_client.identifiers import IdentifierSource
+from barograph_client.timing import TimedQuery, timed
 
 BATCH = 1000  # items of record_many that share a commit
 CLOSE_SECONDS = 30.0  # how long close waits for the disk
@@ -62,10 +62,9 @@ class MetricsCollector:
         self._sink = sink
         self._clock = clock
         self._intake = Intake(Validator(clock, identifiers, project), processors)
-        self._background = (
-            Background(sink, clock, identifiers.new, self._intake, settings.queue) if background else None
-        )
         self._reset()
+        self._queued = _Queued(sink, self._intake)
+        self._background = Background(self._queued, clock, identifiers.new, settings.queue) if background else None
         _collectors.add(self)
 
     def _reset(self) -> None:
@@ -195,7 +194,7 @@ class MetricsCollector:
         """What became of the callers' events in this process."""
         waiting = self._background
         with self._counting:
-            return self._tally.counts(waiting.tally, waiting.dropped) if waiting else self._tally.counts()
+            return self._tally.counts(self._queued.tally, waiting.dropped) if waiting else self._tally.counts()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was recorded so far is durable, rejected or dropped; false if that took longer."""
@@ -210,6 +209,30 @@ class MetricsCollector:
         self._reset()
         if self._background is not None:
             self._background.after_fork()
+
+
+class _Queued:
+    """Where the background queue goes: through the intake to the sink. ``tally`` is written by its thread."""
+
+    refused = "journal refused"
+
+    def __init__(self, sink: EventSink, intake: Intake) -> None:
+        self._sink = sink
+        self._intake = intake
+        self.tally = Tally()
+
+    def prepare(self, batch: Sequence[Item]) -> list[Taken]:
+        return [self._intake.take(kind, raw, at, event_id) for kind, raw, at, event_id, _ in batch]
+
+    def deliver(self, prepared: list[Taken]) -> str:
+        try:
+            self.tally.add(prepared, deliver(self._sink, prepared).wait())
+        except JournalClosed:
+            return "journal closed"
+        return ""
+
+    def after_fork(self) -> None:
+        self.tally = Tally()
 
 
 _collectors: weakref.WeakSet[MetricsCollector] = weakref.WeakSet()

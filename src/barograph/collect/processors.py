@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 
 from barograph.collect.redact import Redact
-from barograph.core.errors import InvalidSettings, JournalError
 from barograph.core.event import MAX_TAGS, Attribution, Event, Exposure, Feedback, Query, Score, Span, Tags
 from barograph.core.settings import CollectSettings
+from barograph_client.errors import InvalidSettings, JournalError
 
 __all__ = ["KEY_FILE", "AddTags", "HashUsers", "Processor", "Redact", "Sample", "from_settings", "user_hash_key"]
 

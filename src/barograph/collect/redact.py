@@ -20,8 +20,8 @@ from itertools import accumulate
 
 import msgspec
 
-from barograph.core.errors import InvalidSettings
 from barograph.core.event import Annotation, Document, Event, Feedback, Query, Score, Span
+from barograph_client.errors import InvalidSettings
 
 BUILT_IN = ("key", "email", "card", "phone")  # in this order: a key may hold digits, an address a number
 NAME_LENGTH = 32  # of an own pattern: it is written into texts in place of what was found

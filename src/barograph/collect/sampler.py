@@ -17,10 +17,10 @@ from pathlib import Path
 
 import msgspec
 
-from barograph.core.clock import Clock
-from barograph.core.errors import InvalidSettings, shorten
 from barograph.core.event import System
-from barograph.core.identifiers import IdentifierSource
+from barograph_client.clock import Clock
+from barograph_client.errors import InvalidSettings, shorten
+from barograph_client.identifiers import IdentifierSource
 
 SHORTEST_SECONDS = 0.1  # CPU use over less than this says nothing (psutil's documentation of cpu_percent)
 GPU_SECONDS = 5.0  # how long nvidia-smi may take; it hangs when the driver does

@@ -15,24 +15,24 @@ from typing import NamedTuple
 
 import msgspec
 
-from barograph.collect.aliases import ALIASES, Alias
 from barograph.collect.explain import explain, lone_surrogate
-from barograph.collect.plain import Plain, plain, tag_text
-from barograph.core.clock import Clock, as_utc
-from barograph.core.errors import InvalidEvent, shorten
 from barograph.core.event import (
     AHEAD_SECONDS,
     CALLER_KINDS,
     EARLIEST,
     EPOCH,
-    MAX_LINE,
     MAX_TAG_TEXT,
     MAX_TAGS,
     Document,
     Event,
     Feedback,
 )
-from barograph.core.identifiers import IdentifierSource
+from barograph_client.aliases import ALIASES, Alias
+from barograph_client.clock import Clock, as_utc
+from barograph_client.errors import InvalidEvent, shorten
+from barograph_client.identifiers import IdentifierSource
+from barograph_client.limits import MAX_LINE
+from barograph_client.plain import Plain, plain, tag_text
 
 MAX_TAG_NAME = 128
 _RECEIVED = len(',"received_at":"2026-11-24T09:00:00.000000Z"}\n')  # what the journal adds to a line

@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from barograph.control import tables
-from barograph.core.clock import Clock
-from barograph.core.errors import ControlError
+from barograph_client.clock import Clock
+from barograph_client.errors import ControlError
 
 BUSY_SECONDS = 10.0  # how long a transaction waits for another one's lock
 CLOSE_SECONDS = 30.0  # how long closing waits for transactions under way

@@ -16,7 +16,7 @@ from sqlalchemy import Select, insert, select, update
 from barograph.control.audit import AuditEntry, AuditLog, write_audit
 from barograph.control.database import ControlPlane
 from barograph.control.tables import JsonObject, experiments
-from barograph.core.errors import ChangedMeanwhile, InvalidExperiment
+from barograph_client.errors import ChangedMeanwhile, InvalidExperiment
 
 
 class ExperimentRecord(Struct, frozen=True, kw_only=True):

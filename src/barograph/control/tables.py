@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, Dialect, Float, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-from barograph.core.clock import as_utc
+from barograph_client.clock import as_utc
 
 JsonObject = dict[str, object]
 

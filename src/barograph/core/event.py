@@ -24,7 +24,6 @@ MAX_NUMBER = 1e300  # sums of such numbers stay finite
 MAX_TAGS = 64
 MAX_TAG_TEXT = 65_536  # an unknown field, such as a whole prompt, is kept as a tag
 MAX_DOCUMENTS = 200
-MAX_LINE = 1_048_576  # bytes of one event as JSON
 
 Identifier = A[str, M(max_length=256)]
 Label = A[str, M(max_length=256)]

@@ -16,7 +16,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidSettings, UnknownMetric
+from barograph_client.errors import InvalidSettings, UnknownMetric
 
 Aggregation = Literal["count", "rate", "sum", "mean", "ratio", "quantile", "distinct", "last", "min", "max"]
 Better = Literal["lower", "higher", "neutral"]

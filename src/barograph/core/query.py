@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
-from barograph.core.clock import as_utc
-from barograph.core.errors import InvalidQuery
+from barograph_client.clock import as_utc
+from barograph_client.errors import InvalidQuery
 
 Period = Literal["previous", "day", "week"]
 Op = Literal["eq", "ne", "in", "gte", "lte", "has", "match", "exists"]

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta as M
 from msgspec import Struct, field
 
-from barograph.core.errors import InvalidSettings
+from barograph_client.errors import InvalidSettings
 
 FILE_NAME = "barograph.toml"
 PREFIX = "BAROGRAPH_"

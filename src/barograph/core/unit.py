@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from barograph.core.errors import shorten
+from barograph_client.errors import shorten
 
 MINUS = "\u2212"
 NARROW_SPACE = "\u202f"

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from barograph.core.errors import InvalidSettings
+from barograph_client.errors import InvalidSettings
 
 
 @lru_cache(maxsize=64)

@@ -22,9 +22,6 @@ from barograph.collect.sinks import JournalSink
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import Clock, ManualClock
-from barograph.core.errors import InvalidQuery, InvalidRule, InvalidSettings
-from barograph.core.identifiers import IdentifierSource
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.query import Filter, MetricQuery, Window
 from barograph.core.settings import MetricSettings, Settings, load_settings
@@ -33,6 +30,9 @@ from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
+from barograph_client.clock import Clock, ManualClock
+from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings
+from barograph_client.identifiers import IdentifierSource
 
 USER_KEY = "user-hash.key"
 CONTROL = "control.db"

@@ -22,8 +22,6 @@ from barograph.analytics.status import Facts, Status
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.processors import from_settings
 from barograph.collect.sinks import JournalSink
-from barograph.core.clock import Clock, ManualClock, SystemClock
-from barograph.core.errors import InvalidQuery, InvalidSettings
 from barograph.core.metric import Metric
 from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
 from barograph.core.settings import Settings
@@ -35,6 +33,8 @@ from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.store.data_store import DataStore
 from barograph.visualize.chart import Page
 from barograph.visualize.visualizer import Format, Visualizer
+from barograph_client.clock import Clock, ManualClock, SystemClock
+from barograph_client.errors import InvalidQuery, InvalidSettings
 
 
 class Account(TypedDict):

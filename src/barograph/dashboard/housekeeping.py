@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from barograph.core.clock import Clock
-from barograph.core.errors import BarographError
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError
 
 PERIOD = 3600.0  # seconds between two looks: a closed day may wait an hour
 SETTLING = 30.0  # after a start, so that a short-lived process does not begin what it cannot end

@@ -13,7 +13,6 @@ from barograph.alerts.alert_manager import AlertManager
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts
-from barograph.core.clock import Clock
 from barograph.core.event import EARLIEST
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, Filter, Reader, Window
@@ -21,6 +20,7 @@ from barograph.core.settings import Settings
 from barograph.core.zone import zone_of
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.visualize.chart import Page
+from barograph_client.clock import Clock
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 
 from msgspec.structs import replace
 
-from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Window
 from barograph.dashboard.material import Material, PageSpec
 from barograph.dashboard.page.alerts import alerts_page
@@ -23,6 +22,7 @@ from barograph.dashboard.page.retrieval import retrieval_page
 from barograph.dashboard.page.system import system_page
 from barograph.dashboard.page.users import users_page
 from barograph.visualize.chart import Page, Text
+from barograph_client.errors import InvalidQuery, shorten
 
 __all__ = ["PAGES", "Material", "PageSpec", "build_page", "page_named"]
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
-from barograph.core.errors import BarographError
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, Reader, UnitAnswer, UnitQuery
+from barograph_client.errors import BarographError
 
 A = TypeVar("A")
 ROUNDS = 6  # times that a page is made in order to learn what it asks

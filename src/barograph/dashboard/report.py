@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from barograph import __version__
 from barograph.analytics.change import Change
 from barograph.analytics.summary import MetricSummary
-from barograph.core.errors import InvalidQuery, shorten
 from barograph.core.query import Filter, Period, Window
 from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
@@ -31,6 +30,7 @@ from barograph.dashboard.page.shapes import (
 from barograph.dashboard.page.traffic import Traffic, errors_chart, latency_chart, traffic, volume_chart
 from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Page, Panel, Part, Text, Tile, Tiles
+from barograph_client.errors import InvalidQuery, shorten
 
 MOST_HOURS = 366 * 24.0
 MOST_FINDINGS = 5

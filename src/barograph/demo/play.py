@@ -14,13 +14,13 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from barograph.control.experiments import ExperimentRepository
-from barograph.core.clock import Clock, ManualClock
-from barograph.core.errors import InvalidEvent
 from barograph.core.settings import FILE_NAME
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.demo.replay import EXPERIMENT, EXPERIMENT_TITLE, Replay
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, equal_variants
+from barograph_client.clock import Clock, ManualClock
+from barograph_client.errors import InvalidEvent
 
 DAYS = 7.0 - 1 / 144  # ten minutes short, so that the first request is still among "the last seven days" when shown
 MARKER = ".barograph-demo"

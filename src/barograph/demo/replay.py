@@ -20,11 +20,11 @@ import numpy as np
 from genai_prices import Usage, calc_price
 from numpy.typing import NDArray
 
-from barograph.core.clock import Clock, as_utc
 from barograph.core.event import EPOCH
-from barograph.core.identifiers import uuid7
 from barograph.demo import timing
 from barograph.demo.dataset import Passage, load_feedback, load_trace
+from barograph_client.clock import Clock, as_utc
+from barograph_client.identifiers import uuid7
 
 MODEL = "meta-llama/Llama-3.3-70B-Instruct-Turbo"  # the model whose published times `timing` follows
 PROVIDER = "together"

@@ -18,16 +18,16 @@ from msgspec import structs
 from barograph.control.audit import AuditEntry
 from barograph.control.experiments import ExperimentRecord, ExperimentRepository
 from barograph.control.tables import JsonObject
-from barograph.core.clock import Clock
-from barograph.core.errors import ControlError, InvalidExperiment
 from barograph.core.event import Exposure
-from barograph.core.identifiers import derived_id
 from barograph.core.metric import Catalogue
 from barograph.core.query import Reader, UnitQuery, Window
 from barograph.experiments.analysis import analyse
 from barograph.experiments.assignment import LONGEST_UNIT_ID, Assigner
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, State, check_revision, moved, validated
+from barograph_client.clock import Clock
+from barograph_client.errors import ControlError, InvalidExperiment
+from barograph_client.identifiers import derived_id
 
 REMEMBERED_EXPOSURES = 100_000  # units a process remembers to have exposed; a forgotten one repeats the same event id
 DEFAULT_ACTOR = "python"

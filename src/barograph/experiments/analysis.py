@@ -14,7 +14,6 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from barograph.core.errors import shorten
 from barograph.core.metric import Metric
 from barograph.core.query import UnitAnswer, UnitMoments
 from barograph.experiments.comparison import (
@@ -34,6 +33,7 @@ from barograph.stats.power import days_needed, sample_size
 from barograph.stats.proportions import compare_proportions
 from barograph.stats.sample_ratio import SampleRatio, sample_ratio
 from barograph.stats.summary import RatioSummary, Summary
+from barograph_client.errors import shorten
 
 MOST_CONTAMINATED = 0.01  # above this share of units in two arms, leaving them out is itself a bias
 INTEGER_TOLERANCE = 1e-9  # relative; moments of 0/1 values satisfy sum of squares = sum up to rounding

@@ -16,7 +16,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from barograph.core.errors import InvalidExperiment
+from barograph_client.errors import InvalidExperiment
 
 LONGEST_UNIT_ID = 256  # characters, as for every identifier of an event
 _UNSEEN = 2**-53  # 53 bits are what a double holds: positions are exact, and never 1.0

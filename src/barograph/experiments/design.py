@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, structs
 
-from barograph.core.errors import InvalidExperiment, UnknownMetric
 from barograph.core.metric import Catalogue, Metric
+from barograph_client.errors import InvalidExperiment, UnknownMetric
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]

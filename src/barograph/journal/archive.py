@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from barograph.core.errors import JournalError
 from barograph.journal.disk import make_directories, read_range, sync_directory, sync_file, write_all, write_new
 from barograph.journal.segment import Packed
+from barograph_client.errors import JournalError
 
 INDEX = "index.json"
 SUFFIX = ".jsonl.zst"

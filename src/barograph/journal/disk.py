@@ -11,7 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from barograph.core.errors import DiskFull, JournalError, JournalReadOnly
+from barograph_client.errors import DiskFull, JournalError, JournalReadOnly
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}

@@ -18,10 +18,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from barograph.core.errors import JournalError
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.recovery import event_head
 from barograph.journal.segment import SegmentFile
+from barograph_client.errors import JournalError
 
 Key = int | str
 

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from barograph.core.errors import JournalError
-from barograph.core.event import MAX_LINE
+from barograph_client.errors import JournalError
+from barograph_client.limits import MAX_LINE
 
 Outcome = Literal["stored", "duplicate"]
 

@@ -19,8 +19,6 @@ from typing import Self
 
 from msgspec import Struct
 
-from barograph.core.clock import Clock
-from barograph.core.errors import InvalidInput, JournalClosed, JournalError
 from barograph.core.settings import JournalSettings
 from barograph.journal.archive import pack, read_index, write_index
 from barograph.journal.catalogue import Catalogue
@@ -33,6 +31,8 @@ from barograph.journal.rejected import TORN, Family, RejectedFiles, SetAside, se
 from barograph.journal.retired import Retired, RetiredDay
 from barograph.journal.segment import KIND, LogFile, Segment, SegmentFile, Snapshot, file_stem
 from barograph.journal.writer import Writer
+from barograph_client.clock import Clock
+from barograph_client.errors import InvalidInput, JournalClosed, JournalError
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 

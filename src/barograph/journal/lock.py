@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from barograph.core.errors import DirectoryLocked
 from barograph.journal.disk import journal_error, make_directories, sync_directory
+from barograph_client.errors import DirectoryLocked
 
 FILE_NAME = "lock"
 _LENGTH = 63  # bytes before the line feed: always the same, so one write replaces the other whole

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from barograph.core.clock import as_utc
-from barograph.core.errors import JournalError
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.disk import make_directories, read_range, sync_directory, sync_file, write_new
 from barograph.journal.segment import LogFile, SegmentFile
+from barograph_client.clock import as_utc
+from barograph_client.errors import JournalError
 
 _SPAN = 1 << 18  # bytes read from the end at first; four times as many each time no whole line was among them
 

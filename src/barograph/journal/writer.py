@@ -13,8 +13,6 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from barograph.core.clock import Clock
-from barograph.core.errors import JournalClosed, JournalError
 from barograph.core.settings import JournalSettings
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.commit import Commit, Target, Work, line_end
@@ -23,6 +21,8 @@ from barograph.journal.duplicates import DuplicateWindow, recent_ids
 from barograph.journal.entry import Receipt
 from barograph.journal.rejected import TORN, RejectedFiles
 from barograph.journal.stream import AppendFile, Mark, Stream
+from barograph_client.clock import Clock
+from barograph_client.errors import JournalClosed, JournalError
 
 WAITING_BYTES = 64 * 2**20  # submit blocks while more than this waits
 COMMIT_BYTES = 16 * 2**20  # a commit takes no more than this, or one submit if that is larger

@@ -10,10 +10,10 @@ import math
 
 from msgspec import structs
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.distributions import t_quantile, t_tail
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.summary import RatioSummary, Summary
+from barograph_client.errors import InvalidInput
 
 DEFAULT_ALPHA = 0.05
 DELTA = "delta method, Welch's t"

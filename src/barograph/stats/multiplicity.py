@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from barograph.core.errors import InvalidInput
+from barograph_client.errors import InvalidInput
 
 
 def bonferroni(p_values: Sequence[float]) -> list[float]:

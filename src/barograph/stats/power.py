@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.distributions import noncentral_t_below, normal_quantile, normal_tail, t_quantile
+from barograph_client.errors import InvalidInput
 
 DEFAULT_POWER = 0.8
 NORMAL_FROM = 1e7  # degrees of freedom from which the t distributions are the normal ones to seven digits

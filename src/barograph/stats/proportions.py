@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph.stats.estimate import Effect, Estimate
+from barograph_client.errors import InvalidInput
 
 SMALL_EXPECTED = 5.0  # below so many expected in a cell the exact test is used (Cochran 1954)
 

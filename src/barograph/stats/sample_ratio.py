@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from barograph.core.errors import InvalidInput
 from barograph.stats.distributions import chi_squared_tail
+from barograph_client.errors import InvalidInput
 
 MISMATCH_ALPHA = 0.001  # Fabijan et al., "Diagnosing sample ratio mismatch" (KDD 2019)
 EXACT_UNITS = 1000  # up to so many units two arms are tested exactly

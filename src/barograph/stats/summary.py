@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from barograph.core.errors import InvalidInput
+from barograph_client.errors import InvalidInput
 
 # A standard deviation below this share of the mean is the rounding of equal numbers, not variation: double
 # precision resolves 2**-52, and an engine that sums in any order loses some bits more.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import zstandard
 
-from barograph.core.errors import EngineError
 from barograph.store.engine import Engine
+from barograph_client.errors import EngineError
 
 # What the events of a kind add to a table: a condition on its rows. Named like the tables that are exported.
 _ADDED: dict[str, dict[str, str]] = {

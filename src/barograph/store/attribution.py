@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
-from barograph.core.clock import Clock
 from barograph.core.event import Attribution, Feedback, Score
-from barograph.core.identifiers import derived_id
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
 from barograph.store.engine import Engine, Rows
 from barograph.store.filters import trace_place
+from barograph_client.clock import Clock
+from barograph_client.identifiers import derived_id
 
 PATIENCE = 60.0  # seconds a trace is waited for
 RETRY_SECONDS = 1.0

@@ -19,8 +19,6 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from barograph.core.clock import Clock
-from barograph.core.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
 from barograph.core.event import EPOCH
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
@@ -37,6 +35,8 @@ from barograph.store.rebuilding import import_archive, rebuild_day
 from barograph.store.schema import EVENT_TABLES, TornMigration, drop, migrate
 from barograph.store.unit_answers import unit_answer
 from barograph.store.verification import Report, compare, drop_broken_parts
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
 
 ROOM_TO_OPEN = 64 * 2**20  # bytes: with less, an engine that does not open need not be damaged
 

@@ -23,7 +23,9 @@ from clickhouse_connect import common
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
-from barograph.core.errors import (
+from barograph.core.settings import EngineSettings
+from barograph.store.turns import Turns
+from barograph_client.errors import (
     EngineError,
     EngineRefused,
     EngineUnavailable,
@@ -32,8 +34,6 @@ from barograph.core.errors import (
     QueryTooExpensive,
     shorten,
 )
-from barograph.core.settings import EngineSettings
-from barograph.store.turns import Turns
 
 Value = str | int | float | bool | Sequence[str] | Sequence[int]
 Rows = list[dict[str, Any]]

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.event import KINDS
 from barograph.core.query import EventPage, EventQuery, Window
 from barograph.store.engine import Engine
@@ -27,6 +26,7 @@ from barograph.store.filters import (
     trace_place,
     within,
 )
+from barograph_client.errors import InvalidQuery
 
 MAX_PAGE = 1000
 _EXTRA_COLUMNS = {"query": ("top_score",)}

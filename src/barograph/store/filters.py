@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.event import KINDS
 from barograph.core.query import DIMENSIONS, LABELS, Filter, Window
 from barograph.store.engine import Value
+from barograph_client.errors import InvalidQuery
 
 NUMBERS = {
     name

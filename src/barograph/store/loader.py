@@ -14,8 +14,6 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from barograph.core.clock import Clock
-from barograph.core.errors import BarographError, EngineRefused, JournalError
 from barograph.core.event import EPOCH
 from barograph.journal.journal import Journal
 from barograph.journal.segment import Segment, Snapshot
@@ -23,6 +21,8 @@ from barograph.store.checkpoint import Checkpoint, Range
 from barograph.store.engine import Engine
 from barograph.store.readable import lines, unreadable, without
 from barograph.store.schema import EVENT_TABLES, KEPT_TOKENS
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError, EngineRefused, JournalError
 
 BLOCK_LINES = 50_000
 BLOCK_BYTES = 16 * 2**20

@@ -10,8 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Measure, Metric
+from barograph_client.errors import InvalidQuery
 
 Part = Literal["n", "total"]
 

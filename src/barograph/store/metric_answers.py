@@ -15,12 +15,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window, earlier_window
 from barograph.store.engine import Engine
 from barograph.store.metric_statement import STATES, Part, Statement, grouped
 from barograph.store.windows import RAW, bucket_start, bucket_windows, zone
+from barograph_client.errors import InvalidQuery
 
 _ZERO_WHEN_EMPTY = ("count", "rate")  # nothing happened is a number; not measured is not
 AT_ONCE = 2  # statements; their time is planning, which is one thread's work

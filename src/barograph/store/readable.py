@@ -13,9 +13,9 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from barograph.core.errors import shorten
 from barograph.core.event import KINDS
 from barograph.store.filters import NUMBERS
+from barograph_client.errors import shorten
 
 _CHUNK = 1 << 17  # bytes decoded at once: the interpreter's lock is held meanwhile, and acknowledgements wait for it
 _REQUIRED = ("event_id", "time")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from barograph.core.errors import SchemaError
 from barograph.core.event import KINDS
 from barograph.store.engine import Engine
+from barograph_client.errors import SchemaError
 
 EVENT_TABLES: tuple[str, ...] = tuple(KINDS)
 TIERS: dict[str, int] = {"measure_1m": 60, "measure_15m": 900, "measure_1h": 3600, "measure_1d": 86400}  # seconds

@@ -10,12 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from barograph.core.errors import InvalidQuery
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import UnitAnswer, UnitMoments, UnitQuery
 from barograph.store.engine import Engine
 from barograph.store.filters import Parameters, from_micros
 from barograph.store.measures import ATTRIBUTED, Term, terms
+from barograph_client.errors import InvalidQuery
 
 UNIT_COLUMNS = {"user": "user_id", "session": "session_id"}
 _OFFERED = ("count", "sum", "mean", "ratio")

@@ -15,10 +15,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from barograph.core.errors import EngineError, EngineRefused, shorten
 from barograph.journal.journal import Journal
 from barograph.store.engine import Engine, Rows
 from barograph.store.schema import DERIVED_TABLES, EVENT_TABLES, TIERS
+from barograph_client.errors import EngineError, EngineRefused, shorten
 
 Counts = Counter[tuple[str, date]]  # what is counted, and the day of arrival
 _RECENT_SECONDS = 900  # a part written so shortly before the end may not have reached the disk

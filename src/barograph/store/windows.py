@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidQuery, InvalidSettings
 from barograph.core.query import Calendar, Window
 from barograph.core.zone import zone_of
 from barograph.store.schema import TIERS
+from barograph_client.errors import InvalidQuery, InvalidSettings
 
 RAW = "raw"
 MAX_BUCKETS = 20_000

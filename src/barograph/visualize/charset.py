@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidSettings
 from barograph.visualize.hostile import pad
+from barograph_client.errors import InvalidSettings
 
 CharsetName = Literal["ascii", "unicode", "braille"]
 CHARSETS: tuple[CharsetName, ...] = ("ascii", "unicode", "braille")

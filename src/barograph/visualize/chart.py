@@ -18,7 +18,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.core.errors import InvalidChart
+from barograph_client.errors import InvalidChart
 
 Role = Literal["main", "comparison", "p50", "p90", "p95", "p99", "group", "limit"]
 Tone = Literal["plain", "title", "muted", "good", "warning", "critical"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from barograph.core.errors import InvalidSettings
 from barograph.core.zone import zone_of
 from barograph.visualize.charset import CHARSETS, DEFAULT_WIDTH, NARROWEST, CharsetName, Stream, choose
 from barograph.visualize.chart import Chart
 from barograph.visualize.exports import to_csv, to_json
 from barograph.visualize.text.page import draw
 from barograph.visualize.text.pen import Pen
+from barograph_client.errors import InvalidSettings
 
 Format = Literal["text", "json", "csv"]
 

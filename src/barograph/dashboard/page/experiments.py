@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-from barograph.core.errors import BarographError
 from barograph.core.query import Window
 from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
@@ -17,6 +16,7 @@ from barograph.experiments.design import Experiment
 from barograph.stats.estimate import Effect as Change
 from barograph.stats.estimate import Estimate
 from barograph.visualize.chart import Cell, Column, Effect, IntervalPlot, Page, Panel, Part, Table, Text, Tone, Verdict
+from barograph_client.errors import BarographError
 
 LONGEST_WAIT = 3650.0  # days; more is said as years
 WIDE = 0.5  # a change, as a share, beyond which an interval is put apart

@@ -12,7 +12,6 @@ from barograph.analytics.breakdown import Breakdown
 from barograph.analytics.period import duration_text
 from barograph.analytics.summary import MetricSummary
 from barograph.analytics.worst import Concern, WorstQuery, time_of
-from barograph.core.errors import EngineError
 from barograph.core.query import Calendar, Filter, MetricRow, Period, Window
 from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
@@ -33,6 +32,7 @@ from barograph.visualize.chart import (
     Tile,
     Tiles,
 )
+from barograph_client.errors import EngineError
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SURE_TAIL = 100  # queries that a bucket needs before a percentile above p90 says anything

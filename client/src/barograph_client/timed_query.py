@@ -17,10 +17,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast, overload
 
-from barograph.collect.aliases import ALIASES
-from barograph.core.clock import Clock
-from barograph.core.errors import InvalidInput
-from barograph.core.identifiers import uuid7
+from barograph_client.aliases import ALIASES
+from barograph_client.clock import Clock
+from barograph_client.errors import InvalidInput
+from barograph_client.identifiers import uuid7
 
 Record = Callable[[Mapping[str, object]], object]
 T = TypeVar("T")

@@ -1,6 +1,7 @@
-"""Background mode: the program appends to a queue and goes on; a thread validates, encodes and submits.
+"""Background mode: the program appends to a queue and goes on; a thread prepares and delivers what waits.
 
-Used by ``metrics_collector``. ``put`` never blocks and never raises; the queue is bounded by count and by bytes, and
+Used by the client, which delivers over the wire, and by the collector of a program that owns a data directory, which
+delivers to its journal. ``put`` never blocks and never raises; the queue is bounded by count and by bytes, and
 what does not fit is dropped and counted. Waking a thread costs more than all the rest of ``put``, so the thread looks
 for itself while there is work, and is woken only after a while without any.
 """
@@ -9,46 +10,65 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
 
-from barograph.collect.exit_flush import ExitFlush
-from barograph.collect.intake import Intake, Taken, Tally, deliver
-from barograph.collect.sinks import EventSink
-from barograph.core.clock import Clock
-from barograph.core.errors import JournalClosed, JournalError
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError
+from barograph_client.exit_flush import ExitFlush
 
 QUEUE_BYTES = 64 * 2**20  # texts that wait, about
 BATCH = 1000
 EXIT_SECONDS = 5.0  # how long the end of the program waits for the disk
-_RETRY_SECONDS = 1.0  # between tries when the journal refuses
+_RETRY_SECONDS = 1.0  # between tries while it cannot be delivered
 _LOOK_SECONDS = 0.05  # between looks at the queue while there is work
 _LOOKS = 40  # without any work, before the thread sleeps until it is woken
 _EVENT_BYTES = 512  # what an event takes in memory besides its texts, about
 
-_REASONS = ("queue full", "queue bytes", "closed", "unreadable", "journal refused", "journal closed", "fault")
+_REASONS = ("queue full", "queue bytes", "closed", "unreadable", "fault")
 
-_Item = tuple[str, object, datetime, str, int]  # kind, fields, time, event id, size
+Item = tuple[str, object, datetime, str, int]  # kind, fields, time, event id, size
 _Mark = threading.Event  # set when all that was put before it is settled
-_Queue = deque[_Item | _Mark | None]  # None ends the thread
+_Queue = deque[Item | _Mark | None]  # None ends the thread
+Prepared = TypeVar("Prepared")
 
 
-class Background:
-    """The queue and its thread. ``new_id`` makes event ids; ``tally`` is only written by the thread."""
+class Destination(Protocol[Prepared]):
+    """Where the queue goes. Called by the queue's thread only, but for ``after_fork``."""
 
-    def __init__(self, sink: EventSink, clock: Clock, new_id: Callable[[], str], intake: Intake, limit: int) -> None:
-        self._sink = sink
+    refused: str  # the reason under which is counted what could not be delivered up to the end
+
+    def prepare(self, batch: Sequence[Item]) -> Prepared:
+        """Make of a batch what is delivered; called once a batch."""
+        ...
+
+    def deliver(self, prepared: Prepared) -> str:
+        """Deliver it; returns nothing, or the reason for which it is dropped.
+
+        Raises BarographError when it is to be tried again.
+        """
+        ...
+
+    def after_fork(self) -> None:
+        """In the child: what was counted so far is the parent's."""
+        ...
+
+
+class Background(Generic[Prepared]):
+    """The queue of at most ``limit`` events, and its thread. ``new_id`` makes event ids."""
+
+    def __init__(self, destination: Destination[Prepared], clock: Clock, new_id: Callable[[], str], limit: int) -> None:
+        self._destination = destination
         self._clock = clock
         self._new_id = new_id
-        self._intake = intake
         self._limit = limit
         self._start_afresh()
         self._exit = ExitFlush(self._flush_at_exit)
 
     def _start_afresh(self) -> None:
-        self.tally = Tally()
         self.dropped = dict.fromkeys(_REASONS, 0)
         self._ended = False
         self._queue: _Queue = deque()  # its append and popleft are atomic
@@ -66,6 +86,7 @@ class Background:
         closed = self._closed
         self._start_afresh()
         self._closed = closed
+        self._destination.after_fork()
 
     # in the caller's thread
 
@@ -82,7 +103,7 @@ class Background:
             self._drop(reason)
         return event_id
 
-    def _try_put(self, item: _Item) -> str:
+    def _try_put(self, item: Item) -> str:
         with self._giving:
             if self._closed:
                 return "closed"
@@ -117,6 +138,8 @@ class Background:
 
     def _drop(self, reason: str, events: int = 1) -> None:
         with self._giving:
+            if reason not in self.dropped:
+                self.dropped[reason] = 0
             self.dropped[reason] += events  # without a call in it, so that a signal handler cannot come in between
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -181,38 +204,34 @@ class Background:
         with suppress(Empty):
             bell.get(timeout=None if long else _LOOK_SECONDS)
 
-    def _settle(self, batch: list[_Item]) -> None:
+    def _settle(self, batch: list[Item]) -> None:
         try:
-            reason = self._deliver([self._intake.take(kind, raw, at, eid) for kind, raw, at, eid, _ in batch])
+            reason = self._deliver(self._destination.prepare(batch))
         except Exception:  # nothing that goes wrong here may end the thread or reach the program
             reason = "fault"
         self._finish(batch, reason)
 
-    def _finish(self, batch: list[_Item], reason: str) -> None:
+    def _finish(self, batch: list[Item], reason: str) -> None:
         if reason and batch:
             self._drop(reason, len(batch))
         self._settled_bytes += sum(item[4] for item in batch)
         self._settled += len(batch)
 
-    def _deliver(self, batch: list[Taken]) -> str:
-        """Hand a batch in, again and again while the journal refuses; why it was dropped, if it was."""
+    def _deliver(self, prepared: Prepared) -> str:
+        """Deliver a batch, again and again while that fails; why it was dropped, if it was."""
         while True:
             last = self._stopping.is_set()
             try:
-                self.tally.add(batch, deliver(self._sink, batch).wait())
-            except JournalClosed:
-                return "journal closed"
-            except JournalError:
+                return self._destination.deliver(prepared)
+            except BarographError:
                 if last:
-                    return "journal refused"
+                    return self._destination.refused
                 self._clock.wait(self._stopping, _RETRY_SECONDS)
-            else:
-                return ""
 
 
-def _next_batch(queue: _Queue) -> tuple[list[_Item], _Mark | None, bool]:
+def _next_batch(queue: _Queue) -> tuple[list[Item], _Mark | None, bool]:
     """What waits, up to a mark or the end."""
-    batch: list[_Item] = []
+    batch: list[Item] = []
     while queue and len(batch) < BATCH:
         item = queue.popleft()
         if item is None:

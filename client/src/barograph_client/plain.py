@@ -18,8 +18,8 @@ from uuid import UUID
 
 import msgspec
 
-from barograph.core.errors import InvalidEvent, shorten
-from barograph.core.event import MAX_LINE
+from barograph_client.errors import InvalidEvent, shorten
+from barograph_client.limits import MAX_LINE
 
 MAX_DEPTH = 32  # levels of nesting; no field of ours has more than three
 MAX_VALUES = 50_000  # values in one event, counted through all levels

@@ -11,9 +11,9 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import ParamSpec, TypeVar, cast
 
-from barograph.collect.aliases import ALIASES, passages
-from barograph.collect.timed_query import FIELD_OF, Record, Stage, TimedQuery, current_query, stage
-from barograph.core.clock import Clock
+from barograph_client.aliases import ALIASES, passages
+from barograph_client.clock import Clock
+from barograph_client.timed_query import FIELD_OF, Record, Stage, TimedQuery, current_query, stage
 
 __all__ = ["RESULT_FIELDS", "Record", "Stage", "TimedQuery", "current_query", "stage", "timed"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from barograph.collect.plain import Plain
-from barograph.core.errors import InvalidEvent
+from barograph_client.errors import InvalidEvent
+from barograph_client.plain import Plain
 
 
 class Alias(NamedTuple):

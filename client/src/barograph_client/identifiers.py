@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from barograph.core.clock import Clock
+from barograph_client.clock import Clock
 
 _RANDOM_BLOCK = 8192  # bytes drawn from the generator at a time: one system call for some 800 ids
 _RANDOM_BYTES = 10  # 74 random bits a UUIDv7
