@@ -24,6 +24,8 @@ MAX_NUMBER = 1e300  # sums of such numbers stay finite
 MAX_TAGS = 64
 MAX_TAG_TEXT = 65_536  # an unknown field, such as a whole prompt, is kept as a tag
 MAX_DOCUMENTS = 200
+MAX_ATTRIBUTES = 2048  # of a span: 200 documents with ten each
+MAX_SPAN_EVENTS = 256
 
 Identifier = A[str, M(max_length=256)]
 Label = A[str, M(max_length=256)]
@@ -38,6 +40,7 @@ Number = A[float, M(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Count = A[int, M(ge=0, le=1_000_000_000)]
 Bytes = A[int, M(ge=0, le=2**62)]
 Tags = A[dict[Name, A[str, M(max_length=MAX_TAG_TEXT)]], M(max_length=MAX_TAGS)]
+Attributes = A[dict[Name, Text], M(max_length=MAX_ATTRIBUTES)]
 Variants = A[dict[Name, Label], M(max_length=MAX_TAGS)]
 
 Status = Literal["ok", "no_answer", "error"]
@@ -185,6 +188,21 @@ class Annotation(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False,
     environment: A[Label, M(description="production, staging, …")] = ""
 
 
+class SpanEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Something that happened at a moment inside a span: an exception, a first token, a message."""
+
+    time: A[datetime, M(tz=True, description="When (UTC)")]
+    name: A[Label, M(description="What")] = ""
+    attributes: A[Attributes, M(description="Its attributes, values as text")] = field(default_factory=dict)
+
+
+class SpanLink(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Another span that this one has to do with without being its child."""
+
+    trace_id: A[Identifier, M(description="Its trace")]
+    span_id: A[Identifier, M(description="Its id")]
+
+
 class Span(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="span"):
     """One step of a trace, as OpenTelemetry knows it; ``time`` is its start."""
 
@@ -196,8 +214,19 @@ class Span(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="
     duration: A[Seconds | None, M(description="Seconds from start to end")] = None
     status: A[Literal["unset", "ok", "error"], M(description="As OpenTelemetry has it")] = "unset"
     status_message: A[Text, M(description="What the error said")] = ""
-    attributes: A[dict[Name, Text], M(description="The span's attributes, values as text")] = field(
+    otel_kind: A[Label, M(description="internal, server, client, producer or consumer, as OpenTelemetry has it")] = ""
+    scope: A[Label, M(description="Which instrumentation made it")] = ""
+    attributes: A[Attributes, M(description="The span's attributes; what is no text is JSON")] = field(
         default_factory=dict
+    )
+    resource: A[Attributes, M(description="Who sent it: service.name, service.instance.id, …")] = field(
+        default_factory=dict
+    )
+    events: A[A[list[SpanEvent], M(max_length=MAX_SPAN_EVENTS)], M(description="What happened inside it")] = field(
+        default_factory=list
+    )
+    links: A[A[list[SpanLink], M(max_length=MAX_SPAN_EVENTS)], M(description="Spans it has to do with")] = field(
+        default_factory=list
     )
 
 
