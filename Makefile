@@ -10,10 +10,10 @@ DEVELOP := $(VENV)/.develop
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs pin clean
+.PHONY: help demo test lint bench bench-peers docs pin clean
 
 help: ## List what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (ARGS=--live goes on)
 	@$(BIN)/barograph demo $(ARGS)
@@ -29,6 +29,9 @@ lint: $(DEVELOP) ## Check style, types and which folder imports which
 
 bench: $(DEVELOP) ## Measure, print a table, write bench/results.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(DEVELOP) ## The same traces into Barograph, Phoenix and MLflow; writes bench/peers.md
+	$(BIN)/python -m bench.peers $(ARGS)
 
 docs: $(DEVELOP) ## Write the pages of docs/ that are made from the code
 	$(BIN)/python tools/generate_docs.py
