@@ -92,6 +92,21 @@ class Intake:
             return self._refused(taken.rejection.kind if taken.rejection else _NO_KIND, item, taken.error)
         return taken
 
+    def take_ready(self, event: Event) -> Taken:
+        """Process and encode an event that is made already, from another format than ours."""
+        kind = kind_of(event)
+        try:
+            kept = self._process(event) if self._processors else event
+            if kept is None:
+                return _sampled_out(kind, event.event_id)
+            return Taken(kept.event_id, Entry(kind, kept.event_id, encode(kept)))
+        except InvalidEvent as error:
+            return self.refuse(kind, event.event_id, error, event.project)
+
+    def refuse(self, kind: str, original: str, error: InvalidEvent, project: str) -> Taken:
+        """The rejection of what came in another format, with the original as far as it may be kept."""
+        return Taken("", None, Rejection(kind, error.field, error.reason, self._scrub(original)), error)
+
     def _refused(self, kind: object, raw: object, error: InvalidEvent) -> Taken:
         """The rejection of an input, with the original as far as it can and may be kept."""
         error.__traceback__ = error.__context__ = None  # results are kept by the thousand; frames hold what was sent

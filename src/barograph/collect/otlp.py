@@ -1,0 +1,368 @@
+"""The wire format of OpenTelemetry (OTLP 1): what arrives as protobuf or as JSON, as messages of one shape.
+
+Used by the server. ``otlp_spans``, ``otlp_metrics`` and ``otlp_logs`` make events of the messages. JSON is read into
+structs that have the attributes of the protobuf classes, so that what walks them need not know which it has.
+https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto have the format.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+from msgspec import Struct, field
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from barograph.core.event import EPOCH, MAX_TAG_TEXT
+from barograph_client.errors import InvalidEvent, InvalidInput
+
+Signal = Literal["traces", "metrics", "logs"]
+Form = Literal["protobuf", "json"]
+
+MAX_NAME = 128  # characters of an attribute's name
+MAX_TEXT = 262_144  # and of its text
+_KEPT_ORIGINAL = 4096  # characters of a refused record that are kept
+_DEEPEST = 16  # levels of a list or a map in an attribute
+
+
+class Wire(Struct, rename="camel"):
+    """A message of OTLP/JSON. Numbers of 64 bits may come as text, bytes of ids come in hexadecimal."""
+
+
+class AnyValue(Wire):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: int | str | None = None
+    double_value: float | str | None = None
+    array_value: ArrayValue | None = None
+    kvlist_value: KeyValueList | None = None
+    bytes_value: str | None = None
+
+    def WhichOneof(self, name: str) -> str | None:  # noqa: N802 - as the protobuf class has it
+        """Which of the fields is set."""
+        return next((one for one in self.__struct_fields__ if getattr(self, one) is not None), None)
+
+
+class KeyValue(Wire):
+    key: str = ""
+    value: AnyValue = field(default_factory=AnyValue)
+
+
+class ArrayValue(Wire):
+    values: list[AnyValue] = []
+
+
+class KeyValueList(Wire):
+    values: list[KeyValue] = []
+
+
+class Resource(Wire):
+    attributes: list[KeyValue] = []
+
+
+class Scope(Wire):
+    name: str = ""
+    version: str = ""
+
+
+class StatusOf(Wire):
+    message: str = ""
+    code: int | str = 0
+
+
+class EventOf(Wire):
+    time_unix_nano: int | str = 0
+    name: str = ""
+    attributes: list[KeyValue] = []
+
+
+class LinkOf(Wire):
+    trace_id: str = ""
+    span_id: str = ""
+
+
+class SpanOf(Wire):
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    name: str = ""
+    kind: int | str = 0
+    start_time_unix_nano: int | str = 0
+    end_time_unix_nano: int | str = 0
+    attributes: list[KeyValue] = []
+    events: list[EventOf] = []
+    links: list[LinkOf] = []
+    status: StatusOf = field(default_factory=StatusOf)
+
+
+class ScopeSpans(Wire):
+    scope: Scope = field(default_factory=Scope)
+    spans: list[SpanOf] = []
+
+
+class ResourceSpans(Wire):
+    resource: Resource = field(default_factory=Resource)
+    scope_spans: list[ScopeSpans] = []
+
+
+class TracesRequest(Wire):
+    resource_spans: list[ResourceSpans] = []
+
+
+class NumberPoint(Wire):
+    attributes: list[KeyValue] = []
+    start_time_unix_nano: int | str = 0
+    time_unix_nano: int | str = 0
+    as_double: float | str | None = None
+    as_int: int | str | None = None
+    flags: int = 0
+
+    def WhichOneof(self, name: str) -> str | None:  # noqa: N802
+        """Which of the two is set."""
+        return "as_double" if self.as_double is not None else "as_int" if self.as_int is not None else None
+
+
+class HistogramPoint(Wire):
+    attributes: list[KeyValue] = []
+    start_time_unix_nano: int | str = 0
+    time_unix_nano: int | str = 0
+    count: int | str = 0
+    sum: float | str | None = None
+    bucket_counts: list[int | str] = []
+    explicit_bounds: list[float | str] = []
+    min: float | str | None = None
+    max: float | str | None = None
+    flags: int = 0
+
+    def HasField(self, name: str) -> bool:  # noqa: N802
+        """Whether an optional number is there."""
+        return getattr(self, name) is not None
+
+
+class Gauge(Wire):
+    data_points: list[NumberPoint] = []
+
+
+class Sum(Wire):
+    data_points: list[NumberPoint] = []
+    aggregation_temporality: int | str = 0
+    is_monotonic: bool = False
+
+
+class Histogram(Wire):
+    data_points: list[HistogramPoint] = []
+    aggregation_temporality: int | str = 0
+
+
+class Points(Wire):
+    data_points: list[msgspec.Raw] = []
+
+
+class MetricOf(Wire):
+    name: str = ""
+    unit: str = ""
+    gauge: Gauge | None = None
+    sum: Sum | None = None
+    histogram: Histogram | None = None
+    exponential_histogram: Points | None = None
+    summary: Points | None = None
+
+    def WhichOneof(self, name: str) -> str | None:  # noqa: N802
+        """Which kind of metric it is."""
+        kinds = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+        return next((one for one in kinds if getattr(self, one) is not None), None)
+
+
+class ScopeMetrics(Wire):
+    scope: Scope = field(default_factory=Scope)
+    metrics: list[MetricOf] = []
+
+
+class ResourceMetrics(Wire):
+    resource: Resource = field(default_factory=Resource)
+    scope_metrics: list[ScopeMetrics] = []
+
+
+class MetricsRequest(Wire):
+    resource_metrics: list[ResourceMetrics] = []
+
+
+class LogOf(Wire):
+    time_unix_nano: int | str = 0
+    observed_time_unix_nano: int | str = 0
+    severity_text: str = ""
+    body: AnyValue = field(default_factory=AnyValue)
+    attributes: list[KeyValue] = []
+    trace_id: str = ""
+    span_id: str = ""
+    event_name: str = ""
+
+
+class ScopeLogs(Wire):
+    scope: Scope = field(default_factory=Scope)
+    log_records: list[LogOf] = []
+
+
+class ResourceLogs(Wire):
+    resource: Resource = field(default_factory=Resource)
+    scope_logs: list[ScopeLogs] = []
+
+
+class LogsRequest(Wire):
+    resource_logs: list[ResourceLogs] = []
+
+
+_PROTOBUF: dict[Signal, type[Message]] = {
+    "traces": ExportTraceServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+    "logs": ExportLogsServiceRequest,
+}
+_JSON: dict[Signal, msgspec.json.Decoder[Any]] = {
+    "traces": msgspec.json.Decoder(TracesRequest),
+    "metrics": msgspec.json.Decoder(MetricsRequest),
+    "logs": msgspec.json.Decoder(LogsRequest),
+}
+_ANSWERS: dict[Signal, tuple[type[Any], str]] = {
+    "traces": (ExportTraceServiceResponse, "rejected_spans"),
+    "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
+    "logs": (ExportLogsServiceResponse, "rejected_log_records"),
+}
+
+
+def read(signal: Signal, body: bytes, form: Form) -> Any:
+    """The request's message. Raises InvalidInput for a body that is none."""
+    try:
+        if form == "json":
+            return _JSON[signal].decode(body)
+        message = _PROTOBUF[signal]()
+        message.ParseFromString(body)
+        return message
+    except (DecodeError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        hint = f"Send an OTLP Export{signal.capitalize()}ServiceRequest with the matching Content-Type."
+        raise InvalidInput(f"the body is no OTLP {form}: {error}", hint=hint) from None
+
+
+def answer(signal: Signal, form: Form, rejected: int, reason: str) -> bytes:
+    """The response's body: empty for complete success, else how many were refused and why."""
+    kind, count_name = _ANSWERS[signal]
+    if form == "json":
+        camel = "".join(part.capitalize() if i else part for i, part in enumerate(count_name.split("_")))
+        partial = {"partialSuccess": {camel: str(rejected), "errorMessage": reason}} if rejected else {}
+        return msgspec.json.encode(partial)
+    message = kind()
+    if rejected:
+        setattr(message.partial_success, count_name, rejected)
+        message.partial_success.error_message = reason
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def failure(form: Form, code: int, message: str) -> bytes:
+    """The body of an answer that is no success: a google.rpc.Status, as OTLP asks for."""
+    if form == "json":
+        return msgspec.json.encode({"code": code, "message": message})
+    text = message.encode("utf-8", "replace")
+    return b"\x08" + _varint(code) + b"\x12" + _varint(len(text)) + text
+
+
+def _varint(number: int) -> bytes:
+    """A number in protobuf's variable length."""
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
+
+
+# parts that all signals share
+
+
+class Attributes:
+    """Reads attribute lists into texts, and remembers what had to be shortened."""
+
+    def __init__(self) -> None:
+        self.cut: list[str] = []  # names of what is not whole
+
+    def read(self, items: Iterable[Any], most: int) -> dict[str, str]:
+        """Names to texts: texts as they are, other values as JSON."""
+        found: dict[str, str] = {}
+        for item in items:
+            value, name = item.value, item.key
+            text = value.string_value or _text(value)
+            if len(text) > MAX_TEXT or len(name) > MAX_NAME or not name or len(found) >= most:
+                if len(found) >= most:
+                    self.cut.append(f"{name[:MAX_NAME]} and what came behind it")
+                    break
+                self.cut.append(name[:MAX_NAME])
+                name, text = name[:MAX_NAME] or "unnamed", text[:MAX_TEXT]
+            found[name] = text
+        return found
+
+    def tags(self) -> dict[str, str]:
+        """The tag that tells what was shortened, if anything was."""
+        return {"shortened": ", ".join(self.cut)[:MAX_TAG_TEXT]} if self.cut else {}
+
+
+def _text(value: Any) -> str:
+    found = _plain(value, 0)
+    return found if isinstance(found, str) else "" if found is None else msgspec.json.encode(found).decode()
+
+
+def _plain(value: Any, depth: int) -> object:
+    which = value.WhichOneof("value")
+    if which is None or depth > _DEEPEST:
+        return None
+    found = getattr(value, which)
+    if which == "int_value":
+        return int(found)
+    if which == "double_value":
+        return float(found)
+    if which == "bytes_value":
+        return found if isinstance(found, str) else base64.b64encode(found).decode()
+    if which == "array_value":
+        return [_plain(one, depth + 1) for one in found.values]
+    if which == "kvlist_value":
+        return {one.key: _plain(one.value, depth + 1) for one in found.values}
+    if which == "string_value_strindex":  # of profiles, which have a table of texts that is not here
+        return None
+    return found  # type: ignore[no-any-return]
+
+
+def identifier(raw: bytes | str, length: int, name: str) -> str:
+    """An id of so many bytes in lower-case hexadecimal. Raises InvalidEvent for one that is none."""
+    text = raw.hex() if isinstance(raw, bytes) else raw.lower()
+    if len(text) != 2 * length or not text.strip("0"):
+        raise InvalidEvent(name, f"must have {length} bytes that are not all zero", value=text)
+    if isinstance(raw, str):
+        try:
+            bytes.fromhex(raw)
+        except ValueError:
+            raise InvalidEvent(name, "must be written in hexadecimal", value=raw) from None
+    return text
+
+
+def moment(nanos: int | str) -> datetime:
+    """The moment so many nanoseconds after the beginning of 1970. Raises InvalidEvent."""
+    try:
+        return EPOCH + timedelta(microseconds=int(nanos) // 1000)
+    except (ValueError, OverflowError):
+        raise InvalidEvent("time", "is no time in nanoseconds", value=nanos) from None
+
+
+def original(message: Any) -> str:
+    """What was refused, as text that is kept with the reason."""
+    text = str(message) if isinstance(message, Message) else msgspec.json.encode(message).decode("utf-8", "replace")
+    return text[:_KEPT_ORIGINAL]
