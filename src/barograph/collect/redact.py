@@ -85,6 +85,7 @@ _KEYS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("hf_", rf"{_WORD}hf_[A-Za-z0-9]{{20,}}"),
         ("npm_", rf"{_WORD}npm_[A-Za-z0-9]{{30,}}"),
         ("pypi-", rf"{_WORD}pypi-[A-Za-z0-9_-]{{30,}}"),
+        ("barograph_", rf"{_WORD}barograph_(?:ingest|read|admin)_[0-9a-f]{{8,}}_[0-9a-f]{{16,}}"),
         ("eyJ", rf"{_WORD}eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}(?:\.[A-Za-z0-9_-]*)?"),
         ("earer", r"(?<=[Bb]earer)[ :=]{1,3}(?=[A-Za-z._~+/=-]{0,500}[0-9])[A-Za-z0-9._~+/=-]{12,}"),
         ("EARER", r"(?<=BEARER)[ :=]{1,3}(?=[A-Za-z._~+/=-]{0,500}[0-9])[A-Za-z0-9._~+/=-]{12,}"),

@@ -106,6 +106,29 @@ alert_states = Table(
     Column("updated_at", Moment, nullable=False),
 )
 
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", SafeText, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", SafeText, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", SafeText, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("created_by", SafeText, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    Column("last_used_at", Moment),
+)
+
 
 class Migration(NamedTuple):
     """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself."""
@@ -132,6 +155,19 @@ MIGRATIONS: tuple[Migration, ...] = (
                 project TEXT NOT NULL, rule TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL,
                 state TEXT NOT NULL, active_at TEXT, fired_at TEXT, value FLOAT, updated_at TEXT NOT NULL,
                 PRIMARY KEY (project, rule, fingerprint))""",
+        ),
+    ),
+    Migration(
+        2,
+        "projects, API keys",
+        (
+            """CREATE TABLE projects (
+                name TEXT NOT NULL PRIMARY KEY, created_at TEXT NOT NULL, created_by TEXT NOT NULL)""",
+            """CREATE TABLE api_keys (
+                id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+                hash TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, expires_at TEXT,
+                revoked_at TEXT, last_used_at TEXT)""",
+            "CREATE INDEX api_keys_by_project ON api_keys (project, created_at)",
         ),
     ),
 )
