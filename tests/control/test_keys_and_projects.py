@@ -272,8 +272,8 @@ class TestTwoProcesses:
             worker.start()
             for line in other.stdout:  # each works in the other process as soon as it was shown
                 key = keys.find(line.strip())
-                found.append(key and key.project)
-                if key:
+                found.append(key.project if key is not None else None)
+                if key is not None:
                     keys.revoke(key.id, "we")
             worker.join()
             assert other.wait(30) == 0

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from journal_support import Open, crash, entries, entry
 
+from barograph.journal.accounts import Account
 from barograph.journal.entry import Rejection
-from barograph.journal.journal import Account, Journal
+from barograph.journal.journal import Journal
 from barograph_client.clock import ManualClock
 from barograph_client.limits import MAX_LINE
 

@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 def entry(event: Event, *, internal: bool = False) -> Entry:
     """The event as the collector hands it to the journal."""
-    return Entry(kind_of(event), event.event_id, _encode(event)[:-1], internal)
+    return Entry(kind_of(event), event.event_id, _encode(event)[:-1], internal, event.project)
 
 
 def crash(journal: Journal) -> None:

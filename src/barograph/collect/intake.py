@@ -53,10 +53,14 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intake:
-    """Makes entries of inputs. Raises nothing but what a processor raises that is no Exception."""
+    """Makes entries of inputs for the validator's project. Raises nothing but what a processor raises that is no Exception.
+
+    What names another project is refused: whoever may send to one cannot reach a second one through it.
+    """
 
     def __init__(self, validator: Validator, processors: Sequence[Processor] = ()) -> None:
         self._validator = validator
+        self._project = validator.project
         self._processors = tuple(processors)
         self._scrub = Scrub(self._processors)
 
@@ -64,12 +68,14 @@ class Intake:
         """Validate, process and encode a mapping of a kind; ``moment`` and ``event_id`` are for one without."""
         try:
             event = self._validator.event(kind, raw, moment, event_id)
+            if event.project != self._project:
+                raise _foreign(event.project, self._project)
             if self._processors:
                 kept = self._process(event)
                 if kept is None:
-                    return _sampled_out(kind, event.event_id)
+                    return self._sampled_out(kind, event.event_id)
                 event = kept
-            return Taken(event.event_id, Entry(kind, event.event_id, encode(event)))
+            return Taken(event.event_id, Entry(kind, event.event_id, encode(event), False, event.project))
         except InvalidEvent as error:
             return self._refused(kind, raw, error)
 
@@ -96,23 +102,30 @@ class Intake:
         """Process and encode an event that is made already, from another format than ours."""
         kind = kind_of(event)
         try:
+            if event.project != self._project:
+                raise _foreign(event.project, self._project)
             kept = self._process(event) if self._processors else event
             if kept is None:
-                return _sampled_out(kind, event.event_id)
-            return Taken(kept.event_id, Entry(kind, kept.event_id, encode(kept)))
+                return self._sampled_out(kind, event.event_id)
+            return Taken(kept.event_id, Entry(kind, kept.event_id, encode(kept), False, kept.project))
         except InvalidEvent as error:
-            return self.refuse(kind, event.event_id, error, event.project)
+            return self.refuse(kind, event.event_id, error)
 
-    def refuse(self, kind: str, original: str, error: InvalidEvent, project: str) -> Taken:
+    def refuse(self, kind: str, original: str, error: InvalidEvent, project: str = "") -> Taken:
         """The rejection of what came in another format, with the original as far as it may be kept."""
-        return Taken("", None, Rejection(kind, error.field, error.reason, self._scrub(original)), error)
+        rejection = Rejection(kind, error.field, error.reason, self._scrub(original), project or self._project)
+        return Taken("", None, rejection, error)
 
     def _refused(self, kind: object, raw: object, error: InvalidEvent) -> Taken:
         """The rejection of an input, with the original as far as it can and may be kept."""
         error.__traceback__ = error.__context__ = None  # results are kept by the thousand; frames hold what was sent
         name = kind if isinstance(kind, str) else _NO_KIND
-        rejection = Rejection(shorten(name), error.field, error.reason, self._scrub(original(raw)))
+        rejection = Rejection(shorten(name), error.field, error.reason, self._scrub(original(raw)), self._project)
         return Taken("", None, rejection, error)
+
+    def _sampled_out(self, kind: str, event_id: str) -> Taken:
+        text = msgspec.json.encode({"event_id": event_id.encode("utf-8", "replace").decode()})
+        return Taken(event_id, None, Rejection(kind, SAMPLED_FIELD, SAMPLED_REASON, text, self._project))
 
     def _process(self, event: Event) -> Event | None:
         current: Event | None = event
@@ -145,12 +158,16 @@ def take_internal(event: Event) -> Entry:
         msgspec.convert(msgspec.to_builtins(event), type(event))
     except msgspec.ValidationError as error:
         raise InvalidEvent("", str(error)) from None
-    return Entry(kind_of(event), event.event_id, body, internal=True)
+    return Entry(kind_of(event), event.event_id, body, internal=True, project=event.project)
 
 
-def _sampled_out(kind: str, event_id: str) -> Taken:
-    text = msgspec.json.encode({"event_id": event_id.encode("utf-8", "replace").decode()})
-    return Taken(event_id, None, Rejection(kind, SAMPLED_FIELD, SAMPLED_REASON, text))
+def _foreign(project: str, own: str) -> InvalidEvent:
+    return InvalidEvent(
+        "project",
+        f"this goes to the project {shorten(own, 60)}",
+        hint="Leave the project out, or send it to the project that it names.",
+        value=project,
+    )
 
 
 class Tally:

@@ -64,7 +64,7 @@ class Validator:
     def __init__(self, clock: Clock, identifiers: IdentifierSource, project: str = "default") -> None:
         self._clock = clock
         self._new_id = identifiers.new
-        self._project = project
+        self.project = project
         self._sets_project = project != "default"
 
     def event(self, kind: str, raw: object, moment: datetime | None = None, event_id: str = "") -> Event:
@@ -106,7 +106,7 @@ class Validator:
         if schema.struct is Feedback and fields.get("rating") is None and not fields.get("comment"):
             raise InvalidEvent("rating", "is missing", hint="Give a rating from 1 to 5, a comment, or both.")
         if self._sets_project:
-            fields.setdefault("project", self._project)
+            fields.setdefault("project", self.project)
         if "origin" in fields and fields["origin"] != "caller":
             raise InvalidEvent("origin", "is for Barograph's own events", value=fields["origin"])
         return msgspec.convert(fields, schema.struct)

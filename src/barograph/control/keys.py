@@ -18,12 +18,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from barograph.control.audit import write_audit
 from barograph.control.database import ControlPlane
 from barograph.control.projects import DEFAULT
-from barograph.control.tables import api_keys
+from barograph.control.tables import JsonObject, api_keys
 from barograph_client.errors import ControlError, InvalidInput
 
 Scope = Literal["ingest", "read", "admin"]
@@ -98,7 +98,11 @@ class KeyRepository:
                 expires_at=expires_at,
             )  # fmt: skip
             connection.execute(insert(api_keys).values(**structs.asdict(key), hash=_hash(text)))
-            detail = {"scope": scope, "name": name, "expires_at": expires_at.isoformat() if expires_at else None}
+            detail: JsonObject = {
+                "scope": scope,
+                "name": name,
+                "expires_at": expires_at.isoformat() if expires_at else None,
+            }
             write_audit(
                 connection, time=now, project=project, actor=actor, action="create", subject=f"key:{key_id}",
                 detail=detail,
@@ -139,12 +143,12 @@ class KeyRepository:
         if match is None:
             return None
         with self._plane.reading() as connection:
-            row = connection.execute(select(*_COLUMNS, api_keys.c.hash).where(api_keys.c.id == match[1])).first()
-        found = dict(row._mapping) if row is not None else {"hash": _NO_HASH}
-        same = hmac.compare_digest(_hash(text), str(found.pop("hash")))  # also for an id that is not there
+            row = connection.execute(_BY_ID, {"wanted": match[1]}).mappings().first()
+        kept = str(row["hash"]) if row is not None else _NO_HASH
+        same = hmac.compare_digest(_hash(text), kept)  # also for an id that is not there
         if row is None or not same:
             return None
-        key = Key(**found)
+        key = Key(**{column.name: row[column] for column in _COLUMNS})
         now = self._plane.clock.now()
         if not key.is_valid(now):
             return None
@@ -165,6 +169,7 @@ class KeyRepository:
 
 
 _COLUMNS = [api_keys.c[name] for name in Key.__struct_fields__]
+_BY_ID = select(*_COLUMNS, api_keys.c.hash).where(api_keys.c.id == bindparam("wanted"))
 
 
 def _hash(text: str) -> str:

@@ -17,7 +17,8 @@ import msgspec
 import zstandard
 
 from barograph.journal.disk import make_directories, read_range, sync_directory, sync_file, write_all, write_new
-from barograph.journal.segment import Packed
+from barograph.journal.heads import count_projects, project_of_event
+from barograph.journal.segment import Lines, Packed
 from barograph_client.errors import JournalError
 
 INDEX = "index.json"
@@ -47,7 +48,7 @@ def write_index(folder: Path, entries: Iterable[Packed]) -> None:
     write_new(folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
 
 
-def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
+def pack(plain: Path, size: int, folder: Path, stem: str, projects: Lines) -> Packed:
     """Compress the first ``size`` bytes of a plain segment into the folder and read them back.
 
     Raises JournalError if what was read back differs; the plain file is not touched.
@@ -56,7 +57,7 @@ def pack(plain: Path, size: int, folder: Path, stem: str) -> Packed:
     target = folder / (stem + SUFFIX)
     temporary = target.with_name(target.name + ".tmp")
     try:
-        packed = _compress(plain, size, temporary, stem)
+        packed = msgspec.structs.replace(_compress(plain, size, temporary, stem), projects=projects)
         verify(temporary, packed)
         temporary.replace(target)
     except (OSError, JournalError) as error:
@@ -136,11 +137,17 @@ def describe(path: Path) -> Packed:
     Raises OSError, or ``zstandard.ZstdError`` if it is damaged.
     """
     digest, lines, plain, frames = hashlib.sha256(), 0, [], []
-    for part, length in _unpack(path.read_bytes()):
-        digest.update(part)
-        lines += part.count(b"\n")
-        plain.append(len(part))
-        frames.append(length)
+
+    def parts() -> Iterator[bytes]:
+        nonlocal lines
+        for part, length in _unpack(path.read_bytes()):
+            digest.update(part)
+            lines += part.count(b"\n")
+            plain.append(len(part))
+            frames.append(length)
+            yield part
+
+    projects = count_projects(parts(), project_of_event)
     regular = all(size == plain[0] for size in plain[:-1]) and (not plain or plain[-1] <= plain[0])
     if not regular:  # not cut by us: it can only be read as one piece
         plain, frames = [sum(plain)], [sum(frames)]
@@ -151,6 +158,7 @@ def describe(path: Path) -> Packed:
         sha256=digest.hexdigest(),
         frame_bytes=plain[0] if len(plain) > 1 else max([FRAME_BYTES, *plain]),
         frames=tuple(frames),
+        projects=projects,
     )
 
 

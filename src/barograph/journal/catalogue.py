@@ -66,6 +66,7 @@ class Catalogue:
                 size=size,
                 first_size=size,
                 first_lines=entry.lines if entry else None,
+                first_of=entry.projects if entry else None,
                 kind=kind,
                 number=number,
                 internal=internal,
@@ -115,7 +116,9 @@ class Catalogue:
                 return last
             number = last.number + 1 if last and last.day == day else 1
             path = self.plain / kind / str(day) / f"{file_stem(number, internal)}.jsonl"
-            file = SegmentFile(path=path, day=day, first_lines=0, kind=kind, number=number, internal=internal)
+            file = SegmentFile(
+                path=path, day=day, first_lines=0, first_of={}, kind=kind, number=number, internal=internal
+            )
             files.append(file)
             self._ordered = None
             return file

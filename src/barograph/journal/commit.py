@@ -12,10 +12,12 @@ from datetime import datetime
 
 from barograph.journal.catalogue import StreamKey
 from barograph.journal.duplicates import DuplicateWindow, Key, key_of
-from barograph.journal.entry import Entry, Outcome, Receipt, duplicate_body
+from barograph.journal.entry import DEFAULT_PROJECT, Entry, Outcome, Receipt, duplicate_body
 from barograph.journal.rejected import Family
+from barograph.journal.segment import Lines
 
 Target = StreamKey | Family
+Record = tuple[Family, str, bytes]  # what goes into ``rejected/``: where, whose, and the line without its end
 DUPLICATES: Family = "duplicates"
 
 
@@ -25,17 +27,23 @@ class Work:
 
     receipt: Receipt
     entries: Sequence[Entry] = ()
-    records: Sequence[tuple[Family, bytes]] = ()
+    records: Sequence[Record] = ()
     sync: bool = False
     size: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Lines for one file, without their ends, and the ids they make known."""
+    """Lines for one file, without their ends, the ids they make known, and whose they are."""
 
     bodies: list[bytes] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
+    lines: Lines = field(default_factory=dict)
+
+    def count(self, project: str) -> None:
+        """One line of that project."""
+        if project != DEFAULT_PROJECT:
+            self.lines[project] = self.lines.get(project, 0) + 1
 
 
 class Commit:
@@ -49,8 +57,10 @@ class Commit:
         self._new: set[Key] = set()
         for work in works:
             self.outcomes.append(self._plan(work.entries) if work.entries else [])
-            for family, body in work.records:
-                self._group(family).bodies.append(body)
+            for family, project, body in work.records:
+                group = self._group(family)
+                group.bodies.append(body)
+                group.count(project)
 
     def _group(self, target: Target) -> Group:
         group = self.groups.get(target)
@@ -59,13 +69,17 @@ class Commit:
         return group
 
     def _plan(self, entries: Sequence[Entry]) -> list[Outcome]:
-        kinds, ids, bodies, internals = zip(*entries, strict=True)
-        keys: list[Key] = [key_of(event_id) for event_id in ids]
+        kinds, ids, bodies, internals, projects = zip(*entries, strict=True)
+        usual = projects.count(DEFAULT_PROJECT) == len(projects)
+        keys: list[Key] = list(map(key_of, ids)) if usual else list(map(key_of, ids, projects))
         plain = self._window.all_new(keys) and self._new.isdisjoint(keys)
         if plain and kinds.count(kinds[0]) == len(kinds) and internals.count(internals[0]) == len(internals):
             group = self._group((kinds[0], internals[0]))  # the usual batch: one kind, nothing sent twice
             group.bodies += bodies
             group.keys += keys
+            if not usual:
+                for project in projects:
+                    group.count(project)
             self._new.update(keys)
             return ["stored"] * len(keys)
         return [self._place(entry, key) for entry, key in zip(entries, keys, strict=True)]
@@ -73,12 +87,15 @@ class Commit:
     def _place(self, entry: Entry, key: Key) -> Outcome:
         if key in self._new or key in self._window:
             if not entry.internal:
-                self._group(DUPLICATES).bodies.append(duplicate_body(entry.kind, entry.event_id))
+                again = self._group(DUPLICATES)
+                again.bodies.append(duplicate_body(entry.kind, entry.event_id, entry.project))
+                again.count(entry.project)
             return "duplicate"
         self._new.add(key)
         group = self._group((entry.kind, entry.internal))
         group.bodies.append(entry.body)
         group.keys.append(key)
+        group.count(entry.project)
         return "stored"
 
 

@@ -1,5 +1,6 @@
-"""The window of event ids that tells a retry from a new event.
+"""The window of event ids that tells a retry from a new event of the same project.
 
+An id of one project says nothing of the same id of another: nobody learns from an answer what others sent.
 It remembers at least so many ids and at least so many seconds, and never more than four times as many ids; it is
 made again from the journal's tail at the first submit after a start. Only the writer thread touches it.
 
@@ -15,15 +16,18 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from sys import intern
 
 import msgspec
 
 from barograph.journal.catalogue import Catalogue
-from barograph.journal.recovery import event_head
+from barograph.journal.entry import DEFAULT_PROJECT
+from barograph.journal.heads import MARK, event_head
 from barograph.journal.segment import SegmentFile
 from barograph_client.errors import JournalError
 
-Key = int | str
+Short = int | str
+Key = Short | tuple[str, Short]
 
 CAP = 4  # the window holds at most so many times the least number of ids
 _BLOCK = 4096  # ids that are remembered and forgotten together
@@ -31,11 +35,15 @@ _CHUNK = 1 << 22  # bytes of the journal read at a time
 _FOREVER_AGO = datetime.min.replace(tzinfo=UTC)
 _UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _uuid = re.compile(_UUID).fullmatch
+_own_line = re.compile(
+    rb'\{"kind":"[a-z0-9_]*","event_id":"' + _UUID.encode() + rb'","time":"[^"\\]*"(?:,"project":"([^"\\]*)")?'
+).match
 
 
-def key_of(event_id: str) -> Key:
-    """The id in its shortest exact form."""
-    return int(event_id.replace("-", ""), 16) if _uuid(event_id) else event_id
+def key_of(event_id: str, project: str = DEFAULT_PROJECT) -> Key:
+    """The id in its shortest exact form, with its project unless that is the default one."""
+    short = int(event_id.replace("-", ""), 16) if _uuid(event_id) else event_id
+    return _with_project(project, short)
 
 
 class DuplicateWindow:
@@ -154,6 +162,8 @@ def _parse(data: bytes, kind: str) -> tuple[datetime, list[Key]]:
         end = begin
     if head is None:
         return _FOREVER_AGO, []
+    if MARK in data:
+        return head.received_at, [key for line in data.split(b"\n") if line and (key := _key_of_line(line)) is not None]
     # every line of ours begins alike, so the lines fall apart right before their ids; any other is parsed
     start = b'\n{"kind":"%s","event_id":"' % kind.encode()
     lines = data.count(b"\n")
@@ -165,6 +175,19 @@ def _parse(data: bytes, kind: str) -> tuple[datetime, list[Key]]:
         heads = [event_head(line) for line in data.splitlines()]
         return head.received_at, [key_of(head.event_id) for head in heads if head]
     return head.received_at, [_id(piece) for piece in pieces]
+
+
+def _key_of_line(line: bytes) -> Key | None:
+    match = _own_line(line)
+    if match is not None and (match[2] is not None or MARK not in line):
+        short = int(match[1].replace(b"-", b""), 16)
+        return short if match[2] is None else _with_project(match[2].decode("utf-8", "replace"), short)
+    head = event_head(line)
+    return None if head is None else key_of(head.event_id, head.project)
+
+
+def _with_project(project: str, short: Short) -> Key:
+    return short if project == DEFAULT_PROJECT else (intern(project), short)
 
 
 def _id(piece: bytes) -> Key:

@@ -18,6 +18,7 @@ from barograph_client.errors import JournalError
 from barograph_client.limits import MAX_LINE
 
 Outcome = Literal["stored", "duplicate"]
+DEFAULT_PROJECT = "default"  # the one that a line without a project belongs to
 
 
 class Entry(NamedTuple):
@@ -25,12 +26,14 @@ class Entry(NamedTuple):
 
     ``body`` is the event as a JSON object, as msgspec encodes it (``kind`` first, then ``event_id``), without
     ``received_at`` and without the closing brace: the journal adds both. ``internal`` events are Barograph's own.
+    ``project`` is the one that the body names.
     """
 
     kind: str
     event_id: str
     body: bytes
     internal: bool = False
+    project: str = DEFAULT_PROJECT
 
 
 class Rejection(NamedTuple):
@@ -40,6 +43,7 @@ class Rejection(NamedTuple):
     field: str
     reason: str
     original: bytes | str
+    project: str = DEFAULT_PROJECT
 
 
 class Receipt:
@@ -100,13 +104,19 @@ class Receipt:
 
 def rejection_body(rejection: Rejection) -> bytes:
     """The rejected record's line, without ``received_at`` and the closing brace."""
-    record = {"kind": _clean(rejection.kind), "field": _clean(rejection.field), "reason": _clean(rejection.reason)}
-    return msgspec.json.encode({**record, **kept("original", rejection.original)})[:-1]
+    record = {"kind": _clean(rejection.kind), **named(rejection.project)}
+    told = {"field": _clean(rejection.field), "reason": _clean(rejection.reason)}
+    return msgspec.json.encode({**record, **told, **kept("original", rejection.original)})[:-1]
 
 
-def duplicate_body(kind: str, event_id: str) -> bytes:
+def duplicate_body(kind: str, event_id: str, project: str = DEFAULT_PROJECT) -> bytes:
     """The line that tells of a duplicate, without ``received_at`` and the closing brace."""
-    return msgspec.json.encode({"kind": kind, "event_id": _clean(event_id)})[:-1]
+    return msgspec.json.encode({"kind": kind, **named(project), "event_id": _clean(event_id)})[:-1]
+
+
+def named(project: str) -> dict[str, str]:
+    """The project as part of a record; a record without one belongs to ``default``, as an event does."""
+    return {} if project == DEFAULT_PROJECT else {"project": _clean(project)}
 
 
 def kept(name: str, content: bytes | str) -> dict[str, str]:

@@ -17,17 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from msgspec import Struct
+from msgspec import structs
 
 from barograph.core.settings import JournalSettings
+from barograph.journal.accounts import Account, Accounts
 from barograph.journal.archive import pack, read_index, write_index
 from barograph.journal.catalogue import Catalogue
-from barograph.journal.commit import Work
+from barograph.journal.commit import DUPLICATES, Record, Work
 from barograph.journal.disk import journal_error, sync_directory
-from barograph.journal.entry import Entry, Outcome, Receipt, Rejection, rejection_body
+from barograph.journal.entry import Entry, Outcome, Receipt, Rejection, duplicate_body, rejection_body
+from barograph.journal.heads import project_of_event
 from barograph.journal.lock import DirectoryLock
 from barograph.journal.recovery import Torn, recover
-from barograph.journal.rejected import TORN, Family, RejectedFiles, SetAside, set_aside_body
+from barograph.journal.rejected import TORN, RejectedFiles, SetAside, set_aside_body
 from barograph.journal.retired import Retired, RetiredDay
 from barograph.journal.segment import KIND, LogFile, Segment, SegmentFile, Snapshot, file_stem
 from barograph.journal.writer import Writer
@@ -35,21 +37,6 @@ from barograph_client.clock import Clock
 from barograph_client.errors import InvalidInput, JournalClosed, JournalError
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Account(Struct, frozen=True, kw_only=True):
-    """What became of the events: ``received = stored + rejected + duplicate`` counts the callers' events.
-
-    ``internal`` counts Barograph's own by kind. Stored lines stay counted when their day is retired; ``set_aside``
-    tells how many of them the engine could not take.
-    """
-
-    received: int
-    stored: int
-    rejected: int
-    duplicate: int
-    internal: dict[str, int]
-    set_aside: int
 
 
 class Journal:
@@ -72,6 +59,7 @@ class Journal:
             self._catalogue = Catalogue(directory, self._lock)
             self._rejected = RejectedFiles(directory, self._lock)
             self._retired = Retired(directory / "archive")
+            self._accounts = Accounts(self._catalogue, self._rejected, self._retired, self._lock)
             before = bool(self._catalogue.streams())
             self.unclean_start: bool = not self._owner.was_clean if self._owner.was_clean is not None else before
             self._finish_retiring()
@@ -106,12 +94,12 @@ class Journal:
         is not one line of a named kind.
         """
         size = 0
-        for kind, _, body, _ in entries:
+        for kind, _, body, _, _ in entries:
             size += len(body) + 64
             if b"\n" in body or not KIND.fullmatch(kind):
                 raise InvalidInput("an entry is one line of JSON without its closing brace", value=body[:200])
-        records: list[tuple[Family, bytes]] = [("rejected", rejection_body(rejection)) for rejection in rejections]
-        size += sum(len(body) for _, body in records)
+        records: list[Record] = [("rejected", one.project, rejection_body(one)) for one in rejections]
+        size += sum(len(body) for _, _, body in records)
         return self._submit(Work(Receipt(), entries, records, size=size))
 
     def _submit(self, work: Work) -> Receipt:
@@ -120,6 +108,17 @@ class Journal:
             work.receipt.settle([])
             return work.receipt
         return self._writer.submit(work)
+
+    def repeat(self, entries: Sequence[Entry], rejections: Sequence[Rejection] = ()) -> Receipt:
+        """Count a batch that is known to have been taken before: its events as duplicates, its rejections again.
+
+        For a sender that remembers longer than the window of ids does. The receipt has no outcomes.
+        """
+        records: list[Record] = [
+            (DUPLICATES, one.project, duplicate_body(one.kind, one.event_id, one.project)) for one in entries
+        ]
+        records += [("rejected", one.project, rejection_body(one)) for one in rejections]
+        return self._submit(Work(Receipt(), (), records, size=sum(len(body) for _, _, body in records)))
 
     def append(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Submit and wait. Raises JournalError if the entries could not be made durable."""
@@ -139,7 +138,10 @@ class Journal:
             known = self._known_set_aside()
             if (segment.name, offset) in known:
                 return
-            self._submit(Work(Receipt(), records=[("set-aside", set_aside_body(record, line))])).wait()
+            project = project_of_event(line)
+            self._submit(
+                Work(Receipt(), records=[("set-aside", project, set_aside_body(record, line, project))])
+            ).wait()
             known[segment.name, offset] = record
 
     def sync(self) -> None:
@@ -210,42 +212,11 @@ class Journal:
             self._set_aside = {(record.segment, record.offset): record for record in self._rejected.set_aside()}
         return self._set_aside
 
-    def account(self) -> Account:
-        """What became of all events so far. The first call counts the lines of the plain files."""
+    def account(self, project: str | None = None) -> Account:
+        """What became of all events so far, or of a project's. The first call counts the lines of the plain files."""
         self._check_process()
         with self._counting:  # no day is retired between the look at the files and the look at the retired days
-            return self._account()
-
-    def _account(self) -> Account:
-        segments = self._catalogue.files()
-        rejected, duplicates, aside = (self._rejected.files(f) for f in ("rejected", "duplicates", "set-aside"))
-        try:
-            for file in (*segments, *rejected, *duplicates, *aside):
-                file.count_first()
-        except OSError as error:
-            raise journal_error(error, "counting lines") from error
-        with self._lock:  # one moment for all of them
-            stored = sum(day.lines for day in self._retired.days.values())
-            internal: dict[str, int] = {}
-            for day in self._retired.days.values():
-                internal[day.kind] = internal.get(day.kind, 0) + day.internal
-            for segment in segments:
-                lines = segment.count_first() + segment.added
-                if segment.internal:
-                    internal[segment.kind] = internal.get(segment.kind, 0) + lines
-                else:
-                    stored += lines
-            refused, again, odd = (
-                sum(file.count_first() + file.added for file in files) for files in (rejected, duplicates, aside)
-            )
-        return Account(
-            received=stored + refused + again,
-            stored=stored,
-            rejected=refused,
-            duplicate=again,
-            internal={kind: lines for kind, lines in sorted(internal.items()) if lines},
-            set_aside=odd,
-        )
+            return self._accounts.account(project)
 
     # keeping house
 
@@ -270,7 +241,12 @@ class Journal:
 
     def _compress(self, kind: str, day: date, files: list[SegmentFile]) -> list[Segment]:
         folder = self._catalogue.archive / kind / str(day)
-        entries = {file: pack(file.path, file.size, folder, file_stem(file.number, file.internal)) for file in files}
+        entries = {
+            file: pack(
+                file.path, file.size, folder, file_stem(file.number, file.internal), self._accounts.lines_of([file])
+            )
+            for file in files
+        }
         write_index(folder, [*read_index(folder).values(), *entries.values()])
         with self._lock:
             for file, packed in entries.items():
@@ -295,9 +271,17 @@ class Journal:
         files = self._catalogue.files(kind, day)
         if not files:
             return 0
-        own = self._lines([file for file in files if file.internal])
-        lines = self._lines([file for file in files if not file.internal])
-        entry = RetiredDay(kind=kind, day=day, lines=lines, internal=own, deleting=True)
+        internal = [file for file in files if file.internal]
+        callers = [file for file in files if not file.internal]
+        entry = RetiredDay(
+            kind=kind,
+            day=day,
+            lines=self._lines(callers),
+            internal=self._lines(internal),
+            deleting=True,
+            projects=self._accounts.lines_of(callers),
+            internal_projects=self._accounts.lines_of(internal),
+        )
         try:
             with self._counting:
                 self._retired.put(entry)
@@ -305,7 +289,7 @@ class Journal:
             self._delete(entry)
         except OSError as error:
             raise journal_error(error, f"retiring {kind}/{day}") from error
-        return lines + own
+        return entry.lines + entry.internal
 
     def _delete(self, entry: RetiredDay) -> None:
         for root in (self._catalogue.plain, self._catalogue.archive):
@@ -313,7 +297,7 @@ class Journal:
             if folder.is_dir():
                 shutil.rmtree(folder)
                 sync_directory(folder.parent)
-        self._retired.put(RetiredDay(kind=entry.kind, day=entry.day, lines=entry.lines, internal=entry.internal))
+        self._retired.put(structs.replace(entry, deleting=False))
 
     def _finish_retiring(self) -> None:
         for (kind, day), entry in list(self._retired.days.items()):

@@ -8,7 +8,6 @@ start).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -19,20 +18,13 @@ import msgspec
 
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.disk import make_directories, read_range, sync_directory, sync_file, write_new
+from barograph.journal.heads import LineHead, event_head, is_event, is_record
 from barograph.journal.segment import LogFile, SegmentFile
-from barograph_client.clock import as_utc
 from barograph_client.errors import JournalError
 
 _SPAN = 1 << 18  # bytes read from the end at first; four times as many each time no whole line was among them
 
 Read = Callable[[int, int], bytes]
-
-
-class LineHead(msgspec.Struct, frozen=True):
-    """What makes a line an event line: without these two it is damaged."""
-
-    event_id: str
-    received_at: datetime
 
 
 class Torn(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,42 +34,6 @@ class Torn(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     bytes: int
     kept: str
-
-
-_event_line = msgspec.json.Decoder(LineHead)
-_record_line = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def event_head(line: bytes) -> LineHead | None:
-    """The id and the arrival of a whole event line; None if it is damaged."""
-    try:
-        head = _event_line.decode(line.decode("utf-8"))
-        return LineHead(head.event_id, as_utc(head.received_at))
-    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
-        return _lenient_head(line)
-
-
-def _lenient_head(line: bytes) -> LineHead | None:
-    """The same by the standard library, which takes more (such as lone surrogates): no whole line may be cut off."""
-    try:
-        record = json.loads(line)
-        event_id, arrival = record["event_id"], datetime.fromisoformat(record["received_at"])
-        return LineHead(event_id, as_utc(arrival)) if isinstance(event_id, str) else None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
-
-
-def is_event(line: bytes) -> bool:
-    """Whether the line is a whole event line."""
-    return event_head(line) is not None
-
-
-def is_record(line: bytes) -> bool:
-    """Whether the line is a JSON object, as those of ``rejected/`` are."""
-    try:
-        return _record_line.decode(line.decode("utf-8")) is not None
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return False
 
 
 def last_whole_line(read: Read, size: int, whole: Callable[[bytes], bool]) -> tuple[int, bytes]:

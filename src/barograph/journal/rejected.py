@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from barograph.journal.disk import read_range
-from barograph.journal.entry import kept
+from barograph.journal.entry import kept, named
 from barograph.journal.segment import LogFile, parse_day
 
 Family = Literal["rejected", "duplicates", "set-aside"]
@@ -56,7 +56,7 @@ class RejectedFiles:
             file = self._files[family].get(day)
             if file is None:
                 path = self._folder(family) / f"{day}.jsonl"
-                file = self._files[family][day] = LogFile(path=path, day=day, first_lines=0)
+                file = self._files[family][day] = LogFile(path=path, day=day, first_lines=0, first_of={})
             file.sealed = False  # one file a day: it is opened anew and goes on
             return file
 
@@ -82,6 +82,6 @@ class RejectedFiles:
         return found
 
 
-def set_aside_body(record: SetAside, line: bytes) -> bytes:
+def set_aside_body(record: SetAside, line: bytes, project: str) -> bytes:
     """The record's line, without ``received_at`` and the closing brace."""
-    return msgspec.json.encode({**msgspec.structs.asdict(record), **kept("line", line)})[:-1]
+    return msgspec.json.encode({**msgspec.structs.asdict(record), **named(project), **kept("line", line)})[:-1]

@@ -12,18 +12,24 @@ from pathlib import Path
 import msgspec
 
 from barograph.journal.disk import make_directories, write_new
+from barograph.journal.segment import Lines
 
 FILE_NAME = "retired.json"
 
 
 class RetiredDay(msgspec.Struct, frozen=True, kw_only=True):
-    """How many lines of callers and of Barograph's own a day held; ``deleting`` until its files are gone."""
+    """How many lines of callers and of Barograph's own a day held; ``deleting`` until its files are gone.
+
+    ``projects`` and ``internal_projects`` tell how many of the two belong to which project but the default one.
+    """
 
     kind: str
     day: date
     lines: int
     internal: int
     deleting: bool = False
+    projects: Lines = {}
+    internal_projects: Lines = {}
 
 
 class Retired:

@@ -20,6 +20,8 @@ _FILE = re.compile(r"(\d{6,})(-internal)?\.jsonl")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CHUNK = 1 << 22
 
+Lines = dict[str, int]  # lines by project, but for those of the default project, which are the rest
+
 
 class Segment(Struct, frozen=True, kw_only=True):
     """One file of event lines, as it stood at a moment; ``size`` counts its durable, uncompressed bytes."""
@@ -61,6 +63,8 @@ class LogFile:
     first_size: int = 0  # durable bytes when this process first saw it
     first_lines: int | None = None  # lines in those; None until counted
     added: int = 0  # durable lines since
+    first_of: Lines | None = None  # whose the first lines are; None until counted
+    added_of: Lines = field(default_factory=dict)  # whose those since are
     sealed: bool = False  # takes no more lines
 
     def count_first(self) -> int:
@@ -89,6 +93,7 @@ class Packed(Struct, frozen=True, kw_only=True):
     sha256: str
     frame_bytes: int
     frames: tuple[int, ...]
+    projects: Lines | None = None  # lines by project but for the default; None in an index that does not tell
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from barograph.journal.disk import make_directories, sync_directory, sync_file, write_all
 from barograph.journal.duplicates import Key
 from barograph.journal.recovery import cut, torn_name
-from barograph.journal.segment import LogFile
+from barograph.journal.segment import Lines, LogFile
 
 
 class Mark(NamedTuple):
@@ -26,18 +26,20 @@ class Mark(NamedTuple):
     written: int
     lines: int
     keys: int
+    lines_of: Lines
 
 
 class AppendFile:
     """A file open for appending.
 
-    ``written`` counts the bytes handed to the system, ``log.size`` those that are durable; ``lines`` and ``keys``
-    are what lies between the two.
+    ``written`` counts the bytes handed to the system, ``log.size`` those that are durable; ``lines``, ``lines_of``
+    and ``keys`` are what lies between the two.
     """
 
     def __init__(self, log: LogFile, torn: Path) -> None:
         self.log = log
         self.lines = 0
+        self.lines_of: Lines = {}
         self.keys: list[Key] = []
         self.excess = False  # bytes behind ``written`` that could not be taken back yet
         make_directories(log.path.parent)
@@ -56,12 +58,14 @@ class AppendFile:
             raise
         self.written = log.size
 
-    def append(self, data: bytes, lines: int, keys: Sequence[Key]) -> None:
+    def append(self, data: bytes, lines: int, keys: Sequence[Key], lines_of: Lines) -> None:
         """Hand lines to the system. Raises OSError, after which ``roll_back`` is due."""
         write_all(self._descriptor, data)
         self.written += len(data)
         self.lines += lines
         self.keys += keys
+        if lines_of:
+            self.lines_of = added(self.lines_of, lines_of)
 
     def sync(self) -> None:
         """Make what is written durable. Raises OSError; then nothing behind ``log.size`` can be relied on."""
@@ -75,15 +79,15 @@ class AppendFile:
 
     def mark(self) -> Mark:
         """Where to roll back to."""
-        return Mark(self.written, self.lines, len(self.keys))
+        return Mark(self.written, self.lines, len(self.keys), self.lines_of)
 
     def durable_mark(self) -> Mark:
         """The mark of the last sync."""
-        return Mark(self.log.size, 0, 0)
+        return Mark(self.log.size, 0, 0, {})
 
     def roll_back(self, mark: Mark) -> list[Key]:
         """Take back what was written since; returns its keys. What the disk refuses is tried again by ``repair``."""
-        self.written, self.lines = mark.written, mark.lines
+        self.written, self.lines, self.lines_of = mark.written, mark.lines, mark.lines_of
         keys, self.keys = self.keys[mark.keys :], self.keys[: mark.keys]
         self.excess = True
         with suppress(OSError):  # no line is written anywhere until it succeeds
@@ -102,7 +106,9 @@ class AppendFile:
         """After a sync: what is written is durable. The caller holds the journal's lock. Returns the new keys."""
         self.log.size = self.written
         self.log.added += self.lines
-        self.lines = 0
+        if self.lines_of:
+            self.log.added_of = added(self.log.added_of, self.lines_of)
+        self.lines, self.lines_of = 0, {}
         keys, self.keys = self.keys, []
         return keys
 
@@ -111,6 +117,11 @@ class AppendFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def added(one: Lines, other: Lines) -> Lines:
+    """Both together; neither is changed."""
+    return {project: one.get(project, 0) + other.get(project, 0) for project in {**one, **other}}
 
 
 class Stream:

@@ -186,7 +186,7 @@ class Writer:
             if not self._unsynced:
                 self._unsynced_since = self._clock.monotonic()
             self._unsynced[file] = None
-            file.append(end.join([*group.bodies, b""]), len(group.bodies), group.keys)
+            file.append(end.join([*group.bodies, b""]), len(group.bodies), group.keys, group.lines)
             self._window.hold(group.keys)
 
     def _stream(self, target: Target) -> Stream:

@@ -120,7 +120,9 @@ class Attributor:
         ]
         if decided:
             encode = msgspec.json.Encoder().encode
-            self._journal.append([Entry("attribution", line.event_id, encode(line)[:-1], True) for line in decided])
+            self._journal.append(
+                [Entry("attribution", line.event_id, encode(line)[:-1], True, line.project) for line in decided]
+            )
             for line in decided:
                 del self._undecided[line.subject_id]
         return len(decided)
