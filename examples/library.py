@@ -54,28 +54,9 @@ QUESTIONS = (
 )
 
 _DIMENSIONS = 120
+_WORD = re.compile("[a-z]+")
 _COMMON = frozenset(
-    (
-        "a",
-        "all",
-        "an",
-        "and",
-        "at",
-        "be",
-        "by",
-        "can",
-        "does",
-        "each",
-        "for",
-        "from",
-        "get",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-    )
-    + ("may", "more", "of", "on", "or", "the", "to", "with", "you")
+    _WORD.findall("a all an and at be by can does each for from get how i in is it may more of on or the to with you")
 )
 
 
@@ -83,7 +64,7 @@ def embed(text: str) -> list[float]:
     """A vector of length one in which each word that says something has its own direction."""
     time.sleep(EMBEDDING_SECONDS)
     vector = [0.0] * _DIMENSIONS
-    for word in re.findall(r"[a-z]+", text.lower()):
+    for word in _WORD.findall(text.lower()):
         if word not in _COMMON:
             vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % _DIMENSIONS] += 1.0
     length = math.sqrt(sum(number * number for number in vector)) or 1.0
