@@ -40,9 +40,12 @@ Reason = Literal["no spans", "indexing", "embedding only", "evaluation only", "n
 
 _MODELS = (
     "gen_ai.response.model", "llm.response.model_name", "llm.model_name", "gen_ai.request.model",
-    "llm.request.model_name", "llm.request.model",
+    "llm.request.model_name", "llm.request.model", "traceloop.association.properties.ls_model_name",
 )  # fmt: skip
-_PROVIDERS = ("llm.provider", "gen_ai.provider.name", "gen_ai.system", "llm.system", "llm.vendor")
+_PROVIDERS = (  # under OpenLLMetry the provider of a model in LangChain is LangChain, but for the notes of LangChain
+    "llm.provider", "traceloop.association.properties.ls_provider", "gen_ai.provider.name", "gen_ai.system",
+    "llm.system", "llm.vendor",
+)  # fmt: skip
 _STATUSES: dict[str, Status] = {"ok": "ok", "no_answer": "no_answer", "error": "error"}
 _NO_FAILURE = Failure("", "", "")
 _LINE_ROOM = MAX_LINE - 4096  # what the journal and later processors add
@@ -152,9 +155,8 @@ def _model(tree: Tree) -> tuple[str, str]:
     for node in reversed(tree.nodes):
         if node.generates:
             if not model:
-                model = first(node.attributes, _MODELS)
-                if model == "unknown":
-                    model = first(node.attributes, _MODELS[1:])
+                said = (node.attributes.get(name, "") for name in _MODELS)
+                model = next((name for name in said if name and name != "unknown"), "")
             provider = provider or first(node.attributes, _PROVIDERS)
             if model and provider:
                 break

@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from barograph.collect.otel_tree import Node
-from barograph.collect.otel_values import HIDDEN, Attributes, Json, cut, first, json_of, label, number, structure_of
+from barograph.collect.otel_values import (
+    HIDDEN,
+    LABEL,
+    Attributes,
+    Json,
+    cut,
+    first,
+    json_of,
+    label,
+    number,
+    structure_of,
+)
 from barograph.core.event import MAX_DOCUMENTS, MAX_NUMBER, Document, SpanEvent
 
 PASSAGE = 2000  # characters of a passage that are kept with the query; all of it stays in its span
@@ -260,6 +271,7 @@ def _indexed(attributes: Attributes, prefix: str) -> Passages:
     get = attributes.get
     found = []
     last = MAX_DOCUMENTS
+    said = 0
     for place, (id_key, text_key, score_key, metadata_key) in enumerate(_KEYS[prefix]):
         identifier = get(id_key)
         text = get(text_key)
@@ -270,7 +282,10 @@ def _indexed(attributes: Attributes, prefix: str) -> Passages:
             passage = _passage(identifier, text, score, structure, metadata_key, attributes)
             passage.rank = place + 1
             found.append(passage)
+            said += (identifier is not None) + (text is not None) + (score is not None) + (metadata is not None)
         elif last == MAX_DOCUMENTS:
+            if "\n".join(attributes).count(prefix) == said:
+                break  # the usual case: no number is left out
             last = _last_index(attributes, f"{prefix}.")
         if place >= last:
             break
@@ -292,17 +307,20 @@ def _passage(
     attributes: Attributes,
 ) -> Passage:
     source = ""
-    if isinstance(metadata, dict):
+    if metadata is not None and isinstance(metadata, dict):
         source = _named(metadata, _SOURCES)
         identifier = identifier or _named(metadata, _IDS)
         score = score if score is not None else _score(metadata)
     if not source:
         base = key[: -len("metadata")]
         source = attributes.get(f"{base}url") or attributes.get(f"{base}name") or ""
-    if text == HIDDEN:
+    if text is None or text == HIDDEN:
         text = ""
     return Passage(
-        cut(identifier or "", 256), cut(text or "", PASSAGE), number(score, MAX_NUMBER), cut(source, _SOURCE)
+        identifier[:LABEL] if identifier else "",
+        text[:PASSAGE],
+        None if score is None else number(score, MAX_NUMBER),
+        source[:_SOURCE],
     )
 
 
@@ -344,7 +362,12 @@ def _from_json(value: Json, depth: int) -> Passages | None:
 
 
 def _from_text(item: Json) -> Passage | None:
-    return Passage("", cut(item, PASSAGE), None, "") if isinstance(item, str) and item else None
+    if not isinstance(item, str) or not item:
+        return None
+    inner = structure_of(item)  # LlamaIndex under OpenLLMetry lists its nodes as texts of JSON
+    if isinstance(inner, dict):
+        return _from_mapping(inner)
+    return Passage("", cut(item, PASSAGE), None, "")
 
 
 def _from_mapping(item: dict[str, Json]) -> Passage | None:
@@ -369,7 +392,7 @@ def _from_mapping(item: dict[str, Json]) -> Passage | None:
         score = _score(metadata) if score is None else score
     if not (text or identifier or (source and score is not None)):
         return None
-    return Passage(cut(identifier, 256), cut(text, PASSAGE), score, cut(source, _SOURCE))
+    return Passage(cut(identifier, LABEL), cut(text, PASSAGE), score, cut(source, _SOURCE))
 
 
 def _score(item: dict[str, Json]) -> float | None:

@@ -32,7 +32,7 @@ _OPERATIONS = {
     "invoke_workflow": "CHAIN",
 }
 _REQUESTS = {"chat": "LLM", "completion": "LLM", "embedding": "EMBEDDING", "rerank": "RERANKER"}
-_TRACELOOP = {"workflow": "CHAIN", "agent": "AGENT", "tool": "TOOL"}
+_TRACELOOP = {"agent": "AGENT", "tool": "TOOL"}
 _VECTOR_STORES = frozenset(
     (
         "chroma", "chromadb", "pinecone", "qdrant", "weaviate", "milvus", "marqo", "lancedb", "elasticsearch",
@@ -62,15 +62,17 @@ def kind_of_span(name: str, attributes: Attributes, scope: str) -> str:
     if kind:
         kind = kind.strip().upper()
         return kind if kind in KINDS else _OPENINFERENCE.get(kind, "")
+    traceloop = get("traceloop.span.kind")
+    if traceloop == "workflow":  # before its operation: LangChain's workflows all say invoke_agent
+        return _kind_of_entity(name, attributes)
     operation = get("gen_ai.operation.name")
     if operation and operation in _OPERATIONS:
         return _OPERATIONS[operation]
     request = get("llm.request.type")
     if request and request in _REQUESTS:
         return _REQUESTS[request]
-    kind = get("traceloop.span.kind")
-    if kind:
-        return _TRACELOOP.get(kind) or _kind_of_name(get("traceloop.entity.name") or name) or "CHAIN"
+    if traceloop:
+        return _TRACELOOP.get(traceloop) or _kind_of_entity(name, attributes)
     if "gen_ai.system" in attributes or "gen_ai.request.model" in attributes or "llm.model_name" in attributes:
         named = _kind_of_name(name)
         return named if named in ("EMBEDDING", "RERANKER") else "LLM"
@@ -85,12 +87,25 @@ def kind_of_span(name: str, attributes: Attributes, scope: str) -> str:
     return _kind_of_name(name)
 
 
+def _kind_of_entity(name: str, attributes: Attributes) -> str:
+    """A workflow or task of OpenLLMetry, which are names for any function."""
+    if "gen_ai.output.messages" in attributes:  # the model of a LlamaIndex engine
+        return "LLM"
+    return _kind_of_name(attributes.get("traceloop.entity.name") or name) or "CHAIN"
+
+
 def _kind_of_database(system: str, attributes: Attributes, name: str) -> str:
     if system in _VECTOR_STORES or "db.vector.query.top_k" in attributes:
         operation = attributes.get("db.operation.name") or attributes.get("db.operation") or name
-        return "RETRIEVER" if any(word in operation.lower() for word in _SEARCHES) else ""
+        return "RETRIEVER" if _searches(operation) else ""
     statement = attributes.get("db.query.text") or attributes.get("db.statement") or ""
     return "RETRIEVER" if any(sign in statement for sign in _DISTANCES) else ""
+
+
+@lru_cache(_REMEMBERED)
+def _searches(operation: str) -> bool:
+    operation = operation.lower()
+    return any(word in operation for word in _SEARCHES)
 
 
 @lru_cache(_REMEMBERED)
@@ -146,5 +161,5 @@ def writes_vectors(attributes: Attributes, name: str) -> bool:
     system = attributes.get("db.system.name") or attributes.get("db.system")
     if system not in _VECTOR_STORES:
         return False
-    operation = (attributes.get("db.operation.name") or attributes.get("db.operation") or name).lower()
-    return any(word in operation for word in _WRITES) and not any(word in operation for word in _SEARCHES)
+    operation = attributes.get("db.operation.name") or attributes.get("db.operation") or name
+    return any(word in operation.lower() for word in _WRITES) and not _searches(operation)

@@ -29,8 +29,6 @@ VARIANT = "barograph.variant."
 _METADATA_NOISE = ("ls_", "langgraph_", "lc_", "checkpoint", "__", VARIANT)  # what LangChain notes for itself
 _PLAIN = (  # attribute of the root to tag
     ("http.route", "http.route"),
-    ("agent.name", "agent"),
-    ("gen_ai.agent.name", "agent"),
     ("gen_ai.data_source.id", "data_source"),
     ("llm.prompt_template.version", "prompt_version"),
     ("traceloop.prompt.version", "prompt_version"),
@@ -111,7 +109,10 @@ def tags_of(tree: Tree, metadata: Metadata, resource: Mapping[str, str], incompl
     tags: dict[str, str] = {}
     if incomplete:
         tags["incomplete"] = incomplete
-    _add(tags, "operation", tree.top.span.name, TAG_TEXT)
+    if tree.root is not None:
+        _add(tags, "operation", tree.root.span.name, TAG_TEXT)
+    if tree.top.kind == "AGENT":
+        _add(tags, "agent", first(top, ("agent.name", "gen_ai.agent.name")), TAG_TEXT)
     _add(tags, "service.version", resource.get("service.version", ""), TAG_TEXT)
     for name, tag in _PLAIN:
         if name in top:

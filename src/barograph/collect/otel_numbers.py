@@ -60,10 +60,12 @@ def usage_of(nodes: Iterable[Node]) -> Usage:
     if not reports:
         return Usage()
     reports.sort(key=_deepest_first)
-    tokens = [_sum(reports, field) for field in range(3)]
-    cost = _sum(reports, 3)
+    sums = reports[0][1] if len(reports) == 1 else [_sum(reports, field) for field in range(4)]
+    given, made, cached, cost = sums
     return Usage(
-        *(None if count is None else min(int(count), _MAX_TOKENS) for count in tokens),
+        None if given is None else min(int(given), _MAX_TOKENS),
+        None if made is None else min(int(made), _MAX_TOKENS),
+        None if cached is None else min(int(cached), _MAX_TOKENS),
         None if cost is None else min(cost, _MAX_DOLLARS),
     )
 

@@ -7,7 +7,7 @@ arguments, a list of messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from barograph.collect.otel_tree import Node, Tree
 from barograph.collect.otel_values import HIDDEN, Attributes, Json, blank, first, json_of, structure_of
@@ -67,7 +67,7 @@ ANSWER = Side(False, _OUTPUTS, _ANSWER_KEYS, _ASSISTANT)
 
 def question_of(tree: Tree) -> str:
     """What was asked, as far as the trace tells."""
-    text = said(tree.top, QUESTION) or _of_steps(tree, QUESTION, 0.0)
+    text = said(tree.top, QUESTION) or _of_steps(tree, QUESTION, _any)
     if text:
         return text
     searched = next((found for node in tree.nodes if node.stage == "retrieval" and (found := said(node, QUESTION))), "")
@@ -84,13 +84,12 @@ def question_of(tree: Tree) -> str:
 def answer_of(tree: Tree) -> str | None:
     """What was answered; empty when the trace says that nothing was, none when it does not tell."""
     top = tree.top
-    if top.kind in _NO_ANSWERS:
-        return None
-    text = said(top, ANSWER)
+    lists = top.kind in _NO_ANSWERS  # its output is no answer
+    text = None if lists else said(top, ANSWER)
     if text or text == "" or top.span.status == "error":  # of what failed, the steps hold only half-finished things
         return "" if text == _EMPTY_RESPONSE else text
     generations = [node for node in tree.nodes if node.generates]
-    text = _of_steps(tree, ANSWER, max((node.end for node in generations), default=0.0))
+    text = _of_steps(tree, ANSWER, _after(tree, generations))
     for node in reversed(generations):
         if text:
             break
@@ -99,18 +98,28 @@ def answer_of(tree: Tree) -> str | None:
             return text or ""
     if text == _EMPTY_RESPONSE:
         return ""
-    return text or _raw(tree, _OUTPUTS) or None
+    return text or (None if lists else _raw(tree, _OUTPUTS) or None)
 
 
-def _of_steps(tree: Tree, side: Side, not_before: float) -> str | None:
-    """What the highest steps below a root that says nothing say: the first one's input, the last one's output.
+def _after(tree: Tree, generations: Sequence[Node]) -> Callable[[Node], bool]:
+    """Which steps may hold the answer: those that end with the last generation or later, else those around a stage."""
+    if generations:
+        end = max(node.end for node in generations)
+        return lambda step: step.end >= end
+    around = {id(step) for node in tree.nodes if node.stage for step in node.ancestors()}
+    return lambda step: id(step) in around
 
-    A step that ended before ``not_before``, the end of the last generation, cannot hold the answer.
-    """
+
+def _any(step: Node) -> bool:
+    return True
+
+
+def _of_steps(tree: Tree, side: Side, holds: Callable[[Node], bool]) -> str | None:
+    """What the highest steps below a root that says nothing say: the first one's input, the last one's output."""
     depth = -1
     found: str | None = None
     for node in tree.levels:
-        if node is tree.top or node.kind not in _STEPS or node.inside or node.end < not_before:
+        if node is tree.top or node.kind not in _STEPS or node.inside or not holds(node):
             continue
         if found and node.depth > depth:
             break
@@ -185,9 +194,13 @@ def pick(value: Json, side: Side, depth: int) -> str | None:
                 return part
             if part is not None or value[key] is None:
                 found = ""
-    if found is None and len(value) == 1:
-        (only,) = value.values()
-        return pick(only, side, depth + 1)
+    if found is None:  # of an only entry, or of components, as a Haystack pipeline has them
+        for inner in value.values():
+            if len(value) == 1 or isinstance(inner, dict):
+                part = pick(inner, side, depth + 1)
+                if part:
+                    return part
+                found = part if found is None else found
     return found
 
 
