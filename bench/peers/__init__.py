@@ -1,0 +1,1 @@
+"""The same traces into Barograph, Phoenix and MLflow: `python -m bench.peers`."""
