@@ -53,9 +53,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intake:
-    """Makes entries of inputs for the validator's project. Raises nothing but what a processor raises that is no Exception.
+    """Makes entries of inputs. Raises nothing but what a processor raises that is no Exception.
 
-    What names another project is refused: whoever may send to one cannot reach a second one through it.
+    They are of the validator's project. What names another one is refused: whoever may send to one project cannot
+    reach a second one through it.
     """
 
     def __init__(self, validator: Validator, processors: Sequence[Processor] = ()) -> None:

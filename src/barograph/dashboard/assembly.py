@@ -7,25 +7,28 @@ tested with something simpler.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from barograph.alerts.alert_manager import AlertManager
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.collect.metrics_collector import MetricsCollector
-from barograph.collect.processors import from_settings
+from barograph.collect.processors import Processor, from_settings
 from barograph.collect.sampler import SystemSampler
 from barograph.collect.sinks import JournalSink
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
+from barograph.control.projects import ProjectRepository
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.query import Filter, MetricQuery, Window
 from barograph.core.settings import MetricSettings, Settings, load_settings
 from barograph.dashboard.housekeeping import Housekeeper
+from barograph.dashboard.workspace import Workspace, Workspaces
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
@@ -40,7 +43,7 @@ CONTROL = "control.db"
 
 @dataclass(frozen=True)
 class Components:
-    """The parts of one open data directory."""
+    """The parts of one open data directory that its projects share, and the workspaces of these."""
 
     directory: Path
     settings: Settings
@@ -49,11 +52,9 @@ class Components:
     catalogue: Catalogue
     journal: Journal
     control: ControlPlane
+    projects: ProjectRepository
     store: DataStore
-    collector: MetricsCollector
-    alerts: AlertManager
-    experiments: ABTestFramework
-    analytics: AnalyticsEngine
+    workspaces: Workspaces
     sampler: SystemSampler | None
     housekeeper: Housekeeper
 
@@ -64,7 +65,7 @@ class Components:
                 "background threads need a clock that goes by itself", hint="Pass background=False with a ManualClock."
             )
         self.store.start()
-        self.alerts.start()
+        self.workspaces.start()
         self.housekeeper.start()
         if self.sampler is not None:
             self.sampler.start()
@@ -74,8 +75,8 @@ class Components:
         steps = [
             *([self.sampler.stop] if self.sampler is not None else []),
             self.housekeeper.stop,
-            self.alerts.stop,
-            self.collector.close,
+            self.workspaces.stop,
+            self.workspaces.close,
             self.store.close,
             self.control.close,
             self.journal.close,
@@ -103,37 +104,15 @@ def assemble(
     try:
         control = ControlPlane(directory / CONTROL, clock)
         store = DataStore(journal, clock, settings.engine, catalogue)
-        collector = MetricsCollector(
-            JournalSink(journal),
-            clock,
-            identifiers,
-            settings.collect,
-            project=settings.project,
-            processors=from_settings(settings.collect, directory / USER_KEY),
-        )
-        alerts = AlertManager(
-            store,
-            catalogue,
-            settings.rules,
-            AlertStateRepository(control),
-            collector.record_internal,
-            clock,
-            settings.project,
-        )
-        experiments = ABTestFramework(
-            store,
-            ExperimentRepository(control),
-            lambda exposure: collector.record_exposure(asdict(exposure)),
-            clock,
-            catalogue,
-            settings.project,
-        )
+        projects = ProjectRepository(control, settings.project)
+        make = partial(
+            _workspace, settings, clock, identifiers, catalogue, JournalSink(journal), store, control,
+            from_settings(settings.collect, directory / USER_KEY),
+        )  # fmt: skip
+        workspaces = Workspaces(make, projects, settings.project, clock)
         seconds = settings.collect.sampler_seconds
-        sampler = (
-            SystemSampler(collector.record_internal, clock, identifiers, seconds, directory, settings.project)
-            if seconds
-            else None
-        )
+        record = workspaces.own.collector.record_internal
+        sampler = SystemSampler(record, clock, identifiers, seconds, directory, settings.project) if seconds else None
         _check_names(settings, store, clock)
     except BaseException:
         if control is not None:
@@ -148,13 +127,48 @@ def assemble(
         catalogue=catalogue,
         journal=journal,
         control=control,
+        projects=projects,
         store=store,
-        collector=collector,
-        alerts=alerts,
-        experiments=experiments,
-        analytics=AnalyticsEngine(store, catalogue, clock, settings),
+        workspaces=workspaces,
         sampler=sampler,
         housekeeper=Housekeeper((journal.compress_closed,), clock),
+    )
+
+
+def _workspace(
+    settings: Settings,
+    clock: Clock,
+    identifiers: IdentifierSource,
+    catalogue: Catalogue,
+    sink: JournalSink,
+    store: DataStore,
+    control: ControlPlane,
+    processors: Sequence[Processor],
+    project: str,
+) -> Workspace:
+    settings = replace(settings, project=project)
+    collector = MetricsCollector(sink, clock, identifiers, settings.collect, project=project, processors=processors)
+    return Workspace(
+        settings=settings,
+        collector=collector,
+        alerts=AlertManager(
+            store,
+            catalogue,
+            settings.rules,
+            AlertStateRepository(control),
+            collector.record_internal,
+            clock,
+            project,
+        ),
+        experiments=ABTestFramework(
+            store,
+            ExperimentRepository(control),
+            lambda exposure: collector.record_exposure(asdict(exposure)),
+            clock,
+            catalogue,
+            project,
+        ),
+        analytics=AnalyticsEngine(store, catalogue, clock, settings),
     )
 
 

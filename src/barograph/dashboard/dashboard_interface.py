@@ -29,6 +29,7 @@ from barograph.dashboard.assembly import USER_KEY, Components, assemble
 from barograph.dashboard.pages import Material, build_page
 from barograph.dashboard.remembered import RememberedReader
 from barograph.dashboard.report import build_report
+from barograph.dashboard.workspace import Workspace
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.store.data_store import DataStore
 from barograph.visualize.chart import Page
@@ -68,8 +69,10 @@ class DashboardInterface:
     ) -> None:
         environment = os.environ if environment is None else environment
         self._parts: Components = assemble(Path(data_dir).absolute(), environment, clock or SystemClock(), overrides)
+        self._work: Workspace = self._parts.workspaces.own
         self._visualizer = visualizer or Visualizer(timezone=self._parts.settings.timezone)
         self._background: list[MetricsCollector] = []
+        self._root = self
         if background:
             try:
                 self._parts.start()
@@ -85,50 +88,66 @@ class DashboardInterface:
     ) -> None:
         self.close()
 
+    def for_project(self, name: str) -> DashboardInterface:
+        """The same open directory, seen from another project: it records there and answers from there alone.
+
+        It shares the threads; closing it closes nothing but its own background collectors, and it is of no use once
+        this one is closed. Raises InvalidInput when there is no such project.
+        """
+        view = object.__new__(DashboardInterface)
+        view._parts = self._parts
+        view._work = self._parts.workspaces.get(name)
+        view._visualizer = self._visualizer
+        view._background = []
+        view._root = self._root
+        return view
+
     # recording: durable when the call returns
 
     def record_query_execution(self, execution: Mapping[str, object]) -> str:
         """Record one execution of the RAG system; returns the event's id. Raises InvalidEvent or JournalError."""
-        return self._parts.collector.record_query_execution(execution)
+        return self._work.collector.record_query_execution(execution)
 
     def record_feedback(self, feedback: Mapping[str, object]) -> str:
         """Record what a user said of an answer; returns the event's id. Raises InvalidEvent or JournalError."""
-        return self._parts.collector.record_feedback(feedback)
+        return self._work.collector.record_feedback(feedback)
 
     def record_score(self, score: Mapping[str, object]) -> str:
         """Record a named judgement; returns the event's id. Raises InvalidEvent or JournalError."""
-        return self._parts.collector.record_score(score)
+        return self._work.collector.record_score(score)
 
     def record_system(self, sample: Mapping[str, object]) -> str:
         """Record the state of a machine; returns the event's id. Raises InvalidEvent or JournalError."""
-        return self._parts.collector.record_system(sample)
+        return self._work.collector.record_system(sample)
 
     def record(self, name: str, value: float, tags: Mapping[str, object] | None = None) -> str:
         """Record any named number; returns the event's id. Raises InvalidEvent or JournalError."""
-        return self._parts.collector.record(name, value, tags)
+        return self._work.collector.record(name, value, tags)
 
     def annotate(
         self, title: str, *, category: str = "other", text: str = "", link: str = "", time: datetime | None = None
     ) -> str:
         """Note a deploy, a new prompt, an index rebuild; returns the event's id. Raises InvalidEvent."""
-        return self._parts.collector.annotate(title, category=category, text=text, link=link, time=time)
+        return self._work.collector.annotate(title, category=category, text=text, link=link, time=time)
 
     def background_collector(self) -> MetricsCollector:
         """A collector for programs that must never wait: it queues, never blocks and never raises.
 
         What it has to drop is counted in its ``counts``. It is flushed and closed with this dashboard.
         """
-        parts = self._parts
+        parts, settings = self._parts, self._work.settings
         collector = MetricsCollector(
             JournalSink(parts.journal),
             parts.clock,
             parts.identifiers,
-            parts.settings.collect,
-            project=parts.settings.project,
-            processors=from_settings(parts.settings.collect, parts.directory / USER_KEY),
+            settings.collect,
+            project=settings.project,
+            processors=from_settings(settings.collect, parts.directory / USER_KEY),
             background=True,
         )
         self._background.append(collector)
+        if self._root is not self:
+            self._root._background.append(collector)  # which is closed last
         return collector
 
     def flush(self) -> datetime:
@@ -136,8 +155,11 @@ class DashboardInterface:
         return self._parts.store.flush()
 
     def account(self) -> Account:
-        """``received = stored + rejected + duplicate``, of callers' events; Barograph's own under ``internal``."""
-        account = self._parts.journal.account()
+        """``received = stored + rejected + duplicate`` of callers' events; Barograph's own under ``internal``.
+
+        Of this project; ``parts.journal.account()`` tells of all.
+        """
+        account = self._parts.journal.account(self._work.project)
         return {
             "received": account.received,
             "stored": account.stored,
@@ -160,7 +182,7 @@ class DashboardInterface:
 
     def status(self) -> Status:
         """Healthy, warning, critical or no data, with the reasons. Raises EngineError."""
-        return self._parts.analytics.status(self._parts.alerts.active(), self._facts())
+        return self._work.analytics.status(self._work.alerts.active(), self._facts())
 
     def query(
         self,
@@ -188,14 +210,14 @@ class DashboardInterface:
                 where=filters,
                 compare=compare,
                 timezone=self._parts.settings.timezone,
-                project=self._parts.settings.project,
+                project=self._work.project,
                 limit=limit,
             )
         )
 
     def check_alerts(self) -> list[ActiveAlert]:
-        """Evaluate every rule now and return what is active, the worst first. Raises EngineError."""
-        return self._parts.alerts.check()
+        """Evaluate every rule in this project now and return what is active, the worst first. Raises EngineError."""
+        return self._work.alerts.check()
 
     # drawing
 
@@ -223,7 +245,7 @@ class DashboardInterface:
 
     @property
     def collector(self) -> MetricsCollector:
-        return self._parts.collector
+        return self._work.collector
 
     @property
     def store(self) -> DataStore:
@@ -231,30 +253,32 @@ class DashboardInterface:
 
     @property
     def alerts(self) -> AlertManager:
-        return self._parts.alerts
+        return self._work.alerts
 
     @property
     def analytics(self) -> AnalyticsEngine:
-        return self._parts.analytics
+        return self._work.analytics
 
     @property
     def experiments(self) -> ABTestFramework:
-        return self._parts.experiments
+        return self._work.experiments
 
     @property
     def settings(self) -> Settings:
-        return self._parts.settings
+        """The directory's settings; ``project`` is the one that this looks at."""
+        return self._work.settings
 
     @property
     def parts(self) -> Components:
-        """Everything, for what has no method here."""
+        """What all projects share, for what has no method here."""
         return self._parts
 
     def close(self) -> None:
         """Stop, make durable what waits, let the directory go. May be called again."""
         while self._background:
             self._background.pop().close()
-        self._parts.close()
+        if self._root is self:
+            self._parts.close()
 
     def _facts(self) -> Facts:
         journal = self._parts.journal
@@ -262,17 +286,18 @@ class DashboardInterface:
 
     def _material(self, reader: RememberedReader) -> Material:
         """What a page is made from: the clock stands still, and each question is asked once."""
-        parts = self._parts
+        parts, work = self._parts, self._work
         clock = ManualClock(parts.clock.now())
-        problems = (parts.store.health().problem, str(parts.housekeeper.problem or ""))
-        account = parts.journal.account()
+        own = (parts.housekeeper.problem, parts.workspaces.problem)
+        problems = (parts.store.health().problem, *(str(problem or "") for problem in own))
+        account = parts.journal.account(work.project)
         return Material(
-            analytics=AnalyticsEngine(reader, parts.catalogue, clock, parts.settings),
+            analytics=AnalyticsEngine(reader, parts.catalogue, clock, work.settings),
             reader=reader,
-            alerts=parts.alerts,
-            experiments=parts.experiments.through(reader, clock),
+            alerts=work.alerts,
+            experiments=work.experiments.through(reader, clock),
             catalogue=parts.catalogue,
-            settings=parts.settings,
+            settings=work.settings,
             clock=clock,
             facts=self._facts(),
             retired=max(parts.store.retired("query"), default=None),

@@ -55,10 +55,10 @@ def prepare(dashboard: DashboardInterface, end: datetime, days: float = DAYS) ->
     then = ABTestFramework(
         dashboard.store,
         ExperimentRepository(parts.control),
-        lambda exposure: parts.collector.record_exposure(asdict(exposure)),
+        lambda exposure: dashboard.collector.record_exposure(asdict(exposure)),
         ManualClock(end - timedelta(days=days)),
         parts.catalogue,
-        parts.settings.project,
+        dashboard.settings.project,
     )
     then.create(
         Experiment(
