@@ -59,9 +59,12 @@ def documents(prefix: str, passages: list[Passage]) -> Values:
 
 
 class Component(Protocol):
-    """A step: takes what earlier steps left, gives more of it, and says what a trace shows of it."""
+    """A step: takes what earlier steps left, gives more of it, and says what a trace shows of it.
 
-    kind: str
+    ``about`` is known beforehand, so it is there also when the step fails; ``attributes`` tells what came out.
+    """
+
+    about: Values
 
     def run(self, values: Mapping[str, Any]) -> Values: ...
 
@@ -69,17 +72,17 @@ class Component(Protocol):
 
 
 class Embedder:
-    kind = "EMBEDDING"
+    about: Values = {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "library-words"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         return {"vector": embed(values["question"])}
 
     def attributes(self, values: Mapping[str, Any]) -> Values:
-        return {"embedding.model_name": "library-words"}
+        return {}
 
 
 class Retriever:
-    kind = "RETRIEVER"
+    about: Values = {"openinference.span.kind": "RETRIEVER"}
 
     def __init__(self) -> None:
         self.index = {name: embed(text) for name, text in PASSAGES.items()}
@@ -101,20 +104,18 @@ class Retriever:
 class Ranker:
     """Puts short passages first among alike ones."""
 
-    kind = "RERANKER"
+    about: Values = {"openinference.span.kind": "RERANKER", "reranker.model_name": "library-short-first"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         ranked = [replace(one, score=one.score + 1 / len(one.text)) for one in values["passages"]]
         return {"passages": sorted(ranked, key=lambda passage: -passage.score)}
 
     def attributes(self, values: Mapping[str, Any]) -> Values:
-        return {"reranker.model_name": "library-short-first"} | documents(
-            "reranker.output_documents", values["passages"]
-        )
+        return documents("reranker.output_documents", values["passages"])
 
 
 class PromptBuilder:
-    kind = "CHAIN"
+    about: Values = {"openinference.span.kind": "CHAIN"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         context = "\n\n".join(passage.text for passage in values["passages"])
@@ -125,7 +126,11 @@ class PromptBuilder:
 
 
 class Generator:
-    kind = "LLM"
+    about: Values = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": MODEL,
+        "llm.provider": "library",
+    }
 
     def run(self, values: Mapping[str, Any]) -> Values:
         text = ""
@@ -137,8 +142,6 @@ class Generator:
 
     def attributes(self, values: Mapping[str, Any]) -> Values:
         return {
-            "llm.model_name": MODEL,
-            "llm.provider": "library",
             "llm.token_count.prompt": count_tokens(values["prompt"]),
             "llm.token_count.completion": count_tokens(values["answer"]),
             "input.value": values["prompt"],
@@ -174,7 +177,7 @@ class Pipeline:
     def step(self, component: Component, values: Values) -> Values:
         """One component's span. An exception that leaves it marks the span, and those around it, as failed."""
         with tracer.start_as_current_span(type(component).__name__) as span:
-            span.set_attribute("openinference.span.kind", component.kind)
+            span.set_attributes(component.about)
             made = component.run(values)
             span.set_attributes(component.attributes(values | made))
             return made
