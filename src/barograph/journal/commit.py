@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from barograph.journal.catalogue import StreamKey
-from barograph.journal.duplicates import DuplicateWindow, Key, key_of
+from barograph.journal.duplicates import DuplicateWindow, Key, key_of, short_of
 from barograph.journal.entry import DEFAULT_PROJECT, Entry, Outcome, Receipt, duplicate_body
 from barograph.journal.rejected import Family
 from barograph.journal.segment import Lines
@@ -71,7 +71,7 @@ class Commit:
     def _plan(self, entries: Sequence[Entry]) -> list[Outcome]:
         kinds, ids, bodies, internals, projects = zip(*entries, strict=True)
         usual = projects.count(DEFAULT_PROJECT) == len(projects)
-        keys: list[Key] = list(map(key_of, ids)) if usual else list(map(key_of, ids, projects))
+        keys: list[Key] = list(map(short_of, ids) if usual else map(key_of, ids, projects))
         plain = self._window.all_new(keys) and self._new.isdisjoint(keys)
         if plain and kinds.count(kinds[0]) == len(kinds) and internals.count(internals[0]) == len(internals):
             group = self._group((kinds[0], internals[0]))  # the usual batch: one kind, nothing sent twice

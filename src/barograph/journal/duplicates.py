@@ -41,9 +41,17 @@ _own_line = re.compile(
 
 
 def key_of(event_id: str, project: str = DEFAULT_PROJECT) -> Key:
-    """The id in its shortest exact form, with its project unless that is the default one."""
-    short = int(event_id.replace("-", ""), 16) if _uuid(event_id) else event_id
-    return _with_project(project, short)
+    """What the window knows an event by: its id, with its project unless that is the default one."""
+    return _with_project(project, short_of(event_id))
+
+
+def short_of(event_id: str) -> Short:
+    """The id in its shortest exact form."""
+    return int(event_id.replace("-", ""), 16) if _uuid(event_id) else event_id
+
+
+def _with_project(project: str, short: Short) -> Key:
+    return short if project == DEFAULT_PROJECT else (intern(project), short)
 
 
 class DuplicateWindow:
@@ -184,10 +192,6 @@ def _key_of_line(line: bytes) -> Key | None:
         return short if match[2] is None else _with_project(match[2].decode("utf-8", "replace"), short)
     head = event_head(line)
     return None if head is None else key_of(head.event_id, head.project)
-
-
-def _with_project(project: str, short: Short) -> Key:
-    return short if project == DEFAULT_PROJECT else (intern(project), short)
 
 
 def _id(piece: bytes) -> Key:
