@@ -16,6 +16,8 @@ from msgspec.structs import asdict, replace
 
 from barograph.alerts.alert_manager import AlertManager
 from barograph.analytics.analytics_engine import AnalyticsEngine
+from barograph.collect.assembler import Assembler
+from barograph.collect.batches import retire_batches
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.processors import Processor, from_settings
 from barograph.collect.sampler import SystemSampler
@@ -39,6 +41,7 @@ from barograph_client.identifiers import IdentifierSource
 
 USER_KEY = "user-hash.key"
 CONTROL = "control.db"
+TRACES = "engine/traces.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Components:
     projects: ProjectRepository
     store: DataStore
     workspaces: Workspaces
+    assembler: Assembler
     sampler: SystemSampler | None
     housekeeper: Housekeeper
 
@@ -65,6 +69,7 @@ class Components:
                 "background threads need a clock that goes by itself", hint="Pass background=False with a ManualClock."
             )
         self.store.start()
+        self.assembler.start()
         self.workspaces.start()
         self.housekeeper.start()
         if self.sampler is not None:
@@ -77,6 +82,7 @@ class Components:
             self.housekeeper.stop,
             self.workspaces.stop,
             self.workspaces.close,
+            self.assembler.stop,
             self.store.close,
             self.control.close,
             self.journal.close,
@@ -113,6 +119,7 @@ def assemble(
         seconds = settings.collect.sampler_seconds
         record = workspaces.own.collector.record_internal
         sampler = SystemSampler(record, clock, identifiers, seconds, directory, settings.project) if seconds else None
+        assembler = Assembler(journal, clock, settings.traces, directory / TRACES, store.decisions)
         _check_names(settings, store, clock)
     except BaseException:
         if control is not None:
@@ -130,8 +137,9 @@ def assemble(
         projects=projects,
         store=store,
         workspaces=workspaces,
+        assembler=assembler,
         sampler=sampler,
-        housekeeper=Housekeeper((journal.compress_closed,), clock),
+        housekeeper=Housekeeper((journal.compress_closed, partial(retire_batches, journal, clock)), clock),
     )
 
 

@@ -195,9 +195,11 @@ class DashboardInterface:
         where: Sequence[Filter | str] = (),
         compare: Literal["previous", "day", "week"] | Window | None = None,
         limit: int = 50,
+        timezone: str = "",
     ) -> MetricAnswer:
         """One metric over a window (``last`` seconds or ``7d``), in buckets, by group, filtered.
 
+        ``timezone`` is whose days the buckets are; the settings' if it is not given.
         Raises UnknownMetric, InvalidQuery or EngineError.
         """
         filters = tuple(Filter.parse(item) if isinstance(item, str) else item for item in where)
@@ -237,11 +239,19 @@ class DashboardInterface:
 
     def report(self, hours: float = 24.0, *, format: Format = "text") -> str:
         """A report on the last hours: findings, key numbers, charts, the experiment, the worst queries."""
+        return self._visualizer.draw(self.report_page(hours), format)
+
+    def report_page(self, hours: float = 24.0) -> Page:
+        """The report as a chart specification. Raises InvalidQuery for a time it cannot be about."""
         reader = RememberedReader(self._parts.store)
         material = self._material(reader)
-        return self._visualizer.draw(reader.with_foresight(lambda: build_report(material, hours)), format)
+        return reader.with_foresight(lambda: build_report(material, hours))
 
     # the parts
+
+    @property
+    def project(self) -> str:
+        return self._work.project
 
     @property
     def collector(self) -> MetricsCollector:
