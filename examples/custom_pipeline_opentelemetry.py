@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from library import LOWEST_SCORE, MODEL, PASSAGES, QUESTIONS, Question, count_tokens, embed, reply, words
 from opentelemetry import trace
@@ -64,7 +64,7 @@ class Component(Protocol):
     ``about`` is known beforehand, so it is there also when the step fails; ``attributes`` tells what came out.
     """
 
-    about: Values
+    about: ClassVar[Values]
 
     def run(self, values: Mapping[str, Any]) -> Values: ...
 
@@ -72,7 +72,7 @@ class Component(Protocol):
 
 
 class Embedder:
-    about: Values = {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "library-words"}
+    about: ClassVar[Values] = {"openinference.span.kind": "EMBEDDING", "embedding.model_name": "library-words"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         return {"vector": embed(values["question"])}
@@ -82,7 +82,7 @@ class Embedder:
 
 
 class Retriever:
-    about: Values = {"openinference.span.kind": "RETRIEVER"}
+    about: ClassVar[Values] = {"openinference.span.kind": "RETRIEVER"}
 
     def __init__(self) -> None:
         self.index = {name: embed(text) for name, text in PASSAGES.items()}
@@ -104,7 +104,7 @@ class Retriever:
 class Ranker:
     """Puts short passages first among alike ones."""
 
-    about: Values = {"openinference.span.kind": "RERANKER", "reranker.model_name": "library-short-first"}
+    about: ClassVar[Values] = {"openinference.span.kind": "RERANKER", "reranker.model_name": "library-short-first"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         ranked = [replace(one, score=one.score + 1 / len(one.text)) for one in values["passages"]]
@@ -115,7 +115,7 @@ class Ranker:
 
 
 class PromptBuilder:
-    about: Values = {"openinference.span.kind": "CHAIN"}
+    about: ClassVar[Values] = {"openinference.span.kind": "CHAIN"}
 
     def run(self, values: Mapping[str, Any]) -> Values:
         context = "\n\n".join(passage.text for passage in values["passages"])
@@ -126,7 +126,7 @@ class PromptBuilder:
 
 
 class Generator:
-    about: Values = {
+    about: ClassVar[Values] = {
         "openinference.span.kind": "LLM",
         "llm.model_name": MODEL,
         "llm.provider": "library",
