@@ -59,3 +59,9 @@ def derived_id(parent: str, purpose: str) -> str:
     digits = hashlib.sha256(f"{purpose}\0{parent}".encode()).hexdigest()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+def content_id(content: bytes) -> str:
+    """A deterministic UUID version 8 of any bytes: what is the same has the same id, whenever it comes."""
+    digits = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 import barograph
-from barograph.cli import care, events, questions, replay
+from barograph.cli import care, events, questions, replay, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -87,6 +87,7 @@ def exit_codes() -> Iterator[None]:
 for command in (
     replay.demo,
     events.init,
+    serve.serve,
     events.record,
     events.annotate,
     questions.status,

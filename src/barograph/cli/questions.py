@@ -126,7 +126,8 @@ def query(
     barograph query cost --last 7d --by model --compare previous
     barograph query error_rate --where pipeline:eq:support --json
     """
-    from barograph.cli.answer import Asked, document, picture
+    from barograph.cli.answer import picture
+    from barograph.dashboard.asked import Asked, document
 
     if compare is not None and compare not in COMPARE:
         raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)

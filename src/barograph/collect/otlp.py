@@ -338,7 +338,7 @@ def _plain(value: Any, depth: int) -> object:
         return {one.key: _plain(one.value, depth + 1) for one in found.values}
     if which == "string_value_strindex":  # of profiles, which have a table of texts that is not here
         return None
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def identifier(raw: bytes | str, length: int, name: str) -> str:

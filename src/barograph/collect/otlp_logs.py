@@ -19,6 +19,7 @@ from barograph.collect.otlp import Attributes, identifier, moment, original
 from barograph.collect.otlp_spans import event_id_of
 from barograph.core.event import AHEAD_SECONDS, EARLIEST, MAX_ATTRIBUTES, Event, Score, Span, SpanEvent
 from barograph_client.errors import InvalidEvent
+from barograph_client.identifiers import content_id
 
 EVENT_KIND = "EVENT"  # the span_kind of a record that was written inside a span
 _LABEL = 256
@@ -92,10 +93,8 @@ def _score(attributes: dict[str, str], trace_id: str, time: datetime, project: s
         reason = "is missing" if not text else "is no number"
         raise InvalidEvent("gen_ai.evaluation.score.value", reason, value=text or None) from None
     label = attributes.get("gen_ai.evaluation.score.label", "")
-    key = msgspec.json.encode([trace_id, name, text, label, time])
-    digits = hashlib.blake2b(key, digest_size=16).hexdigest()
     score = {
-        "event_id": f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-8{digits[17:20]}-{digits[20:]}",
+        "event_id": content_id(msgspec.json.encode([trace_id, name, text, label, time])),
         "time": time,
         "project": project,
         "name": name,

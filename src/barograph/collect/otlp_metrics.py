@@ -8,7 +8,6 @@ Prometheus makes of one: ``<name>_count``, ``<name>_sum``, ``<name>_min``, ``<na
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from barograph.collect.intake import Intake, Taken
 from barograph.collect.otlp import Attributes, moment, original
 from barograph.core.event import AHEAD_SECONDS, EARLIEST, MAX_NUMBER, MAX_TAGS, Metric
 from barograph_client.errors import InvalidEvent
+from barograph_client.identifiers import content_id
 
 _NAME = 128
 _LABEL = 256
@@ -45,7 +45,7 @@ def _metric(
 ) -> Iterator[list[Taken]]:
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind) if kind else None
-    if kind not in ("gauge", "sum", "histogram"):
+    if data is None or kind not in ("gauge", "sum", "histogram"):
         reason = _WHY.format((kind or "empty metric").replace("_", " ") + "s")
         for _ in data.data_points if data is not None else (None,):
             yield [intake.refuse("metric", original(metric), InvalidEvent(metric.name, reason), project)]
@@ -133,5 +133,4 @@ def _number(value: Any, name: str) -> float:
 def _event_id(name: str, tags: dict[str, str], time: datetime) -> str:
     """The same point has the same id, so a batch that is exported twice is kept once (a UUID version 8)."""
     key = "\0".join([name, time.isoformat(), *(f"{key}\1{text}" for key, text in sorted(tags.items()))])
-    digits = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=16).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+    return content_id(key.encode("utf-8", "replace"))

@@ -7,7 +7,6 @@ is kept once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from barograph.core.event import (
     SpanLink,
 )
 from barograph_client.errors import InvalidEvent
+from barograph_client.identifiers import content_id
 
 _LABEL = 256  # characters of a name
 _MESSAGE = 65_536  # characters of a status message
@@ -66,8 +66,7 @@ def take_spans(message: Any, intake: Intake, project: str, now: datetime) -> Ite
 
 def event_id_of(trace_id: str, span_id: str) -> str:
     """The id of a span's event: the same for the same span, whenever it is sent (a UUID version 8)."""
-    digits = hashlib.blake2b(f"{trace_id}{span_id}".encode(), digest_size=16).hexdigest()
-    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+    return content_id(f"{trace_id}{span_id}".encode())
 
 
 def _span(one: Any, resource: dict[str, str], scope: str, project: str, latest: datetime) -> Span:

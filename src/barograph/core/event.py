@@ -27,6 +27,9 @@ MAX_DOCUMENTS = 200
 MAX_ATTRIBUTES = 2048  # of a span: 200 documents with ten each
 MAX_SPAN_EVENTS = 256
 
+LATE_SPANS = "trace.late_spans"  # the metric that counts a span that came after its trace was decided
+NOT_A_QUERY = "trace.not_a_query"  # and the one that says why a trace is no query
+
 Identifier = A[str, M(max_length=256)]
 Label = A[str, M(max_length=256)]
 Name = A[str, M(min_length=1, max_length=128)]

@@ -124,6 +124,46 @@ class StatusSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     response_time_critical: A[float, M(gt=0, description="Seconds, p95")] = 30.0
 
 
+class TraceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the spans of a trace are waited for before its query event is made, in seconds."""
+
+    grace: A[float, M(ge=0, le=3600, description="After the root ended, when all spans come from one instance")] = 2.0
+    distributed_grace: A[float, M(ge=0, le=3600, description="After the root ended, when several instances send")] = 8.0
+    rootless: A[float, M(gt=0, le=86_400, description="After the last span, when no root comes: incomplete")] = 120.0
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``barograph serve`` listens on, and what it bounds."""
+
+    host: A[str, M(min_length=1, description="The address to listen on; anything but loopback needs a key")] = (
+        "127.0.0.1"
+    )
+    port: A[int, M(ge=0, le=65535, description="0 takes a free one. 4318 is where OpenTelemetry sends to")] = 4318
+    root_path: A[str, M(pattern="^(/[A-Za-z0-9._~-]+)*$", description="The path that a proxy puts in front")] = ""
+    certificate: A[str, M(description="TLS: the certificate chain's file, PEM")] = ""
+    private_key: A[str, M(description="TLS: the private key's file, PEM")] = ""
+    names: A[tuple[str, ...], M(description="Names under which it is reached without a key, beside localhost")] = ()
+    origins: A[
+        tuple[str, ...], M(description="Web origins that may call it from a browser (CORS); none by default")
+    ] = ()
+    body_bytes: A[int, M(ge=1024, description="Most bytes of a body as it is sent")] = 16 * 2**20
+    plain_bytes: A[int, M(ge=1024, description="And once it is decompressed")] = 64 * 2**20
+    batch_events: A[int, M(ge=1, description="Most events or spans in a request")] = 50_000
+    requests: A[
+        int, M(ge=1, description="Requests that send events and are worked on at a time; more are told to wait")
+    ] = 64
+    waiting_bytes: A[int, M(ge=2**20, description="Most bytes of bodies held at a time; more are told to wait")] = (
+        256 * 2**20
+    )
+    questions: A[int, M(ge=1, description="Questions answered at a time; more wait their turn")] = 4
+    connections: A[int, M(ge=1, description="Open connections")] = 4096
+    header_seconds: A[float, M(gt=0, description="A request's head must be there within")] = 10.0
+    body_seconds: A[float, M(gt=0, description="And its body within")] = 60.0
+    idle_seconds: A[float, M(gt=0, description="A connection without a request is closed after")] = 75.0
+    stop_seconds: A[float, M(gt=0, description="How long requests under way may take when it stops")] = 10.0
+    lag_seconds: A[float, M(gt=0, description="Not ready while the engine is further behind the journal")] = 60.0
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -134,6 +174,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     collect: CollectSettings = field(default_factory=CollectSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     metrics: A[tuple[MetricSettings, ...], M(description="Own metrics, as [[metrics]]")] = ()
     rules: A[tuple[RuleSettings, ...], M(description="Alert rules, as [[rules]]")] = ()
 

@@ -211,7 +211,7 @@ class DashboardInterface:
                 by=tuple(by),
                 where=filters,
                 compare=compare,
-                timezone=self._parts.settings.timezone,
+                timezone=timezone or self._parts.settings.timezone,
                 project=self._work.project,
                 limit=limit,
             )

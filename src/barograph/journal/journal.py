@@ -19,6 +19,7 @@ from typing import Self
 
 from msgspec import structs
 
+from barograph.core.durations import Durations
 from barograph.core.settings import JournalSettings
 from barograph.journal.accounts import Account, Accounts
 from barograph.journal.archive import pack, read_index, write_index
@@ -147,6 +148,20 @@ class Journal:
     def sync(self) -> None:
         """Return when all that was submitted is durable, also in interval mode. Raises JournalError."""
         self._submit(Work(Receipt(), sync=True)).wait()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were submitted and are not written yet."""
+        return self._writer.waiting_bytes
+
+    @property
+    def sync_times(self) -> Durations:
+        """How long the syncs of this process took."""
+        return self._writer.sync_times
+
+    def tell_address(self, address: str, token: str) -> None:
+        """Write into the lock file where this process answers, for the command line of this machine."""
+        self._owner.tell_address(address, token)
 
     @property
     def lost(self) -> int:

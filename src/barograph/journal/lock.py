@@ -1,7 +1,8 @@
 """One process owns a data directory: the file ``lock``, held with ``flock``, names the owner.
 
-It also remembers whether the last owner closed the journal, so that a start after a crash is noticed. The system
-drops the lock when its owner dies, however it dies. Used by ``journal``.
+It also remembers whether the last owner closed the journal, so that a start after a crash is noticed, and tells where
+the owner answers over HTTP, if it does, with the token that lets whoever may read this file in. The system drops the
+lock when its owner dies, however it dies. Used by ``journal``; the command line reads it to find the server.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from barograph.journal.disk import journal_error, make_directories, sync_directo
 from barograph_client.errors import DirectoryLocked
 
 FILE_NAME = "lock"
-_LENGTH = 63  # bytes before the line feed: always the same, so one write replaces the other whole
+_LENGTH = 511  # bytes before the line feed: always the same, so one write replaces the other whole
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """What the file says: who has the directory, or had it last, and whether it was closed."""
+    """What the file says: who has the directory, or had it last, whether it was closed, and where it answers."""
 
     pid: int
     state: str  # "open" or "clean"
+    address: str = ""  # http://127.0.0.1:4318
+    token: str = msgspec.field(default="")
 
 
 class DirectoryLock:
@@ -37,11 +40,12 @@ class DirectoryLock:
         path = directory / FILE_NAME
         try:
             make_directories(directory)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise journal_error(error, f"opening {path}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(self._descriptor, 0o600)  # it may hold a token
             before = _read(self._descriptor)
             empty = os.fstat(self._descriptor).st_size == 0
             self.was_clean: bool | None = None if empty else before is not None and before.state == "clean"
@@ -55,10 +59,15 @@ class DirectoryLock:
             os.close(self._descriptor)
             raise journal_error(error, f"locking {path}") from error
 
-    def _write(self, state: str) -> None:
-        text = msgspec.json.encode(Owner(os.getpid(), state)).ljust(_LENGTH) + b"\n"
+    def _write(self, state: str, address: str = "", token: str = "") -> None:
+        text = msgspec.json.encode(Owner(os.getpid(), state, address, token)).ljust(_LENGTH) + b"\n"
         os.pwrite(self._descriptor, text, 0)
         os.fsync(self._descriptor)
+
+    def tell_address(self, address: str, token: str) -> None:
+        """Say where this process answers over HTTP; nothing when it does no longer."""
+        if self._descriptor >= 0:
+            self._write("open", address, token)
 
     def release(self, *, clean: bool) -> None:
         """Give the directory up; ``clean`` says that nothing is left to recover."""
@@ -76,6 +85,18 @@ class DirectoryLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def owner_of(directory: Path) -> Owner | None:
+    """What the lock file of a directory says; None where it says nothing or may not be read."""
+    try:
+        descriptor = os.open(directory / FILE_NAME, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int) -> Owner | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
 
+from barograph.core.durations import Durations
 from barograph.core.settings import JournalSettings
 from barograph.journal.catalogue import Catalogue
 from barograph.journal.commit import Commit, Target, Work, line_end
@@ -47,6 +48,7 @@ class Writer:
         last: datetime,
     ) -> None:
         self.lost = 0  # lines acknowledged in interval mode and then refused by a sync
+        self.sync_times = Durations()
         self._clock = clock
         self._settings = settings
         self._catalogue = catalogue
@@ -86,6 +88,11 @@ class Writer:
             self._waiting += work.size
             self._work.notify()
         return work.receipt
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that were submitted and are not settled yet."""
+        return self._waiting
 
     def watermark(self) -> datetime:
         """The time up to which everything is durable. The caller holds the lock. Later commits lie behind it."""
@@ -205,11 +212,13 @@ class Writer:
     def _sync_all(self, marks: dict[AppendFile, Mark]) -> None:
         """Sync what is written and make it visible. In fsync mode it is all or nothing."""
         failed: dict[AppendFile, OSError] = {}
+        began = self._clock.monotonic()
         for file in self._unsynced:
             try:
                 file.sync()
             except OSError as error:
                 failed[file] = error
+        self.sync_times.add(self._clock.monotonic() - began)
         if failed and self._always_sync:
             raise next(iter(failed.values()))
         self._publish([file for file in self._unsynced if file not in failed])

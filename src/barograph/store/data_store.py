@@ -19,34 +19,29 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from barograph.core.event import EPOCH
+from barograph.core.durations import Durations
+from barograph.core.event import EPOCH, NOT_A_QUERY
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
 from barograph.core.settings import EngineSettings
 from barograph.journal.journal import Journal
-from barograph.store.archive_rollups import archived, export_day
+from barograph.store.archive_rollups import archived
 from barograph.store.attribution import Attributor
 from barograph.store.checkpoint import Checkpoint
+from barograph.store.decisions import decisions
 from barograph.store.engine import Engine
 from barograph.store.event_answers import event_page
 from barograph.store.loader import Loader, LoaderThread
 from barograph.store.metric_answers import Answerer
 from barograph.store.rebuilding import import_archive, rebuild_day
-from barograph.store.schema import EVENT_TABLES, TornMigration, drop, migrate
+from barograph.store.retention import Pruned, retire_days
+from barograph.store.schema import TornMigration, drop, migrate
 from barograph.store.unit_answers import unit_answer
 from barograph.store.verification import Report, compare, drop_broken_parts
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
 
 ROOM_TO_OPEN = 64 * 2**20  # bytes: with less, an engine that does not open need not be damaged
-
-
-class Pruned(Struct, frozen=True, kw_only=True):
-    """A day of a kind that was retired: how many raw events went; their rollups stay."""
-
-    kind: str
-    day: date
-    events: int
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -271,6 +266,16 @@ class DataStore:
         )
         return msgspec.structs.replace(answer, notes=(note,))
 
+    def decisions(self, project: str, traces: Sequence[str]) -> dict[str, datetime]:
+        """When those of the traces were decided for which there is a query event, or a line that says why not."""
+        self._wait()
+        return decisions(self._engine, project, traces, NOT_A_QUERY)
+
+    @property
+    def query_times(self) -> Durations:
+        """How long the questions of this process took in the engine."""
+        return self._engine.query_times
+
     def watermark(self) -> datetime:
         """Every event journaled with ``received_at`` up to here can be queried."""
         return self._loader.watermark
@@ -336,26 +341,9 @@ class DataStore:
 
         Only closed days that are wholly loaded go. Raises EngineError, and deletes nothing, when the export fails.
         """
-        cutoff = (self._clock.now() - older_than).date()
-        done: list[Pruned] = []
         with self._drained():
-            for kind in kinds or EVENT_TABLES:
-                for day in self._journal.days(kind):
-                    if day < cutoff and day < self._clock.now().date():
-                        export_day(self._engine, self._archive, kind, day)
-                        events = self._journal.retire(kind, day)
-                        self._forget_segments(kind, day)
-                        if kind == "query":
-                            self._engine.command("DELETE FROM trace_place WHERE arrived = {d:Date}", {"d": str(day)})
-                        self._engine.command(f"ALTER TABLE {kind} DROP PARTITION ID '{day.strftime('%Y%m%d')}'")
-                        done.append(Pruned(kind=kind, day=day, events=events))
-        return done
-
-    def _forget_segments(self, kind: str, day: date) -> None:
-        loaded = self._checkpoint.state.loaded
-        for name in [name for name in loaded if name.startswith(f"{kind}/{day}/")]:
-            del loaded[name]
-        self._checkpoint.write()
+            now = self._clock.now()
+            return retire_days(self._journal, self._engine, self._checkpoint, self._archive, kinds, now, older_than)
 
     def compress_closed(self) -> int:
         """Compress the journal's closed days that are loaded; returns how many segments were packed."""

@@ -12,6 +12,7 @@ import fcntl
 import queue
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from clickhouse_connect import common
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
+from barograph.core.durations import Durations
 from barograph.core.settings import EngineSettings
 from barograph.store.turns import Turns
 from barograph_client.errors import (
@@ -101,6 +103,7 @@ class Engine:
         self._places = threading.Semaphore(READERS)
         self._turns = Turns()
         self._closed = False
+        self.query_times = Durations()
 
     # opening and closing
 
@@ -210,8 +213,12 @@ class Engine:
         """The answer in one of ClickHouse's formats, as bytes."""
         sent = dict(parameters or {})
         _check_parameters(sent)
-        with self._translated("a question"), self._reader() as client:
-            return client.raw_query(sql, parameters=sent, fmt=form)
+        began = time.monotonic()
+        try:
+            with self._translated("a question"), self._reader() as client:
+                return client.raw_query(sql, parameters=sent, fmt=form)
+        finally:
+            self.query_times.add(time.monotonic() - began)
 
     def steady(self) -> contextlib.AbstractContextManager[None]:
         """While it is held nothing is loaded, so that questions over several tables fit together."""

@@ -94,7 +94,11 @@ class Loader:
     def behind(self) -> int:
         """Durable bytes that are not loaded yet."""
         loaded = self._checkpoint.state.loaded
-        return sum(max(0, part.size - loaded.get(part.name, 0)) for part in self._journal.snapshot().segments)
+        return sum(
+            max(0, part.size - loaded.get(part.name, 0))
+            for part in self._journal.snapshot().segments
+            if part.kind in EVENT_TABLES
+        )
 
     def _still_there(self, segments: dict[str, Segment]) -> list[Range]:
         """What was on its way at the last end, as far as the journal still has it; the rest is noticed as lost."""

@@ -1,0 +1,333 @@
+"""The assembler: from the spans in the journal to one query event a trace, journaled as a derived line.
+
+It follows the journal's spans from a position it keeps in a small file, decides each trace when ``open_traces`` says
+that it is complete, and has ``otel`` make the query of it. What it decides is durable before the position moves
+past the spans, and its id is made of the trace's, so a crash between the two loses nothing and doubles nothing. A
+trace that is no query leaves a line that says why; a span that comes after the decision changes no number: it is
+kept, and counted by a line of its own. Run by a thread of the open data directory.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from barograph.collect.intake import take_internal
+from barograph.collect.open_traces import OpenTrace, OpenTraces, Patience, Place, SpanHead
+from barograph.collect.otel import query_of
+from barograph.collect.otlp_logs import EVENT_KIND
+from barograph.collect.validate import encode
+from barograph.core.event import EPOCH, LATE_SPANS, NOT_A_QUERY, Event, Metric, Query, Span
+from barograph.core.settings import TraceSettings
+from barograph.journal.disk import write_new
+from barograph.journal.entry import Entry
+from barograph.journal.journal import Journal
+from barograph.journal.segment import Segment
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError, JournalError, shorten
+from barograph_client.identifiers import derived_id
+
+LOOK_SECONDS = 0.2
+_CHUNK = 4 * 2**20  # bytes read at a time
+_GAP = 64 * 2**10  # bytes between two spans that are read rather than sought
+_BATCH = 2_000  # traces decided in one commit
+_SAVE_SECONDS = 2.0  # between two notes of the position
+_AGAIN = timedelta(seconds=5)  # a trace that could not be decided waits so long
+_FIRST_SEGMENTS = 2  # looked back over when no position is known
+
+Decisions = Callable[[str, Sequence[str]], Mapping[str, datetime]]
+
+_head = msgspec.json.Decoder(SpanHead).decode
+_span = msgspec.json.Decoder(Span).decode
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """What the assembler did in this process's life, and what waits."""
+
+    queries: int
+    not_queries: int
+    late: int
+    waiting: int
+    problem: str
+
+
+class Assembler:
+    """Follows one journal. ``decisions(project, trace ids)`` tells which were decided by an earlier life, and when.
+
+    It raises BarographError while it cannot tell; those traces wait. ``step`` does one round, ``start`` keeps doing so.
+    """
+
+    def __init__(
+        self, journal: Journal, clock: Clock, settings: TraceSettings, path: Path, decisions: Decisions
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._path = path
+        self._decisions = decisions
+        self._traces = OpenTraces(
+            Patience(
+                timedelta(seconds=settings.grace),
+                timedelta(seconds=settings.distributed_grace),
+                timedelta(seconds=settings.rootless),
+            )
+        )
+        self._read: dict[str, int] | None = None  # by segment of spans, the bytes that were read
+        self._began = clock.now()
+        self._read_to = EPOCH  # every span that arrived up to then is known
+        self._recovering: dict[str, int] = {}  # by segment, the bytes that stood in it at the start
+        self._queries = self._not_queries = self._late = 0
+        self._saved: bytes = b""
+        self._saved_at = clock.monotonic()
+        self._problem: BarographError | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="barograph-assembler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round it is in, and note the position. What is open goes on in the next life."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._read is not None:
+            self._save()
+
+    def progress(self) -> Progress:
+        """What became of the traces so far."""
+        problem = self._problem
+        return Progress(
+            queries=self._queries,
+            not_queries=self._not_queries,
+            late=self._late,
+            waiting=len(self._traces),
+            problem=str(problem) if problem else "",
+        )
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                busy = self.step()
+                self._problem = None
+            except BarographError as error:
+                self._problem, busy = error, False
+            except Exception as error:  # it must outlive what nobody thought of; it is told, and tried again
+                self._problem = BarographError(f"assembling traces failed: {type(error).__name__}: {error}")
+                busy = False
+            if not busy:
+                self._clock.wait(self._stopping, LOOK_SECONDS)
+
+    def step(self) -> bool:
+        """Read what is new and decide what is complete; whether there is more to do at once."""
+        snapshot = self._journal.snapshot()
+        segments = [one for one in snapshot.segments if one.kind == "span"]
+        if self._read is None:
+            self._read = self._position(segments)
+        more = self._follow(segments)
+        if not more:
+            self._read_to = snapshot.complete_to
+        decided = self._decide({one.name: one for one in segments})
+        if self._clock.monotonic() - self._saved_at >= _SAVE_SECONDS:
+            self._save()
+        return more or decided
+
+    # reading
+
+    def _position(self, segments: Sequence[Segment]) -> dict[str, int]:
+        """Where to go on: the noted position, or a little before the end where there is none."""
+        self._recovering = {one.name: one.size for one in segments}
+        try:
+            noted = msgspec.json.decode(self._path.read_bytes(), type=dict[str, int])
+        except (OSError, ValueError, msgspec.MsgspecError):
+            noted = {one.name: one.size for one in segments[:-_FIRST_SEGMENTS]}
+        return {one.name: min(noted[one.name], one.size) for one in segments if one.name in noted}
+
+    def _follow(self, segments: Sequence[Segment]) -> bool:
+        """Read on in every segment, a bounded amount; whether something is left."""
+        assert self._read is not None
+        budget = _CHUNK
+        for segment in segments:
+            start = self._read.get(segment.name, 0)
+            while start < segment.size:
+                if budget <= 0:
+                    return True
+                data = self._journal.read(segment, start, min(segment.size, start + _CHUNK))
+                end = data.rfind(b"\n") + 1
+                if not end:
+                    raise JournalError(f"no line ends within {_CHUNK} bytes of {segment.name}, offset {start}")
+                self._take(segment.name, start, data[:end])
+                start += end
+                budget -= end
+                self._read[segment.name] = start
+        return False
+
+    def _take(self, name: str, start: int, lines: bytes) -> None:
+        recovered_to = self._recovering.get(name, 0)
+        late: list[SpanHead] = []
+        head = None
+        for line in lines.split(b"\n")[:-1]:
+            end = start + len(line) + 1
+            try:
+                head = _head(line)
+            except (msgspec.MsgspecError, ValueError):
+                pass  # a damaged line: the loader sets it aside, and tells
+            else:
+                recovered = end <= recovered_to
+                if not self._traces.add(head, Place(name, start, end), self._began, recovered):
+                    late.append(head)
+            start = end
+        if head is not None:
+            self._read_to = max(self._read_to, head.received_at)
+        if late:
+            self._count_late(late)
+
+    def _count_late(self, heads: Iterable[SpanHead]) -> None:
+        lines = [self._line(LATE_SPANS, head.project, derived_id(head.event_id, "late"), {"trace_id": head.trace_id})
+                 for head in heads]  # fmt: skip
+        outcomes = self._journal.append(lines)
+        self._late += outcomes.count("stored")
+
+    # deciding
+
+    def _decide(self, segments: Mapping[str, Segment]) -> bool:
+        """Decide what is complete, a batch of it; whether something was."""
+        traces = self._traces.due(self._read_to, _BATCH)
+        if not traces:
+            return False
+        try:
+            known = self._known(traces)
+            spans = self._spans(traces, segments)
+            late = [
+                head
+                for trace in traces
+                if trace.key in known
+                for head in self._heads(trace, segments)
+                if head.received_at > known[trace.key]
+            ]
+            fresh = [trace for trace in traces if trace.key not in known and spans[trace.key]]
+            made = [self._decision(trace, spans[trace.key]) for trace in fresh]
+            outcomes = self._journal.append(made)
+        except BaseException:
+            self._traces.put_back(traces, self._read_to + _AGAIN)
+            raise
+        stored = [entry.kind for entry, outcome in zip(made, outcomes, strict=True) if outcome == "stored"]
+        self._queries += stored.count("query")
+        self._not_queries += len(stored) - stored.count("query")
+        self._traces.close(traces)
+        if late:
+            self._count_late(late)
+        return True
+
+    def _known(self, traces: Sequence[OpenTrace]) -> dict[str, datetime]:
+        """When those were decided, by key, that an earlier life has decided."""
+        asked: dict[str, list[str]] = {}
+        for trace in traces:
+            if self._traces.is_uncertain(trace):
+                asked.setdefault(trace.project, []).append(trace.trace_id)
+        return {
+            f"{project}\0{trace_id}": moment
+            for project, ids in asked.items()
+            for trace_id, moment in self._decisions(project, ids).items()
+        }
+
+    def _decision(self, trace: OpenTrace, spans: Sequence[Span]) -> Entry:
+        try:
+            found = query_of(spans, incomplete=trace.root_seen is None)
+            if isinstance(found, Query):
+                return Entry("query", found.event_id, encode(found), True, trace.project)
+            reason: str = found.reason
+        except Exception as error:  # one trace that nobody foresaw must not hold up all others; it is told
+            reason = f"fault: {type(error).__name__}: {shorten(str(error))}"
+        event_id = derived_id(f"{trace.project}/{trace.trace_id}", "query")
+        return self._line(NOT_A_QUERY, trace.project, event_id, {"trace_id": trace.trace_id, "reason": reason})
+
+    def _line(self, name: str, project: str, event_id: str, tags: Mapping[str, str]) -> Entry:
+        event: Event = Metric(
+            event_id=event_id,
+            time=self._clock.now(),
+            project=project,
+            origin="internal",
+            name=name,
+            value=1.0,
+            unit="1",
+            tags=dict(tags),
+        )
+        return take_internal(event)
+
+    # the spans of complete traces
+
+    def _spans(self, traces: Sequence[OpenTrace], segments: Mapping[str, Segment]) -> dict[str, list[Span]]:
+        """The spans of each trace, read from the journal in as few looks as possible."""
+        wanted = sorted((place, trace.key) for trace in traces for place in trace.places)
+        found: dict[str, list[Span]] = {trace.key: [] for trace in traces}
+        at = 0
+        while at < len(wanted):
+            first = wanted[at][0]
+            to = at
+            end = first.end
+            while (
+                to + 1 < len(wanted)
+                and wanted[to + 1][0].segment == first.segment
+                and wanted[to + 1][0].start - end <= _GAP
+                and wanted[to + 1][0].end - first.start <= _CHUNK
+            ):
+                to += 1
+                end = wanted[to][0].end
+            segment = segments.get(first.segment)  # gone if its day was retired meanwhile
+            data = self._journal.read(segment, first.start, end) if segment else b""
+            for place, key in wanted[at : to + 1] if segment else ():
+                span = _read_span(data[place.start - first.start : place.end - first.start])
+                if span is not None:
+                    found[key].append(span)
+            at = to + 1
+        return {key: _with_inner_events(spans) for key, spans in found.items()}
+
+    def _heads(self, trace: OpenTrace, segments: Mapping[str, Segment]) -> list[SpanHead]:
+        return [
+            _head(self._journal.read(segments[place.segment], place.start, place.end))
+            for place in trace.places
+            if place.segment in segments
+        ]
+
+    # the position
+
+    def _save(self) -> None:
+        """Note from where the next life reads: the first byte that an open trace needs, else what was read."""
+        needed = self._traces.needed_from()
+        position = {name: min(read, needed.get(name, read)) for name, read in (self._read or {}).items()}
+        data = msgspec.json.encode(position)
+        if data != self._saved:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_new(self._path, data)
+            self._saved = data
+        self._saved_at = self._clock.monotonic()
+
+
+def _read_span(line: bytes) -> Span | None:
+    try:
+        return _span(line)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def _with_inner_events(spans: list[Span]) -> list[Span]:
+    """Each span once; what was written inside it, in a log record of its own, becomes an event of it."""
+    spans = list({span.span_id: span for span in reversed(spans)}.values())
+    inner = [span for span in spans if span.span_kind == EVENT_KIND]
+    if not inner:
+        return spans
+    events: dict[str, list[Span]] = {}
+    for one in inner:
+        events.setdefault(one.parent_span_id, []).append(one)
+    return [
+        msgspec.structs.replace(span, events=[*span.events, *(event for one in of for event in one.events)])
+        if (of := events.pop(span.span_id, None))
+        else span
+        for span in spans
+        if span.span_kind != EVENT_KIND
+    ]

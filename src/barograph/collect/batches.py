@@ -1,0 +1,142 @@
+"""The memory of client batches: which (client, sequence) was taken, so that a batch sent again is known for ever.
+
+The journal's window knows the ids of the last million events; a client that could not reach the server for a day
+sends a spool whose ids may have left it. So each numbered batch leaves a line of its own in the journal, in the
+commit that keeps its events: both are there or neither. The lines are read again at the start, and retired after
+``KEPT_DAYS``, longer than a client keeps its spool. Used by the server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+from msgspec import Struct
+
+from barograph.journal.entry import Entry
+from barograph.journal.journal import Journal
+from barograph_client.clock import Clock
+from barograph_client.errors import InvalidInput
+
+KIND = "batch"
+KEPT_DAYS = 9
+MAX_CLIENTS = 100_000  # remembered; the ones that sent least lately go first
+MAX_SEQUENCE = 2**53
+_MOST_AHEAD = 10_000  # sequences beyond the first gap that are remembered one by one
+_CHUNK = 4 * 2**20
+
+
+class BatchLine(Struct, frozen=True, kw_only=True, tag_field="kind", tag=KIND):
+    """A batch that was taken: its line in the journal. The id is unique in its project."""
+
+    event_id: str
+    project: str
+    client: str
+    sequence: int
+    events: int
+
+
+class _Client:
+    """The sequences of one client: all up to ``through``, and some beyond."""
+
+    __slots__ = ("beyond", "through")
+
+    def __init__(self) -> None:
+        self.through = 0
+        self.beyond: set[int] = set()
+
+    def add(self, sequence: int) -> None:
+        if sequence <= self.through:
+            return
+        self.beyond.add(sequence)
+        while self.through + 1 in self.beyond:
+            self.through += 1
+            self.beyond.remove(self.through)
+        if len(self.beyond) > _MOST_AHEAD:  # what is missing since so long was dropped by the client
+            self.through = min(self.beyond)
+            self.beyond.remove(self.through)
+
+    def __contains__(self, sequence: int) -> bool:
+        return sequence <= self.through or sequence in self.beyond
+
+
+class BatchMemory:
+    """Knows the batches of the last days. Safe to share between threads."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._clients: OrderedDict[tuple[str, str], _Client] | None = None
+
+    def __contains__(self, batch: tuple[str, str, int]) -> bool:
+        """Whether a (project, client, sequence) was taken."""
+        project, client, sequence = batch
+        with self._lock:
+            found = self._known().get((project, client))
+            return found is not None and sequence in found
+
+    def entry(self, project: str, client: str, sequence: int, events: int) -> Entry:
+        """The line to commit together with the batch's events. Raises InvalidInput for numbers that are none."""
+        if not 0 < len(client) <= 64 or not client.isascii() or not client.replace("-", "").isalnum():
+            raise InvalidInput("Barograph-Client is an id of up to 64 letters, digits and hyphens", value=client)
+        if not 1 <= sequence <= MAX_SEQUENCE:
+            raise InvalidInput("Barograph-Sequence counts from 1", value=sequence)
+        line = BatchLine(
+            event_id=f"{client}/{sequence}", project=project, client=client, sequence=sequence, events=events
+        )
+        return Entry(KIND, line.event_id, msgspec.json.encode(line)[:-1], True, project)
+
+    def add(self, project: str, client: str, sequence: int) -> None:
+        """The batch is durable."""
+        with self._lock:
+            self._remember(self._known(), project, client, sequence)
+
+    def _known(self) -> OrderedDict[tuple[str, str], _Client]:
+        if self._clients is None:
+            self._clients = OrderedDict()
+            for line in self._lines():
+                self._remember(self._clients, line.project, line.client, line.sequence)
+        return self._clients
+
+    @staticmethod
+    def _remember(clients: OrderedDict[tuple[str, str], _Client], project: str, client: str, sequence: int) -> None:
+        key = (project, client)
+        found = clients.get(key)
+        if found is None:
+            found = clients[key] = _Client()
+            if len(clients) > MAX_CLIENTS:
+                clients.popitem(last=False)
+        else:
+            clients.move_to_end(key)
+        found.add(sequence)
+
+    def _lines(self) -> Sequence[BatchLine]:
+        decode = msgspec.json.Decoder(BatchLine).decode
+        found: list[BatchLine] = []
+        for segment in self._journal.snapshot().segments:
+            if segment.kind != KIND:
+                continue
+            start = 0
+            while start < segment.size:
+                data = self._journal.read(segment, start, min(segment.size, start + _CHUNK))
+                end = data.rfind(b"\n") + 1
+                if not end:
+                    break
+                for line in data[:end].split(b"\n")[:-1]:
+                    try:
+                        found.append(decode(line))
+                    except (msgspec.MsgspecError, ValueError):  # somebody edited it; the others still count
+                        continue
+                start += end
+        return found
+
+
+def retire_batches(journal: Journal, clock: Clock) -> None:
+    """Let go of the lines that no client's spool reaches back to. A task of the housekeeper."""
+    last = (clock.now() - timedelta(days=KEPT_DAYS)).date()
+    for day in journal.days(KIND):
+        if day < last:
+            journal.retire(KIND, day)

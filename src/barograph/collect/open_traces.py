@@ -1,0 +1,178 @@
+"""Which traces are still coming in, and when each of them is complete: the bookkeeping of the assembler.
+
+It knows spans by where they stand in the journal, not by their contents, so a hundred thousand of them are small. It
+keeps no clock: ``due`` is asked with the time up to which the journal was read, so what it answers depends on the
+journal alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from barograph.core.event import EPOCH
+
+MAX_OPEN = 200_000  # traces that wait; the oldest is decided early when there are more
+MAX_SPANS = 5_000  # of one trace that make its query event; the rest is kept and counted as late
+MAX_DECIDED = 200_000  # traces remembered as decided, about 40 MB of them
+
+_NO_ROOT = "EVENT"  # the kind of what was written inside a span, in a log record of its own
+_INSTANCE = ("service.namespace", "service.name", "service.instance.id", "host.name", "process.pid")
+
+
+class Place(NamedTuple):
+    """Where a span's line stands in the journal."""
+
+    segment: str
+    start: int
+    end: int
+
+
+class SpanHead(Struct, frozen=True, gc=False):
+    """As much of a span's line as tells where it belongs; the rest is not even decoded."""
+
+    event_id: str
+    trace_id: str
+    received_at: datetime
+    time: datetime
+    parent_span_id: str = ""
+    project: str = "default"
+    span_kind: str = ""
+    resource: dict[str, str] = field(default_factory=dict)
+
+
+class Patience(NamedTuple):
+    """How long a trace is waited for."""
+
+    grace: timedelta  # after the root, when all spans seen come from one service instance
+    distributed: timedelta  # after the root, when they do not: exporters flush every five seconds by default
+    rootless: timedelta  # after the last span, when no root came
+
+
+class OpenTrace:
+    """A trace that is coming in. ``recovered``: it began before this process did, which may have decided it."""
+
+    __slots__ = (
+        "began", "instance", "last_seen", "looked_at", "many_instances", "places", "project", "recovered", "root_seen",
+        "trace_id",
+    )  # fmt: skip
+
+    def __init__(self, head: SpanHead, recovered: bool) -> None:
+        self.project = head.project
+        self.trace_id = head.trace_id
+        self.places: list[Place] = []
+        self.began = head.time  # the earliest start of a span
+        self.last_seen = head.received_at
+        self.root_seen: datetime | None = None
+        self.instance: list[str] = []
+        self.many_instances = False
+        self.recovered = recovered
+        self.looked_at: datetime | None = None  # when it is looked at next
+
+    @property
+    def key(self) -> str:
+        return f"{self.project}\0{self.trace_id}"
+
+    def due(self, patience: Patience) -> datetime:
+        """When it is complete."""
+        if self.root_seen is None:
+            return self.last_seen + patience.rootless
+        return self.root_seen + (patience.distributed if self.many_instances else patience.grace)
+
+
+class OpenTraces:
+    """The traces that are coming in, and those that are decided. For one thread."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._open: dict[str, OpenTrace] = {}
+        self._agenda: list[tuple[datetime, str]] = []  # a heap: when to look at a trace
+        self._decided: dict[str, datetime] = {}  # and when its first span began
+        self._forgotten_until = EPOCH  # traces whose decision is no longer remembered began before this
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, head: SpanHead, place: Place, not_before: datetime, recovered: bool) -> bool:
+        """Take a span; false when its trace is decided already, or full: it is late.
+
+        ``not_before`` is when this process began to listen: what arrived earlier is waited for from then on.
+        """
+        key = f"{head.project}\0{head.trace_id}"
+        if key in self._decided:
+            return False
+        trace = self._open.get(key)
+        if trace is None:
+            trace = self._open[key] = OpenTrace(head, recovered)
+        elif len(trace.places) >= MAX_SPANS:
+            return False
+        trace.places.append(place)
+        arrived = max(head.received_at, not_before)
+        trace.last_seen = max(trace.last_seen, arrived)
+        trace.began = min(trace.began, head.time)
+        if not head.parent_span_id and head.span_kind != _NO_ROOT and trace.root_seen is None:
+            trace.root_seen = arrived
+        if not trace.many_instances:
+            resource = head.resource
+            instance = [resource[name] for name in _INSTANCE if name in resource]
+            trace.many_instances = len(trace.places) > 1 and trace.instance != instance
+            trace.instance = instance
+        due = trace.due(self._patience)
+        if trace.looked_at is None or due < trace.looked_at:
+            self._look_at(key, trace, due)
+        return True
+
+    def _look_at(self, key: str, trace: OpenTrace, moment: datetime) -> None:
+        trace.looked_at = moment
+        heapq.heappush(self._agenda, (moment, key))
+
+    def due(self, read_to: datetime, most: int) -> list[OpenTrace]:
+        """The traces that are complete at that moment, at most so many, and the oldest where there are too many."""
+        found: list[OpenTrace] = []
+        while self._agenda and self._agenda[0][0] <= read_to and len(found) < most:
+            moment, key = heapq.heappop(self._agenda)
+            trace = self._open.get(key)
+            if trace is None or trace.looked_at != moment:
+                continue
+            due = trace.due(self._patience)
+            if due <= read_to:
+                trace.looked_at = None
+                found.append(trace)
+            else:
+                self._look_at(key, trace, due)
+        if not found and len(self._open) > MAX_OPEN:
+            found = list(islice(self._open.values(), min(most, len(self._open) - MAX_OPEN)))
+        return found
+
+    def put_back(self, traces: Iterable[OpenTrace], moment: datetime) -> None:
+        """These could not be decided; they are looked at again at that moment."""
+        for trace in traces:
+            self._look_at(trace.key, trace, moment)
+
+    def close(self, traces: Iterable[OpenTrace]) -> None:
+        """These are decided, durably: spans that come for them from now on are late."""
+        for trace in traces:
+            key = trace.key
+            self._open.pop(key, None)
+            self._decided[key] = trace.began
+        while len(self._decided) > MAX_DECIDED:
+            oldest = next(iter(self._decided))
+            self._forgotten_until = max(self._forgotten_until, self._decided.pop(oldest))
+
+    def is_uncertain(self, trace: OpenTrace) -> bool:
+        """Whether it may have been decided before, outside this memory: then the store is asked."""
+        return trace.recovered or trace.root_seen is None or trace.began <= self._forgotten_until
+
+    def needed_from(self) -> dict[str, int]:
+        """By segment, the first byte that an open trace still needs."""
+        first: dict[str, int] = {}
+        for trace in self._open.values():
+            for place in trace.places:
+                if place.start < first.get(place.segment, place.start + 1):
+                    first[place.segment] = place.start
+        return first

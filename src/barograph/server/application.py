@@ -1,0 +1,99 @@
+"""The ASGI application of one open data directory: the routes, with who may ask and what errors become.
+
+Used by ``serve`` and by tests. Whatever goes wrong is an answer with a hint; what nobody foresaw is one line for the
+caller and a traceback in the server's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+
+from barograph.control.keys import KeyRepository
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.server.access import Access
+from barograph.server.connections import Connections
+from barograph.server.otlp_routes import form_of, otlp_problem
+from barograph.server.problems import Problem, fault, problem_of
+from barograph.server.routes import ROUTES, Route
+from barograph.server.site import Site
+from barograph_client.errors import BarographError
+
+log = logging.getLogger("barograph.server")
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def application(dashboard: DashboardInterface, connections: Connections, token: str) -> tuple[Starlette, Site]:
+    """The application and what its handlers work on. ``token`` opens everything to this machine's command line."""
+    parts, settings = dashboard.parts, dashboard.settings
+    access = Access(
+        KeyRepository(parts.control),
+        parts.projects,
+        parts.clock,
+        default_project=settings.project,
+        token=token,
+        names=settings.server.names,
+        origins=settings.server.origins,
+    )
+    site = Site(dashboard, access, connections)
+    middleware = []
+    if settings.server.origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.server.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Content-Encoding", "Barograph-Project"],
+        )
+        middleware.append(cors)
+    app = Starlette(
+        routes=[StarletteRoute(route.path, _endpoint(site, route), methods=[route.method]) for route in ROUTES],
+        middleware=middleware,
+        exception_handlers={HTTPException: _unknown},
+    )
+    return app, site
+
+
+def _endpoint(site: Site, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    otlp = route.takes == "otlp"
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            caller = await site.access.caller(request, route.scope)
+            response = await route.handler(site, caller, request)
+        except Problem as error:
+            problem = error
+        except BarographError as error:
+            problem = problem_of(error)
+        except Exception:  # the caller is told that it is our fault, and nothing of what was inside
+            log.exception("a fault while answering %s %s", route.method, route.path)
+            problem = fault()
+        else:
+            response.headers.update(_HEADERS)
+            return response
+        told = otlp_problem(problem, form_of(request)) if otlp else problem.response()
+        told.headers.update(_HEADERS)
+        return told
+
+    return endpoint
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+    """What no route answers."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        problem = Problem(405, "method-not-allowed", "this address takes another method")
+    else:
+        problem = Problem(
+            404, "unknown-address", "nothing is served here", hint="GET /api/v1/openapi.json lists it all."
+        )
+    response = problem.response()
+    response.headers.update({**(error.headers or {}), **_HEADERS})
+    return response

@@ -1,0 +1,263 @@
+"""Routes that answer: metrics over time, queries and their traces, status, account, pages, reports.
+
+Every answer is about the caller's project alone and says up to when the data is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.zone import zone_of
+from barograph.dashboard.asked import Asked, document
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.server.access import Caller
+from barograph.server.parameters import (
+    EventSearchParameters,
+    FreshParameters,
+    MetricQuestion,
+    PageParameters,
+    ReportParameters,
+    SearchParameters,
+    filters,
+    from_address,
+    from_body,
+)
+from barograph.server.problems import Problem
+from barograph.server.site import Site
+from barograph.visualize.visualizer import Visualizer
+
+T = TypeVar("T")
+_USUAL = "24h"
+_TRACE_BEFORE, _TRACE_AFTER = (
+    timedelta(days=1),
+    timedelta(days=8),
+)  # where its spans are looked for
+_UNROOTED = timedelta(days=30)  # and those of a trace that has no query
+_MOST_SPANS = 1_000
+_MEDIA = {"text": "text/plain", "json": "application/json", "csv": "text/csv"}
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """A JSON answer; times in ISO 8601, UTC."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _ask(site: Site, caller: Caller, fresh: bool, work: Callable[[DashboardInterface], T]) -> T:
+    """Ask the caller's project in a thread, after loading what is durable where that is wished."""
+
+    def asked() -> T:
+        dashboard = site.dashboard.for_project(caller.project)
+        if fresh:
+            dashboard.flush()
+            dashboard.check_alerts()
+        return work(dashboard)
+
+    return await site.ask(asked)
+
+
+async def query(site: Site, caller: Caller, request: Request) -> Response:
+    """One metric over a window."""
+    question = await from_body(request, MetricQuestion)
+
+    def work(dashboard: DashboardInterface) -> dict[str, object]:
+        window = question.window(site.clock.now(), _USUAL)
+        zone = question.timezone or dashboard.settings.timezone
+        every = question.bucket()
+        found = dashboard.query(
+            question.metric,
+            window=window,
+            every=every,
+            by=question.by,
+            where=filters(question.where, "query"),
+            compare=question.compare,
+            limit=question.limit,
+            timezone=zone,
+        )
+        missing = ""
+        if question.compare:
+            missing = dashboard.analytics.nothing_to_compare(question.metric, window, question.compare)
+        title = dashboard.parts.catalogue.get(question.metric).title
+        asked = Asked(
+            title=title, window=window, zone=zone_of(zone), every=every, compare=question.compare, missing=missing
+        )
+        return document(found, asked)
+
+    return answer(await _ask(site, caller, question.fresh, work))
+
+
+async def queries(site: Site, caller: Caller, request: Request) -> Response:
+    """A page of queries."""
+    return await _search(site, caller, from_address(request.query_params, SearchParameters), "query")
+
+
+async def events(site: Site, caller: Caller, request: Request) -> Response:
+    """A page of events of any kind."""
+    parameters = from_address(request.query_params, EventSearchParameters)
+    return await _search(site, caller, parameters, parameters.kind)
+
+
+async def _search(site: Site, caller: Caller, parameters: SearchParameters, kind: str) -> Response:
+    def work(dashboard: DashboardInterface) -> dict[str, object]:
+        page = dashboard.store.events(
+            EventQuery(
+                kind=kind,
+                window=parameters.window(site.clock.now(), _USUAL),
+                where=filters([*parameters.f, *parameters.where], kind),
+                order=parameters.order,
+                descending=not parameters.ascending,
+                limit=parameters.limit,
+                cursor=parameters.cursor,
+                project=caller.project,
+            )
+        )
+        return {"items": page.items, "cursor": page.cursor, "complete_to": page.complete_to}
+
+    return answer(await _ask(site, caller, parameters.fresh, work))
+
+
+async def query_detail(site: Site, caller: Caller, request: Request) -> Response:
+    """One query by its trace id or its event id, with the spans of its trace and what was said of it."""
+    wanted = request.path_params["id"]
+    fresh = from_address(request.query_params, FreshParameters).fresh
+    return answer(await _ask(site, caller, fresh, lambda dashboard: _detail(dashboard, site.clock.now(), wanted)))
+
+
+def _detail(dashboard: DashboardInterface, now: datetime, wanted: str) -> dict[str, object]:
+    found = _one_query(dashboard, now, wanted)
+    trace_id = found["trace_id"] if found else wanted
+    moment: datetime = found["time"] if found else now
+    window = Window(moment - (_TRACE_BEFORE if found else _UNROOTED), min(moment + _TRACE_AFTER, now + _TRACE_BEFORE))
+    spans = _of_trace(dashboard, "span", trace_id, window)
+    if found is None and not spans:
+        raise Problem(404, "unknown-query", "there is no query and no trace of that id",
+                      hint="What has just been sent is there within a second, a trace after its grace.")  # fmt: skip
+    received = found["received_at"] if found else None
+    for span in spans:
+        span["late"] = bool(received and found and found["origin"] == "internal" and span["received_at"] > received)
+    spans.sort(key=lambda span: (span["time"], span["span_id"]))
+    return {
+        "query": found,
+        "trace_id": trace_id,
+        "spans": spans,
+        "feedback": _of_trace(dashboard, "feedback", trace_id, window),
+        "scores": _of_trace(dashboard, "score", trace_id, window),
+        "complete_to": dashboard.store.watermark(),
+    }
+
+
+def _one_query(dashboard: DashboardInterface, now: datetime, wanted: str) -> dict[str, Any] | None:
+    """The query of a trace id, found through the table of traces; else that of an event id."""
+    everything = Window(datetime(2000, 1, 1, tzinfo=now.tzinfo), now + _TRACE_BEFORE)
+    for field in ("trace_id", "event_id"):
+        page = dashboard.store.events(
+            EventQuery(
+                kind="query",
+                window=everything,
+                where=(Filter(field, "eq", (wanted,)),),
+                limit=1,
+                project=dashboard.project,
+            )
+        )
+        if page.items:
+            return page.items[0]
+    return None
+
+
+def _of_trace(dashboard: DashboardInterface, kind: str, trace_id: str, window: Window) -> list[dict[str, Any]]:
+    if not trace_id:
+        return []
+    page = dashboard.store.events(
+        EventQuery(
+            kind=kind,
+            window=window,
+            where=(Filter("trace_id", "eq", (trace_id,)),),
+            limit=_MOST_SPANS,
+            project=dashboard.project,
+        )
+    )
+    once: dict[str, dict[str, Any]] = {}
+    for item in reversed(page.items):  # oldest first: what came again behind the journal's window is one all the same
+        once.setdefault(item["event_id"], item)
+    return list(once.values())
+
+
+async def status(site: Site, caller: Caller, request: Request) -> Response:
+    """Healthy, warning, critical or no data, with the reasons."""
+    fresh = from_address(request.query_params, FreshParameters).fresh
+    return answer(await _ask(site, caller, fresh, status_document))
+
+
+def status_document(dashboard: DashboardInterface) -> dict[str, object]:
+    """The status for programs."""
+    found = dashboard.status()
+    return {
+        "state": found.state,
+        "reasons": found.reasons,
+        "alerts": dashboard.alerts.active(),
+        "account": dashboard.account(),
+        "complete_to": dashboard.store.watermark(),
+        "store": dashboard.store.health(),
+        "timezone": dashboard.settings.timezone,
+    }
+
+
+async def stats(site: Site, caller: Caller, request: Request) -> Response:
+    """What became of every event that was received: received = stored + rejected + duplicate."""
+
+    def work(dashboard: DashboardInterface) -> dict[str, object]:
+        account, health = dashboard.account(), dashboard.store.health()
+        return {
+            **account,
+            "project": caller.project,
+            "complete_to": health.complete_to,
+            "bytes_behind": health.bytes_behind,
+        }
+
+    return answer(await _ask(site, caller, False, work))
+
+
+async def metrics(site: Site, caller: Caller, request: Request) -> Response:
+    """The catalogue of metrics."""
+    names = ("name", "title", "unit", "aggregation", "better", "sentence", "user_defined")
+    catalogue = site.dashboard.parts.catalogue
+    return answer({"items": [{name: getattr(metric, name) for name in names} for metric in catalogue]})
+
+
+async def page(site: Site, caller: Caller, request: Request) -> Response:
+    """A page of the dashboard, drawn."""
+    parameters = from_address(request.query_params, PageParameters)
+    name = request.path_params["page"]
+
+    def work(dashboard: DashboardInterface) -> str:
+        asked = None if not (parameters.from_ or parameters.to or parameters.last) else True
+        window = parameters.window(site.clock.now(), _USUAL) if asked else None
+        made = dashboard.page(name, window)
+        return _visualizer(parameters, dashboard).draw(made, parameters.format)
+
+    return _drawn(await _ask(site, caller, parameters.fresh, work), parameters.format)
+
+
+async def report(site: Site, caller: Caller, request: Request) -> Response:
+    """A report on the last hours, drawn."""
+    parameters = from_address(request.query_params, ReportParameters)
+
+    def work(dashboard: DashboardInterface) -> str:
+        made = dashboard.report_page(parameters.hours)
+        return _visualizer(parameters, dashboard).draw(made, parameters.format)
+
+    return _drawn(await _ask(site, caller, parameters.fresh, work), parameters.format)
+
+
+def _visualizer(parameters: PageParameters | ReportParameters, dashboard: DashboardInterface) -> Visualizer:
+    return Visualizer(parameters.charset, parameters.width, parameters.colour, dashboard.settings.timezone)
+
+
+def _drawn(text: str, format: str) -> Response:
+    return Response(f"{text.rstrip()}\n", media_type=f"{_MEDIA[format]}; charset=utf-8")

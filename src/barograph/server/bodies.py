@@ -1,0 +1,153 @@
+"""Bodies of requests: read within bounds of size and time, decompressed within bounds of size.
+
+Used by the routes that take events. A compressed body is never unpacked further than the bound, so a few kilobytes
+that would unpack to gigabytes cost no more than the bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import zstandard
+from starlette.requests import ClientDisconnect, Request
+
+from barograph.core.settings import ServerSettings
+from barograph.server.problems import RETRY_SECONDS, Problem
+
+ENCODINGS = ("identity", "gzip", "deflate", "zstd")
+_GZIP, _ZLIB = 31, 15  # zlib's window bits, which also tell the format
+_ZSTD_WINDOW = 27  # 128 MiB: what a decompressor may have to remember
+
+
+class Admission:
+    """How much is worked on at a time. For one event loop."""
+
+    def __init__(self, requests: int, waiting_bytes: int) -> None:
+        self._most_requests = requests
+        self._most_bytes = waiting_bytes
+        self.requests = 0
+        self.bytes = 0
+        self.turned_away = 0
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[Admitted]:
+        """A place for one request that sends events. Raises Problem 503 when there is none."""
+        if self.requests >= self._most_requests:
+            self.turned_away += 1
+            raise Problem(
+                503,
+                "too-busy",
+                f"{self._most_requests} requests are being worked on",
+                hint="Send it again after the seconds in Retry-After; nothing of it was kept.",
+                retry_after=RETRY_SECONDS,
+            )
+        self.requests += 1
+        admitted = Admitted(self)
+        try:
+            yield admitted
+        finally:
+            self.requests -= 1
+            self.bytes -= admitted.bytes
+
+    def hold(self, size: int) -> None:
+        """Count bytes of a body. Raises Problem 503 where they are too many together."""
+        if self.bytes + size > self._most_bytes:
+            self.turned_away += 1
+            raise Problem(
+                503,
+                "too-busy",
+                f"{self.bytes:,} bytes of requests are being worked on",
+                hint="Send it again after the seconds in Retry-After; nothing of it was kept.",
+                retry_after=RETRY_SECONDS,
+            )
+        self.bytes += size
+
+
+class Admitted:
+    """What one request holds of the bounds."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Count more bytes for this request. Raises Problem 503."""
+        self._admission.hold(size)
+        self.bytes += size
+
+
+async def read_body(request: Request, settings: ServerSettings, admitted: Admitted) -> bytes:
+    """The body, decompressed. Raises Problem 400, 408, 413, 415 or 503."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ENCODINGS:
+        raise Problem(415, "unknown-encoding", "the body's Content-Encoding is not known here",
+                      hint=f"Use one of {', '.join(ENCODINGS)}.")  # fmt: skip
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > settings.body_bytes:
+        raise too_large(settings.body_bytes)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > settings.body_bytes:
+                    raise too_large(settings.body_bytes)
+                admitted.hold(len(part))
+                parts.append(part)
+    except TimeoutError:
+        raise Problem(408, "too-slow", f"the body did not come within {settings.body_seconds:g} s",
+                      hint="Send smaller batches.") from None  # fmt: skip
+    except ClientDisconnect:
+        raise Problem(400, "cut-off", "the connection ended before the body did") from None
+    body = b"".join(parts)
+    if encoding == "identity":
+        return body
+    plain = decompress(body, encoding, settings.plain_bytes)
+    admitted.hold(len(plain))
+    return plain
+
+
+def decompress(body: bytes, encoding: str, most: int) -> bytes:
+    """The plain bytes, at most so many. Raises Problem 400 or 413."""
+    try:
+        plain = _zstd(body, most) if encoding == "zstd" else _zlib(body, _GZIP if encoding == "gzip" else _ZLIB, most)
+    except (zlib.error, zstandard.ZstdError, MemoryError) as error:
+        raise Problem(400, "damaged-body", f"the body cannot be decompressed as {encoding}: {error}",
+                      hint="Check Content-Encoding and that the body is whole.") from None  # fmt: skip
+    if len(plain) > most:
+        raise too_large(most, "decompressed ")
+    return plain
+
+
+def _zlib(body: bytes, window: int, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while body:
+        unpacker = zlib.decompressobj(window)
+        parts.append(unpacker.decompress(body, most + 1 - size))
+        size += len(parts[-1])
+        if size > most:
+            break
+        if not unpacker.eof:
+            raise zlib.error("it ends too early")
+        body = unpacker.unused_data  # a gzip file may have several members
+    return b"".join(parts)
+
+
+def _zstd(body: bytes, most: int) -> bytes:
+    unpacker = zstandard.ZstdDecompressor(max_window_size=2**_ZSTD_WINDOW)
+    with unpacker.stream_reader(body, read_across_frames=True) as reader:
+        plain: bytes = reader.read(most + 1)
+    if body and not plain:
+        zstandard.get_frame_parameters(body)  # raises for what is no frame at all
+    return plain
+
+
+def too_large(most: int, what: str = "") -> Problem:
+    """The answer to a body that is too large."""
+    return Problem(413, "too-large", f"a {what}body has at most {most:,} bytes",
+                   hint="Send smaller batches, or raise server.body_bytes or server.plain_bytes.")  # fmt: skip

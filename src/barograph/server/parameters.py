@@ -1,0 +1,191 @@
+"""What the routes that answer questions take: parameters of the address and bodies, each a struct with its text.
+
+The same annotations check a request and describe it in the OpenAPI document. A parameter nobody knows is ignored; a
+bad one is told by its name.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated as A
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta as M
+from msgspec import Struct
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from barograph.analytics.period import recent
+from barograph.core.event import CALLER_KINDS
+from barograph.core.query import Calendar, Filter, Period, Window, parse_duration, parse_moment
+from barograph.server.problems import Problem
+from barograph_client.aliases import ALIASES
+from barograph_client.errors import InvalidEvent, InvalidQuery
+
+P = TypeVar("P", bound=Struct)
+
+Moment = A[str, M(max_length=64, description="ISO 8601 (no zone is UTC), now, or a duration ago such as -7d")]
+Duration = A[str, M(max_length=32, description="A number and ms, s, m, h, d or w, up to now, such as 24h")]
+Where = A[list[A[str, M(max_length=4096)]], M(max_length=32, description="Filters field:op:value; op is eq, ne, in, "
+          "gte, lte, has, match or exists")]  # fmt: skip
+Fresh = A[bool, M(description="Load what is durable first, so that what was just sent is in the answer")]
+LONGEST_BODY = 256 * 1024  # bytes of a question
+
+
+class Span(Struct, kw_only=True, rename={"from_": "from"}):
+    """A window of time."""
+
+    from_: A[Moment | None, M(description="Its beginning")] = None
+    to: A[Moment | None, M(description="Its end; now if absent")] = None
+    last: A[Duration | None, M(description="Or its length up to now")] = None
+
+    def window(self, now: datetime, usual: str) -> Window:
+        """The window that is asked for, or the usual one. Raises InvalidQuery."""
+        if self.from_ is None and self.to is None:
+            return recent(self.last or usual, now)
+        if self.last is not None:
+            raise InvalidQuery("last and from/to exclude each other", hint="Use one of them.")
+        if self.from_ is None:
+            raise InvalidQuery("to needs from", hint="Say where the window begins.")
+        return Window(parse_moment(self.from_, now), parse_moment(self.to or "now", now))
+
+
+class SearchParameters(Span, kw_only=True):
+    """A page of events."""
+
+    f: Where = []
+    where: Where = []
+    order: A[str, M(max_length=64, description="time, or a number of the event such as response_time")] = "time"
+    ascending: bool = False
+    limit: A[int, M(ge=1, le=1000, description="Rows of a page")] = 50
+    cursor: A[str, M(max_length=2048, description="From the page before, as it was given")] = ""
+    fresh: Fresh = False
+
+
+class EventSearchParameters(SearchParameters, kw_only=True):
+    """A page of events of any kind."""
+
+    kind: A[Literal[tuple(CALLER_KINDS)], M(description="The kind of event")] = "query"  # type: ignore[valid-type]
+
+
+class FreshParameters(Struct, kw_only=True):
+    """An answer as of now."""
+
+    fresh: Fresh = False
+
+
+class PageParameters(Span, kw_only=True):
+    """A drawn page."""
+
+    format: Literal["text", "json", "csv"] = "text"
+    charset: Literal["ascii", "unicode", "braille"] = "unicode"
+    width: A[int, M(ge=20, le=500, description="Columns")] = 80
+    colour: A[bool, M(description="Escape sequences for a terminal")] = False
+    fresh: Fresh = False
+
+
+class ReportParameters(Struct, kw_only=True):
+    """A report on the last hours."""
+
+    hours: A[float, M(ge=0.1, le=24 * 366, description="How far back")] = 24.0
+    format: Literal["text", "json", "csv"] = "text"
+    charset: Literal["ascii", "unicode", "braille"] = "unicode"
+    width: A[int, M(ge=20, le=500, description="Columns")] = 80
+    colour: bool = False
+    fresh: Fresh = False
+
+
+class MetricQuestion(Span, kw_only=True):
+    """One metric over a window, whole or in buckets, by group, filtered, beside an earlier period."""
+
+    metric: A[str, M(min_length=1, max_length=256, description="A metric's name; GET /api/v1/metrics lists them")]
+    every: A[float | Calendar | A[str, M(max_length=32)] | None, M(description="Buckets: seconds, 5m, 1h; day, week, "
+             "month in the time zone")] = None  # fmt: skip
+    by: A[list[A[str, M(max_length=256)]], M(max_length=8, description="Group by dimensions or tag.<name>")] = []
+    where: Where = []
+    compare: A[Period | None, M(description="An earlier period beside it")] = None
+    timezone: A[str, M(max_length=64, description="Whose days; the settings' if absent")] = ""
+    limit: A[int, M(ge=1, le=1000, description="Groups at most")] = 50
+    fresh: Fresh = False
+
+    def bucket(self) -> float | Calendar | None:
+        """The bucket in seconds, or the calendar's. Raises InvalidQuery."""
+        if self.every is None or self.every in ("day", "week", "month") or isinstance(self.every, float | int):
+            return self.every  # type: ignore[return-value]
+        return parse_duration(self.every)
+
+
+class PruneBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to retire."""
+
+    older_than: Duration
+    kinds: A[list[str], M(max_length=16)] = []
+
+
+class RebuildBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to make again."""
+
+    day: A[A[str, M(max_length=10)] | None, M(description="One day of arrival, YYYY-MM-DD; all of them if absent")] = (
+        None
+    )
+
+
+def from_address(parameters: QueryParams, kind: type[P]) -> P:
+    """The parameters of the address. Raises Problem 400, which names the one at fault."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    given: dict[str, Any] = {}
+    for name in parameters:
+        if name in fields:
+            several = fields[name].type == Where
+            given[name] = parameters.getlist(name) if several else parameters[name]
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "parameter") from None
+
+
+async def from_body(request: Request, kind: type[P]) -> P:
+    """The body of a question. Raises Problem 400, 413 or 415."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Problem(
+            415, "unknown-content-type", "the body comes as JSON", hint="Send Content-Type: application/json."
+        )
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BODY:
+            raise Problem(413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes")
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise _bad(error, "field") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Problem(400, "invalid-json", f"the body is no JSON: {error}") from None
+
+
+def _bad(error: msgspec.ValidationError, what: str) -> Problem:
+    reason, _, where = str(error).partition(" - at `$")
+    name = where.strip("`").removeprefix(".")
+    return Problem(400, "invalid-input", f"{what} {name}: {reason}" if name else reason, field=name,
+                   hint="GET /api/v1/openapi.json describes what can be asked.")  # fmt: skip
+
+
+def filters(texts: list[str], kind: str) -> tuple[Filter, ...]:
+    """The filters of their texts; a field may have another name that events have too. Raises InvalidQuery."""
+    return tuple(_by_our_name(Filter.parse(text), kind) for text in texts)
+
+
+def _by_our_name(given: Filter, kind: str) -> Filter:
+    """``latency_ms:gte:3000`` is ``response_time:gte:3``."""
+    alias = next((one for one in ALIASES.get(kind, ()) if one.name == given.field), None)
+    if alias is None:
+        return given
+    if alias.convert is None or given.op in ("has", "match", "exists"):
+        return msgspec.structs.replace(given, field=alias.field)
+    try:
+        values = tuple(str(alias.convert(msgspec.json.decode(value), given.field)) for value in given.values)
+    except (InvalidEvent, msgspec.MsgspecError):
+        raise InvalidQuery(f"{given.field} is not compared with that", value=given.values) from None
+    return msgspec.structs.replace(given, field=alias.field, values=values)

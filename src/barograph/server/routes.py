@@ -1,0 +1,91 @@
+"""The literal list of routes: what each answers, who may ask, what it takes and gives.
+
+``application`` serves it and ``openapi`` describes it, so what is described is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from barograph.server import asking, care, health
+from barograph.server.access import Caller, Scope
+from barograph.server.ingest import Answer, take_events
+from barograph.server.openapi_route import openapi
+from barograph.server.otlp_routes import take_otlp
+from barograph.server.parameters import (
+    EventSearchParameters,
+    FreshParameters,
+    MetricQuestion,
+    PageParameters,
+    PruneBody,
+    RebuildBody,
+    ReportParameters,
+    SearchParameters,
+)
+from barograph.server.site import Site
+
+Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
+Body = Literal["", "events", "otlp"]
+
+
+class Route(NamedTuple):
+    """One route. ``takes`` is the kind of events of a body, or the struct of a question's."""
+
+    method: str
+    path: str
+    scope: Scope
+    handler: Handler
+    summary: str
+    parameters: type[Struct] | None = None
+    body: type[Struct] | None = None
+    takes: str = ""  # a kind of event, "events" for any, "otlp"
+    gives: type[Struct] | None = None
+    media: tuple[str, ...] = ("application/json",)
+
+
+def _events(path: str, kind: str | None, summary: str) -> Route:
+    return Route("POST", f"/api/v1/{path}", "ingest", partial(take_events, kind=kind), summary,
+                 takes=kind or "events", gives=Answer)  # fmt: skip
+
+
+_DRAWN = ("text/plain", "application/json", "text/csv")
+_OTLP = ("application/x-protobuf", "application/json")
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/healthz", "open", health.healthz, "Whether the process answers"),
+    Route("GET", "/readyz", "open", health.readyz, "Whether it can take events and answer questions"),
+    Route("GET", "/metrics", "read", health.metrics, "Its own numbers, for Prometheus", media=("text/plain",)),
+    Route("POST", "/v1/traces", "ingest", partial(take_otlp, signal="traces"), "Spans, as OTLP", takes="otlp",
+          media=_OTLP),
+    Route("POST", "/v1/metrics", "ingest", partial(take_otlp, signal="metrics"), "Metric points, as OTLP",
+          takes="otlp", media=_OTLP),
+    Route("POST", "/v1/logs", "ingest", partial(take_otlp, signal="logs"), "Generative AI records, as OTLP",
+          takes="otlp", media=_OTLP),
+    _events("events", None, "Events of any kind: one, an array, or one a line"),
+    _events("feedback", "feedback", "What users said of answers"),
+    _events("scores", "score", "Judgements of answers"),
+    _events("annotations", "annotation", "Deploys, new prompts, index rebuilds"),
+    Route("GET", "/api/v1/events", "read", asking.events, "A page of events of a kind", EventSearchParameters),
+    Route("POST", "/api/v1/query", "read", asking.query, "One metric over time", body=MetricQuestion),
+    Route("GET", "/api/v1/queries", "read", asking.queries, "A page of queries", SearchParameters),
+    Route("GET", "/api/v1/queries/{id}", "read", asking.query_detail,
+          "One query by its trace or event id, with its spans, feedback and scores", FreshParameters),
+    Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters),
+    Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate"),
+    Route("GET", "/api/v1/metrics", "read", asking.metrics, "The catalogue of metrics"),
+    Route("GET", "/api/v1/pages/{page}", "read", asking.page, "A page of the dashboard, drawn", PageParameters,
+          media=_DRAWN),
+    Route("GET", "/api/v1/report", "read", asking.report, "A report on the last hours", ReportParameters,
+          media=_DRAWN),
+    Route("POST", "/api/v1/care/verify", "owner", care.verify, "Compare journal and engine"),
+    Route("POST", "/api/v1/care/rebuild", "owner", care.rebuild, "Make the engine again", body=RebuildBody),
+    Route("POST", "/api/v1/care/prune", "owner", care.prune, "Retire old raw events", body=PruneBody),
+    Route("POST", "/api/v1/care/compress", "owner", care.compress, "Compress closed days"),
+    Route("GET", "/api/v1/openapi.json", "open", openapi, "This description, OpenAPI 3.1"),
+)  # fmt: skip

@@ -1,0 +1,208 @@
+"""``barograph serve``: one process that owns a data directory and answers for it over HTTP.
+
+Loader, evaluator and assembler run inside. The first SIGTERM or Ctrl-C stops it well: no new connections, what is
+under way is answered, everything durable is loaded, the directory is let go. A second one ends it at once, which
+loses nothing that was acknowledged: that is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from barograph.control.keys import KeyRepository
+from barograph.core.settings import ServerSettings
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.server.access import is_loopback
+from barograph.server.application import application
+from barograph.server.connections import Connections
+from barograph.visualize.hostile import clean
+from barograph_client.errors import InvalidSettings
+
+log = logging.getLogger("barograph.server")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TOKEN_BYTES = 32
+_BACKLOG = 2048
+_FILES_BESIDE = 1024  # descriptors that the engine and the journal may need beside the connections
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; signals are handled outside, for as long as the whole process takes to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(
+    data_dir: Path, environment: Mapping[str, str], say: Callable[[str], None], settings: Mapping[str, object]
+) -> None:
+    """Serve a data directory until a signal. ``say`` is told where it listens and how it ends.
+
+    ``settings`` are the server's that win over file and environment.
+    Raises DirectoryLocked, InvalidSettings or JournalError.
+    """
+    _log_to_standard_error()
+    signals = _Signals(say)
+    with (
+        signals.handled(),
+        DashboardInterface(data_dir, environment=environment, background=False, server=settings) as dashboard,
+    ):
+        bounds = dashboard.settings.server
+        check(bounds, keys_exist=KeyRepository(dashboard.parts.control).any())
+        _allow_files(bounds.connections)
+        listener = listen(bounds)
+        token = secrets.token_hex(_TOKEN_BYTES)
+        connections = Connections(bounds)
+        app, site = application(dashboard, connections, token)
+        server = Server(_config(app, connections, bounds))
+
+        def stop() -> None:
+            site.stopping = True
+            server.should_exit = True
+
+        signals.on_first = stop
+        dashboard.parts.start()
+        address = address_of(bounds, listener)
+        dashboard.parts.journal.tell_address(address, token)
+        say(f"Barograph listens on {address}")
+        if signals.count:
+            stop()
+        server.run(sockets=[listener])
+        dashboard.parts.journal.tell_address("", "")
+        say("Stopping: what is durable is being loaded …")
+    say("Stopped.")
+
+
+def check(settings: ServerSettings, *, keys_exist: bool) -> None:
+    """Refuse what would be open to strangers or could not work. Raises InvalidSettings."""
+    if not is_loopback(settings.host) and not keys_exist:
+        raise InvalidSettings(
+            "an address that others can reach needs a key first",
+            hint="Make one with `barograph key create --scope ingest`, or listen on 127.0.0.1.",
+            value=settings.host,
+        )
+    if bool(settings.certificate) != bool(settings.private_key):
+        raise InvalidSettings(
+            "TLS needs both files", hint="Give server.certificate and server.private_key, or neither."
+        )
+    for path in filter(None, (settings.certificate, settings.private_key)):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise InvalidSettings(f"a TLS file cannot be read: {error.strerror}", value=path) from None
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """The listening socket. Raises InvalidSettings where it cannot listen."""
+    host = settings.host.strip("[]")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise InvalidSettings(
+            f"cannot listen there: {error.strerror or error}",
+            hint="Another program may have the port; choose one with --port, or 0 for a free one.",
+            value=f"{settings.host}:{settings.port}",
+        ) from None
+    return listener
+
+
+def address_of(settings: ServerSettings, listener: socket.socket) -> str:
+    """Where it is reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    found = ipaddress.ip_address(host)
+    if found.is_unspecified:  # every address of the machine, loopback too
+        host = "127.0.0.1" if found.version == 4 else "::1"
+    scheme = "https" if settings.certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+
+
+def _config(app: object, connections: Connections, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=connections.protocol(),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        root_path=settings.root_path,
+        timeout_keep_alive=int(settings.idle_seconds),
+        timeout_graceful_shutdown=int(settings.stop_seconds),
+        ssl_certfile=settings.certificate or None,
+        ssl_keyfile=settings.private_key or None,
+    )
+
+
+class _Signals:
+    """What SIGTERM and Ctrl-C do, from the start to the very end of the process."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.count = 0
+        self.on_first: Callable[[], None] = lambda: None
+        self._say = say
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            os._exit(128 + number)  # at once: what was acknowledged is on disk
+        self.on_first()
+
+
+def _allow_files(connections: int) -> None:
+    """Raise the limit of open files to what so many connections need, as far as one may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+class _Clean(logging.Formatter):
+    """Log lines that cannot steer a terminal, whatever they repeat."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(clean(line) for line in super().format(record).split("\n"))
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Clean("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("barograph", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False

@@ -1,0 +1,90 @@
+"""What the handlers of the server work on: one open data directory, its bounds, and threads for what takes long.
+
+Made once by ``application``. Handlers run in one event loop; whatever computes or waits (decoding a batch, asking the
+engine) goes to a few threads, so that a heavy question holds up no health check and no small batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from barograph.collect.batches import BatchMemory
+from barograph.collect.intake import Intake, Taken, deliver
+from barograph.collect.processors import from_settings
+from barograph.collect.sinks import JournalSink
+from barograph.collect.validate import Validator
+from barograph.core.settings import ServerSettings
+from barograph.dashboard.assembly import USER_KEY
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.journal.entry import Outcome, Receipt
+from barograph.server.access import Access
+from barograph.server.bodies import Admission
+from barograph.server.connections import Connections
+
+T = TypeVar("T")
+_DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
+_MOST_PROJECTS = 1_000  # whose intakes are kept
+
+
+class Site:
+    """One open data directory as the handlers see it."""
+
+    def __init__(self, dashboard: DashboardInterface, access: Access, connections: Connections) -> None:
+        self.dashboard = dashboard
+        self.access = access
+        self.connections = connections
+        self.settings: ServerSettings = dashboard.settings.server
+        self.admission = Admission(self.settings.requests, self.settings.waiting_bytes)
+        self.sink = JournalSink(dashboard.parts.journal)
+        self.batches = BatchMemory(dashboard.parts.journal)
+        self.clock = dashboard.parts.clock
+        self.stopping = False
+        self._decoding = anyio.CapacityLimiter(_DECODERS)
+        self._asking = anyio.CapacityLimiter(self.settings.questions)
+        self._intakes: dict[str, Intake] = {}
+        self._processors = from_settings(dashboard.settings.collect, dashboard.parts.directory / USER_KEY)
+
+    def intake(self, project: str) -> Intake:
+        """What makes entries of a project's input."""
+        found = self._intakes.get(project)
+        if found is None:
+            if len(self._intakes) >= _MOST_PROJECTS:
+                self._intakes.clear()
+            validator = Validator(self.clock, self.dashboard.parts.identifiers, project)
+            found = self._intakes[project] = Intake(validator, self._processors)
+        return found
+
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Run what makes events of a body."""
+        return await run_sync(work, limiter=self._decoding)
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Run what asks the engine."""
+        return await run_sync(work, limiter=self._asking)
+
+    async def keep(self, batch: Sequence[Taken]) -> list[Outcome]:
+        """Hand a batch to the journal; returns when it is durable. Raises JournalError."""
+        receipt = await run_sync(deliver, self.sink, batch, limiter=self._decoding)
+        return await settled(receipt)
+
+
+async def settled(receipt: Receipt) -> list[Outcome]:
+    """The outcomes, once they are durable, without a thread that waits for them. Raises JournalError."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def tell(_: Receipt) -> None:
+        loop.call_soon_threadsafe(finish)
+
+    receipt.add_done_callback(tell)
+    await done
+    return receipt.wait()
