@@ -52,9 +52,10 @@ class TestFloors:
         heavy = {"numpy", "scipy", "pandas", "pyarrow", "chdb", "clickhouse_connect", "sqlalchemy", "rich", "typer"}
         assert not heavy & loaded
 
-    def test_the_package_offers_the_seven_names_and_no_more(self) -> None:
+    def test_the_package_offers_the_seven_components_the_client_and_no_more(self) -> None:
         assert set(barograph.__all__) == set(dir(barograph))
-        assert len(set(barograph.__all__) - {"__version__", "errors"}) == 7
+        assert len(set(barograph.__all__) - {"__version__", "errors", "Client"}) == 7
+        assert all(getattr(barograph, name) for name in barograph.__all__)
         with pytest.raises(AttributeError, match="no attribute 'nothing'"):
             barograph.__getattr__("nothing")
 

@@ -1,4 +1,7 @@
-"""Barograph, the recording instrument for RAG systems. The seven names are loaded when first used."""
+"""Barograph, the recording instrument for RAG systems: seven components, and the client of a server.
+
+All are loaded when first used.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from barograph.store.data_store import DataStore
     from barograph.visualize.visualizer import Visualizer
     from barograph_client import errors
+    from barograph_client.client import Client
 
 __version__ = "0.1.0"
 
@@ -25,11 +29,13 @@ _HOMES = {
     "ABTestFramework": "barograph.experiments.ab_test_framework",
     "Visualizer": "barograph.visualize.visualizer",
     "DashboardInterface": "barograph.dashboard.dashboard_interface",
+    "Client": "barograph_client.client",
 }
 __all__ = [
     "ABTestFramework",
     "AlertManager",
     "AnalyticsEngine",
+    "Client",
     "DashboardInterface",
     "DataStore",
     "MetricsCollector",

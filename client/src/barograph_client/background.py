@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
 from barograph_client.clock import Clock
-from barograph_client.errors import BarographError
+from barograph_client.errors import BarographError, ServerRefused, ServerUnavailable
 from barograph_client.exit_flush import ExitFlush
 
 QUEUE_BYTES = 64 * 2**20  # texts that wait, about
@@ -48,7 +48,7 @@ class Destination(Protocol[Prepared]):
     def deliver(self, prepared: Prepared) -> str:
         """Deliver it; returns nothing, or the reason for which it is dropped.
 
-        Raises BarographError when it is to be tried again.
+        Raises BarographError when it is to be tried again, ServerRefused when that would not help.
         """
         ...
 
@@ -58,13 +58,31 @@ class Destination(Protocol[Prepared]):
 
 
 class Background(Generic[Prepared]):
-    """The queue of at most ``limit`` events, and its thread. ``new_id`` makes event ids."""
+    """The queue of at most ``limit`` events, and its thread, which prepares up to ``batch`` of them together.
 
-    def __init__(self, destination: Destination[Prepared], clock: Clock, new_id: Callable[[], str], limit: int) -> None:
+    ``new_id`` makes event ids. ``on_stopping`` is called, in the thread that ends the program or closes, when from
+    then on what waits is tried once and then dropped. ``gather`` says how many
+    seconds it may take at least between two looks at the queue.
+    """
+
+    def __init__(
+        self,
+        destination: Destination[Prepared],
+        clock: Clock,
+        new_id: Callable[[], str],
+        limit: int,
+        *,
+        batch: int = BATCH,
+        on_stopping: Callable[[], None] | None = None,
+        gather: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._destination = destination
         self._clock = clock
         self._new_id = new_id
         self._limit = limit
+        self._batch = batch
+        self._on_stopping = on_stopping
+        self._gather = gather
         self._start_afresh()
         self._exit = ExitFlush(self._flush_at_exit)
 
@@ -78,7 +96,7 @@ class Background(Generic[Prepared]):
         self._thread: threading.Thread | None = None
         self._closed = False
         self._stopping = threading.Event()
-        self._given = self._given_bytes = 0  # written under the lock
+        self._given = self._given_bytes = self._turned_away = 0  # written under the lock
         self._settled = self._settled_bytes = 0  # written by the thread
 
     def after_fork(self) -> None:
@@ -92,6 +110,10 @@ class Background(Generic[Prepared]):
 
     def put(self, kind: str, fields: object) -> str:
         """Queue an event, or drop and count it; its id."""
+        return self.offer(kind, fields)[0]
+
+    def offer(self, kind: str, fields: object) -> tuple[str, str]:
+        """The same; the id, and the reason why it was dropped if it was."""
         try:
             copy: object = dict(fields) if type(fields) is dict or isinstance(fields, Mapping) else fields
             event_id = _given_id(copy) or self._new_id()
@@ -100,8 +122,10 @@ class Background(Generic[Prepared]):
         except Exception:  # a mapping that cannot be read, or no memory
             event_id, reason = "", "unreadable"
         if reason:
-            self._drop(reason)
-        return event_id
+            with self._giving:
+                self._turned_away += 1
+                self._drop(reason)
+        return event_id, reason
 
     def _try_put(self, item: Item) -> str:
         with self._giving:
@@ -151,10 +175,26 @@ class Background(Generic[Prepared]):
         self._ring()
         return self._given == self._settled if self._ended else mark.wait(timeout)
 
+    @property
+    def offered(self) -> int:
+        """How many events came, also those that were dropped at once."""
+        return self._given + self._turned_away
+
+    @property
+    def waiting(self) -> int:
+        """How many events are not settled yet."""
+        return self._given - self._settled
+
     def _flush_at_exit(self) -> None:
         if not self.flush(EXIT_SECONDS / 2):
-            self._stopping.set()  # one more try of what waits, then it is dropped
+            self._stop()
             self.flush(EXIT_SECONDS / 2)
+
+    def _stop(self) -> None:
+        """One more try of what waits, then it is dropped."""
+        if self._on_stopping is not None:
+            self._on_stopping()
+        self._stopping.set()
 
     def close(self, timeout: float) -> None:
         """Flush, and end the thread. What comes later is dropped."""
@@ -162,7 +202,7 @@ class Background(Generic[Prepared]):
             self._closed = True
             thread = self._thread
         self.flush(timeout)
-        self._stopping.set()
+        self._stop()
         if thread is not None:
             self._queue.append(None)
             self._ring()
@@ -174,7 +214,7 @@ class Background(Generic[Prepared]):
     def _run(self, queue: _Queue, bell: SimpleQueue[None]) -> None:
         idle = 0
         while True:
-            batch, mark, last = _next_batch(queue)
+            batch, mark, last = _next_batch(queue, self._batch)
             if batch:
                 self._settle(batch)
             if mark is not None:
@@ -183,14 +223,14 @@ class Background(Generic[Prepared]):
                 self._end(queue)
                 return
             idle = 0 if batch else idle + 1
-            if len(batch) < BATCH and mark is None:  # what comes meanwhile shares the next commit
+            if len(batch) < self._batch and mark is None:  # what comes meanwhile shares the next commit
                 self._wait(queue, bell, idle >= _LOOKS)
 
     def _end(self, queue: _Queue) -> None:
         """What nobody will settle any more is dropped; whoever waits for a mark from now on finds ``_ended``."""
         self._ended = True
         while queue:
-            batch, mark, _ = _next_batch(queue)
+            batch, mark, _ = _next_batch(queue, self._batch)
             self._finish(batch, "closed")
             if mark is not None:
                 mark.set()
@@ -202,7 +242,7 @@ class Background(Generic[Prepared]):
             self._asleep = False
             return
         with suppress(Empty):
-            bell.get(timeout=None if long else _LOOK_SECONDS)
+            bell.get(timeout=None if long else max(_LOOK_SECONDS, self._gather()))
 
     def _settle(self, batch: list[Item]) -> None:
         try:
@@ -223,16 +263,17 @@ class Background(Generic[Prepared]):
             last = self._stopping.is_set()
             try:
                 return self._destination.deliver(prepared)
-            except BarographError:
-                if last:
+            except BarographError as error:
+                if last or isinstance(error, ServerRefused):
                     return self._destination.refused
-                self._clock.wait(self._stopping, _RETRY_SECONDS)
+                seconds = error.retry_after if isinstance(error, ServerUnavailable) else 0.0
+                self._clock.wait(self._stopping, seconds or _RETRY_SECONDS)
 
 
-def _next_batch(queue: _Queue) -> tuple[list[Item], _Mark | None, bool]:
+def _next_batch(queue: _Queue, most: int) -> tuple[list[Item], _Mark | None, bool]:
     """What waits, up to a mark or the end."""
     batch: list[Item] = []
-    while queue and len(batch) < BATCH:
+    while queue and len(batch) < most:
         item = queue.popleft()
         if item is None:
             return batch, None, True

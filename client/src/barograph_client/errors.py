@@ -13,7 +13,9 @@
     │   ├── DirectoryLocked     another process owns the data directory
     │   ├── DiskFull            no space is left for the journal
     │   ├── JournalReadOnly     the journal may not be written
-    │   └── JournalClosed       the journal was closed before the event came
+    │   ├── JournalClosed       the journal was closed before the event came
+    │   ├── ServerUnavailable   the server cannot be reached, or asks to come again later
+    │   └── ServerRefused       the server will not take it as it is
     ├── EngineError             the journal is safe, the engine did not answer
     │   ├── EngineUnavailable   it cannot be reached or opened
     │   ├── QueryTooExpensive   the question passed its time, memory or row limit
@@ -118,6 +120,23 @@ class JournalReadOnly(JournalError):
 
 class JournalClosed(JournalError):
     """The journal was closed before the event came."""
+
+
+class ServerUnavailable(JournalError):
+    """The server cannot be reached, or would not take it now; the same may be sent again.
+
+    ``retry_after`` is the least number of seconds to wait, if the server named one or trying soon is pointless.
+    ``away`` is false when somebody answered, but not as a server that lets this program in would.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float = 0.0, away: bool = True) -> None:
+        self.retry_after = retry_after
+        self.away = away
+        super().__init__(message, hint=hint)
+
+
+class ServerRefused(JournalError):
+    """The server will not take it as it is; sending the same again would not help."""
 
 
 class EngineError(BarographError):

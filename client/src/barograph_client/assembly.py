@@ -1,0 +1,74 @@
+"""The parts of a client, put together from its settings. ``client`` loads them with its first instance."""
+
+from __future__ import annotations
+
+import random as random_numbers
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Unpack
+
+from barograph_client.account import Account
+from barograph_client.background import Background
+from barograph_client.backoff import Backoff, Pace
+from barograph_client.batch import Batch
+from barograph_client.clock import Clock
+from barograph_client.delivery import Delivery
+from barograph_client.drain import Drain
+from barograph_client.exchange import Exchange
+from barograph_client.identifiers import IdentifierSource
+from barograph_client.settings import Arguments, resolve
+from barograph_client.spool import Spool
+from barograph_client.transport import Transport
+
+_SMALL = 40  # the part of the queue that a batch may be and still count as small
+
+
+class Parts(NamedTuple):
+    """What a client holds."""
+
+    account: Account
+    spool: Spool | None
+    drain: Drain | None
+    delivery: Delivery
+    background: Background[deque[Batch]]
+
+
+def assemble(
+    clock: Clock, random: Callable[[], float] | None, pace: Pace | None, **arguments: Unpack[Arguments]
+) -> Parts:
+    """The parts of a new client. Raises InvalidSettings."""
+    settings = resolve(**arguments)
+    pace, random = pace or Pace(), random or random_numbers.random
+    account, identifiers = Account(clock), IdentifierSource(clock)
+    client = identifiers.new()
+
+    def exchange() -> Exchange:
+        transport = Transport(settings.address, settings.timeout, settings.context, settings.proxy)
+        return Exchange(transport, settings.key, clock.now)
+
+    spool: Spool | None = None
+    drain: Drain | None = None
+    if settings.spool is not None:
+        spool = Spool(settings.spool, client, clock, settings.spool_bytes, settings.spool_seconds, account.dropped)
+        drain = Drain(spool, exchange(), account, Backoff(pace, random), pace, clock)
+    delivery = Delivery(
+        exchange(),
+        account,
+        spool,
+        drain,
+        Backoff(pace, random),
+        client,
+        identifiers.new,
+        project=settings.project,
+        sparse=max(1, settings.queue // _SMALL),
+    )
+    background = Background(
+        delivery,
+        clock,
+        identifiers.new,
+        settings.queue,
+        batch=settings.batch,
+        on_stopping=delivery.hurry,
+        gather=delivery.gather,
+    )
+    return Parts(account, spool, drain, delivery, background)

@@ -1,0 +1,233 @@
+"""``Client``: records what a RAG application does and sends it to a Barograph server; never blocks, never raises.
+
+The same methods as a ``MetricsCollector`` has. The parts, in the order in which an event meets them: ``background``
+(the queue), ``wire`` (a line of JSON), ``delivery`` (send or keep), ``spool`` and ``drain`` (on disk while the server
+is away), ``exchange`` and ``transport`` (over HTTP), ``account`` (what became of it).
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+import msgspec
+
+from barograph_client.clock import Clock, SystemClock
+from barograph_client.errors import InvalidEvent
+from barograph_client.timing import TimedQuery, timed
+
+if TYPE_CHECKING:
+    from barograph_client.account import Counts, Refusal
+    from barograph_client.backoff import Pace
+
+QUEUE = 10_000  # events in memory
+BATCH = 1_000  # events a request
+SPOOL_BYTES = 256 * 2**20
+SPOOL_DAYS = 7.0
+TIMEOUT = 10.0  # seconds a server may be silent
+CLOSE_SECONDS = 30.0  # how long close waits for what is still in memory
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Result = str | InvalidEvent
+
+
+class Client:
+    """Sends events of one project to a server. Safe to share between threads and to fork; a context manager.
+
+    ``url``, ``key`` and ``project`` come from BAROGRAPH_URL, BAROGRAPH_KEY and BAROGRAPH_PROJECT where they are not
+    given. The record methods return the event's id at once and raise nothing; ``counts`` tells what became of the
+    events, ``rejections`` what the server refused and why, ``problem`` what keeps it from them, and ``flush`` waits.
+    While the server is away, events go to ``spool``: a directory, False for none, or by default a folder in the
+    user's cache (BAROGRAPH_SPOOL names another, or ``off``). docs/client.md has the rest. Raises InvalidSettings for
+    arguments that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str = "",
+        key: str = "",
+        *,
+        project: str = "",
+        spool: str | os.PathLike[str] | bool | None = None,
+        spool_bytes: int = SPOOL_BYTES,
+        spool_days: float = SPOOL_DAYS,
+        queue: int = QUEUE,
+        batch: int = BATCH,
+        timeout: float = TIMEOUT,
+        ca_file: str = "",
+        pace: Pace | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        from barograph_client.assembly import assemble  # what speaks HTTP is half of the time that an import takes
+
+        self._clock = clock if clock is not None else SystemClock()
+        parts = assemble(
+            self._clock,
+            random,
+            pace,
+            url=url,
+            key=key,
+            project=project,
+            spool=spool,
+            spool_bytes=spool_bytes,
+            spool_days=spool_days,
+            queue=queue,
+            batch=batch,
+            timeout=timeout,
+            ca_file=ca_file,
+            environment=os.environ if environment is None else environment,
+        )
+        self._account, self._spool, self._drain = parts.account, parts.spool, parts.drain
+        self._delivery, self._background = parts.delivery, parts.background
+        _clients.add(self)
+        if self._drain is not None:
+            self._drain.look()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # one event
+
+    def record_query_execution(self, fields: Mapping[str, object]) -> str:
+        """Record one execution of the RAG system; docs/events.md has the fields and their aliases."""
+        return self._background.put("query", fields)
+
+    def record_feedback(self, fields: Mapping[str, object]) -> str:
+        """Record what a user said of an answer."""
+        return self._background.put("feedback", fields)
+
+    def record_score(self, fields: Mapping[str, object]) -> str:
+        """Record a named judgement: ``name`` and ``value``."""
+        return self._background.put("score", fields)
+
+    def record_system(self, fields: Mapping[str, object]) -> str:
+        """Record the state of a machine."""
+        return self._background.put("system", fields)
+
+    def record_exposure(self, fields: Mapping[str, object]) -> str:
+        """Record that an experiment's arm took effect for a unit."""
+        return self._background.put("exposure", fields)
+
+    def record(self, name: str, value: float, tags: Mapping[str, object] | None = None, **more: object) -> str:
+        """Record any named number. ``more`` are fields of a metric event, such as unit, pipeline or time."""
+        fields: dict[str, object] = {"name": name, "value": value, **more}
+        if tags is not None:
+            fields["tags"] = tags
+        return self._background.put("metric", fields)
+
+    def annotate(
+        self,
+        title: str,
+        category: str = "other",
+        text: str = "",
+        link: str = "",
+        time: datetime | str | float | None = None,
+        environment: str = "",
+    ) -> str:
+        """Record something people did: a deploy, a new prompt, an index rebuild. Shown on charts."""
+        fields: dict[str, object] = {
+            "title": title, "category": category, "text": text, "link": link, "environment": environment,
+        }  # fmt: skip
+        if time is not None:
+            fields["time"] = time
+        return self._background.put("annotation", fields)
+
+    def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
+        """Record an event of any kind that callers may send."""
+        return self._background.put(kind, fields)
+
+    def query(self, **fields: object) -> TimedQuery:
+        """A context manager that times one query and its stages, and records it when its block ends."""
+        return TimedQuery(self.record_query_execution, self._clock, fields)
+
+    def timed(self, **fields: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """A decorator that records each call of a RAG function as a query."""
+        return timed(self.record_query_execution, self._clock, **fields)
+
+    # many events
+
+    def record_many(self, items: Iterable[object], kind: str | None = None) -> list[Result]:
+        """Record mappings or lines of JSON; per item its event id, or why it was not taken into the queue.
+
+        Without ``kind`` an item may name its own in ``kind``, else it is a query. More items than the queue has room
+        for are dropped: hand in a part, ``flush``, and go on with the next.
+        """
+        results: list[Result] = []
+        try:
+            results.extend(self._take(item, kind) for item in items)
+        except Exception as error:  # of the iterable
+            results.append(InvalidEvent("", f"the items cannot be read on: {type(error).__name__}"))
+        return results
+
+    def _take(self, item: object, kind: str | None) -> Result:
+        fields = item
+        if isinstance(item, str | bytes | bytearray | memoryview):
+            try:
+                fields = msgspec.json.decode(item)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                fields = item  # the server says what is wrong with it, and keeps it
+        own = kind
+        if own is None:
+            named = fields.get("kind", "query") if isinstance(fields, dict) else "query"
+            own = named if isinstance(named, str) else "unknown"
+        event_id, reason = self._background.offer(own, fields)
+        return InvalidEvent("", f"was dropped: {reason}") if reason else event_id
+
+    # what became of it
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the events of this process."""
+        queue = self._background
+        spooled = self._spool.events if self._spool is not None else 0
+        return self._account.counts(queue.offered, queue.waiting, spooled, queue.dropped)
+
+    @property
+    def rejections(self) -> list[Refusal]:
+        """The last events that were refused, oldest first, with field, reason and hint."""
+        return self._account.refusals
+
+    @property
+    def problem(self) -> str:
+        """What keeps events from the server now, in a sentence; empty when nothing does."""
+        return self._account.problem
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was recorded so far is answered for, on disk in the spool, or dropped; false if that took
+        longer. Without a spool it waits for the server."""
+        return self._background.flush(timeout)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> None:
+        """Flush; what is recorded later is dropped. What is in the spool is sent by the next process that uses it."""
+        self._background.close(timeout)
+        if self._drain is not None:
+            self._drain.close(timeout)
+        if self._spool is not None:
+            self._spool.close()
+        self._delivery.close()
+
+    def _after_fork(self) -> None:
+        self._background.after_fork()
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
