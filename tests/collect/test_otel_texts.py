@@ -16,10 +16,15 @@ MESSAGES = [
     {"role": "assistant", "content": "Hi, what do you want to know?"},
     {"role": "user", "content": QUESTION},
 ]
-LANGCHAIN = [
-    {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "SystemMessage"], "kwargs": {"content": "Be brief."}},
-    {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "HumanMessage"], "kwargs": {"content": QUESTION, "type": "human"}},
-]  # fmt: skip
+
+
+def constructor(kind: str, content: str) -> dict[str, object]:
+    """A message as LangChain writes it down."""
+    path = ["langchain", "schema", "messages", kind]
+    return {"lc": 1, "type": "constructor", "id": path, "kwargs": {"content": content}}
+
+
+LANGCHAIN = [constructor("SystemMessage", "Be brief."), constructor("HumanMessage", QUESTION)]
 
 
 def with_root(values: dict[str, object]) -> Query:

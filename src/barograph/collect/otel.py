@@ -38,9 +38,9 @@ __all__ = ["NotAQuery", "is_root", "kind_of_span", "query_of"]
 
 Reason = Literal["no spans", "indexing", "embedding only", "evaluation only", "no retrieval and no generation"]
 
-_MODELS = (
-    "gen_ai.response.model", "llm.response.model_name", "llm.model_name", "gen_ai.request.model",
-    "llm.request.model_name", "llm.request.model", "traceloop.association.properties.ls_model_name",
+_MODELS = (  # as it was asked for: a call that failed has no model that answered, and is that model's error as well
+    "gen_ai.request.model", "llm.request.model_name", "llm.model_name", "llm.request.model",
+    "gen_ai.response.model", "llm.response.model_name", "traceloop.association.properties.ls_model_name",
 )  # fmt: skip
 _PROVIDERS = (  # under OpenLLMetry the provider of a model in LangChain is LangChain, but for the notes of LangChain
     "llm.provider", "traceloop.association.properties.ls_provider", "gen_ai.provider.name", "gen_ai.system",

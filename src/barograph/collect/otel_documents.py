@@ -51,6 +51,7 @@ _HOLDERS = (
     "output",
     "context",
 )
+_FUSIONS = 16  # of retrievers inside each other
 _DEPTH = 5  # how deep a list of documents may lie in an output
 
 
@@ -102,25 +103,28 @@ def _retrieved(retrievers: list[Node]) -> Passages | None:
     inside: dict[int, list[Node]] = {}
     outermost = []
     for retriever in retrievers:
-        around = next((node for node in retriever.ancestors() if node.kind == "RETRIEVER"), None)
+        around = retriever.above
+        while around is not None and around.kind != "RETRIEVER":
+            around = around.above
         if around is None:
             outermost.append(retriever)
         else:
             inside.setdefault(id(around), []).append(retriever)
     found: Passages | None = None
     for retriever in outermost:
-        found = _together(found, _resolve(retriever, inside, name_of(retriever)))
+        found = _together(found, _resolve(retriever, inside, 0))
     return found
 
 
-def _resolve(retriever: Node, inside: dict[int, list[Node]], name: str) -> Passages | None:
+def _resolve(retriever: Node, inside: dict[int, list[Node]], depth: int) -> Passages | None:
     """What a retriever found, with the legs that lie in it."""
+    name = name_of(retriever)
     chain = [retriever]
     while len(legs := inside.get(id(chain[-1]), [])) == 1:
         chain.append(legs[0])
     found: Passages | None = None
     for leg in legs:
-        found = _together(found, _resolve(leg, inside, name_of(leg)) if len(chain) < _DEPTH else None)
+        found = _together(found, _resolve(leg, inside, depth + 1) if depth < _FUSIONS else None)
     fused = bool(legs) and found is not None
     for node in reversed(chain):
         listed = _leg(node, name)
@@ -347,7 +351,7 @@ def _from_json(value: Json, depth: int) -> Passages | None:
     if isinstance(value, list):
         if not value:
             return []
-        found = [_from_mapping(item) if isinstance(item, dict) else _from_text(item) for item in value]
+        found = [_from_mapping(item) if isinstance(item, dict) else _from_text(item) for item in value[:MAX_DOCUMENTS]]
         passages = [passage for passage in found if passage is not None]
         if passages:
             return passages

@@ -35,6 +35,7 @@ _PLAIN = (  # attribute of the root to tag
     ("gen_ai.prompt.name", "prompt"),
     ("prompt.id", "prompt"),
 )
+_ANSWERED_BY = ("gen_ai.response.model", "llm.response.model_name")  # the exact version of the model
 TAG_TEXT = 1024  # characters of a tag that are kept
 _TAG_NAME = 128
 _ROOM = MAX_TAGS - 4  # the rest is for what must not be crowded out
@@ -114,6 +115,11 @@ def tags_of(tree: Tree, metadata: Metadata, resource: Mapping[str, str], incompl
     if tree.top.kind == "AGENT":
         _add(tags, "agent", first(top, ("agent.name", "gen_ai.agent.name")), TAG_TEXT)
     _add(tags, "service.version", resource.get("service.version", ""), TAG_TEXT)
+    for node in reversed(tree.nodes):
+        if node.generates and (answered := first(node.attributes, _ANSWERED_BY)):
+            if answered not in ("unknown", node.attributes.get("gen_ai.request.model")):
+                _add(tags, "response_model", answered, TAG_TEXT)
+            break
     for name, tag in _PLAIN:
         if name in top:
             _add(tags, tag, top[name], TAG_TEXT)

@@ -132,14 +132,13 @@ def stage_times(nodes: Iterable[Node]) -> dict[str, float]:
         if not stage or node.seconds is None:
             continue
         spans.setdefault(stage, []).append(node)
-        around = node.parent
-        deep = 0
-        while around is not None and around.inside and deep < _STAGES_DEEP:
-            if around.stage:
-                deep += 1
-                if around.stage != stage:
-                    holes.setdefault(id(around), []).append((node.start, node.end))
-            around = around.parent
+        around = node.above
+        for _ in range(_STAGES_DEEP):
+            if around is None:
+                break
+            if around.stage != stage:
+                holes.setdefault(id(around), []).append((node.start, node.end))
+            around = around.above
     times = {}
     for stage, members in spans.items():
         if len(members) == 1 and id(members[0]) not in holes:

@@ -106,7 +106,13 @@ def _after(tree: Tree, generations: Sequence[Node]) -> Callable[[Node], bool]:
     if generations:
         end = max(node.end for node in generations)
         return lambda step: step.end >= end
-    around = {id(step) for node in tree.nodes if node.stage for step in node.ancestors()}
+    around: set[int] = set()
+    for node in tree.nodes:
+        if node.stage:
+            for step in node.ancestors():
+                if id(step) in around:
+                    break
+                around.add(id(step))
     return lambda step: id(step) in around
 
 
@@ -195,8 +201,8 @@ def pick(value: Json, side: Side, depth: int) -> str | None:
             if part is not None or value[key] is None:
                 found = ""
     if found is None:  # of an only entry, or of components, as a Haystack pipeline has them
-        for inner in value.values():
-            if len(value) == 1 or isinstance(inner, dict):
+        for key, inner in value.items():
+            if key not in side.keys and (len(value) == 1 or isinstance(inner, dict)):
                 part = pick(inner, side, depth + 1)
                 if part:
                     return part

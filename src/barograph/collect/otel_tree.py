@@ -22,9 +22,13 @@ _UNSEEN, _SEEN = -1, -2  # a node's depth before it is known
 
 
 class Node:
-    """A span in its trace. ``start`` and ``end`` are seconds from the first span, ``seconds`` is what it took."""
+    """A span in its trace. ``start`` and ``end`` are seconds from the first span, ``seconds`` is what it took.
+
+    ``above`` is the nearest span around it that has a stage.
+    """
 
     __slots__ = (
+        "above",
         "attributes",
         "children",
         "depth",
@@ -51,6 +55,7 @@ class Node:
         self.seconds = span.duration
         self.end = start + (span.duration or 0.0)
         self.parent: Node | None = None
+        self.above: Node | None = None
         self.children: list[Node] = []
         self.depth = _UNSEEN
         self.stage = ""
@@ -62,6 +67,7 @@ class Node:
         around = ""
         if parent is not None:
             parent.children.append(self)
+            self.above = parent if parent.stage else parent.above
             self.depth = parent.depth + 1
             around = parent.inside
         else:
