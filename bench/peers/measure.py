@@ -6,6 +6,7 @@ Everything here goes through ``System``, so that no system is measured another w
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from statistics import median
@@ -19,8 +20,10 @@ from bench.peers.traces import SPANS, Batch
 
 IDLE_SECONDS = 2.0
 LOOK_SECONDS = 0.05
+QUERIES_LOOK_SECONDS = 0.1  # counting query events takes the server longer than counting spans
 PATIENCE_SECONDS = 600.0  # for spans that are acknowledged and not yet there
 QUIET_SECONDS = 3.0  # after a restart: nothing more came for so long
+QUERIES_SECONDS = 30.0  # for the query events of what was not assembled before a kill
 QUESTIONS = 5
 GRACE_SECONDS = 2.0  # Barograph waits so long after a trace's root before it makes the query event
 
@@ -48,6 +51,7 @@ class Loss(Struct, frozen=True, kw_only=True):
     acknowledged: int
     lost: int
     twice: int
+    queries_off: int  # query events that are missing for whole traces, or too many
     ending_seconds: float  # from the signal until the process was gone, the longest
 
     def __add__(self, other: Loss) -> Loss:
@@ -55,6 +59,7 @@ class Loss(Struct, frozen=True, kw_only=True):
             acknowledged=self.acknowledged + other.acknowledged,
             lost=self.lost + other.lost,
             twice=self.twice + other.twice,
+            queries_off=self.queries_off + other.queries_off,
             ending_seconds=max(self.ending_seconds, other.ending_seconds),
         )
 
@@ -78,7 +83,8 @@ def throughput(system: System, batches: Sequence[Batch], connections: int, end: 
             visible = _when(system, system.visible, spans, sender.last)
             queries = None
             if system.queries() is not None:
-                queries = _when(system, lambda: system.queries() or 0, traces, sender.last)
+                system.pause(max(0.0, sender.last + GRACE_SECONDS - system.clock.monotonic()))
+                queries = _when(system, lambda: system.queries() or 0, traces, sender.last, QUERIES_LOOK_SECONDS)
             used = system.tree.processor() - before
         hourly = [_timed(system, end) for _ in range(QUESTIONS)]
         system.stop()
@@ -123,18 +129,21 @@ def loss(system: System, batches: Sequence[Batch], connections: int, seconds: fl
             acknowledged=sender.spans,
             lost=sum(max(0, SPANS - kept[trace_id]) for trace_id in sender.trace_ids),
             twice=sum(max(0, count - SPANS) for count in kept.values()),
+            queries_off=_queries_off(system, kept),
             ending_seconds=ending,
         )
     finally:
         system.kill()
 
 
-def _when(system: System, count: Callable[[], int], wanted: int, since: float) -> float:
+def _when(
+    system: System, count: Callable[[], int], wanted: int, since: float, look_seconds: float = LOOK_SECONDS
+) -> float:
     """When a look found the count as wanted."""
     while (found := count()) < wanted:
         if system.clock.monotonic() - since > PATIENCE_SECONDS:
             raise Refused(f"{wanted:,} were acknowledged and {found:,} came within {PATIENCE_SECONDS:.0f} s")
-        system.pause(LOOK_SECONDS)
+        system.pause(look_seconds)
     if found > wanted:
         raise Refused(f"{wanted:,} were sent and {found:,} are counted")
     return system.clock.monotonic()
@@ -150,6 +159,17 @@ def _quiet(system: System) -> None:
         if system.clock.monotonic() - began > PATIENCE_SECONDS:
             raise Refused(f"after the restart its files hold {last:,} spans and it shows {system.visible():,}")
         system.pause(LOOK_SECONDS)
+
+
+def _queries_off(system: System, kept: Counter[str]) -> int:
+    """How many query events are missing once there was time to make them, or are more than there are traces."""
+    whole = sum(count >= SPANS for count in kept.values())
+    began = system.clock.monotonic()
+    while (made := system.queries()) is not None and made < whole:
+        if system.clock.monotonic() - began > QUERIES_SECONDS:
+            return whole - made
+        system.pause(LOOK_SECONDS)
+    return 0 if made is None else max(0, made - len(kept))
 
 
 def _timed(system: System, end: datetime) -> float:

@@ -136,7 +136,7 @@ def a_round(rate: float, *, visible: float = 0.5, queries: float | None = None, 
 
 
 def a_loss(lost: int, acknowledged: int = 1000, twice: int = 0) -> Loss:
-    return Loss(acknowledged=acknowledged, lost=lost, twice=twice, ending_seconds=0.5)
+    return Loss(acknowledged=acknowledged, lost=lost, twice=twice, queries_off=0, ending_seconds=0.5)
 
 
 OURS = Result(
@@ -201,7 +201,7 @@ class TestPage:
         assert goals["≥ 20,000 durable spans/s"] == ["Barograph", "22,000", "yes"]
         assert goals["≥ 40 times the faster peer"] == ["Barograph", "44.0", "yes"]
         assert goals["spans visible ≤ 1 s"] == ["Barograph", "0.500", "yes"]
-        assert goals["none lost, none twice, SIGKILL"] == ["Barograph", "0", "yes"]
+        assert goals["SIGKILL: no span lost or twice, each trace a query"] == ["Barograph", "0", "yes"]
         missed = Result(name="b", title="B", peer=False, rounds=(a_round(1000, visible=2.0),), killed=a_loss(1))
         goals = cells(page([missed, FAST], "make bench-peers", END, 5900.0, 4), "| Goal")
         assert {row[-1] for name, row in goals.items() if name != "Goal"} == {"**no**"}
@@ -228,8 +228,8 @@ class TestPage:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_losses_of_several_kills_add_up(self) -> None:
-        both = a_loss(1, 10, 2) + Loss(acknowledged=20, lost=3, twice=4, ending_seconds=2.0)
-        assert both == Loss(acknowledged=30, lost=4, twice=6, ending_seconds=2.0)
+        both = a_loss(1, 10, 2) + Loss(acknowledged=20, lost=3, twice=4, queries_off=5, ending_seconds=2.0)
+        assert both == Loss(acknowledged=30, lost=4, twice=6, queries_off=5, ending_seconds=2.0)
 
     def test_the_ratio_of_the_rate_is_ours_over_theirs(self) -> None:
         assert times_better(OURS, FAST, RATE) == 44.0
