@@ -215,7 +215,7 @@ class _finder:  # noqa: N801
 def _rerank(found: Passages | None, reranker: Node) -> Passages | None:
     after = listed_by(reranker, "reranker.output_documents")
     if found is None or not found:
-        before = _indexed(reranker.attributes, "reranker.input_documents")
+        before = _indexed(reranker, "reranker.input_documents")
         if before:
             found = before
     if after is None:
@@ -229,7 +229,7 @@ def _rerank(found: Passages | None, reranker: Node) -> Passages | None:
 
 def listed_by(node: Node, prefix: str) -> Passages | None:
     """The documents that a span lists, wherever it does, with their ranks; none when it does not tell."""
-    found = _indexed(node.attributes, prefix)
+    found = _indexed(node, prefix)
     if found:
         if not all(passage.id for passage in found):  # LangChain's ids are in the output only
             found = _complete(found, _listed_elsewhere(node) or [])
@@ -253,15 +253,18 @@ def _listed_elsewhere(node: Node) -> Passages | None:
             listed = _from_json(structure_of(text), 0)
             if listed is not None:
                 return listed
-    found = _indexed(attributes, "output.documents")
+    found = _indexed(node, "output.documents")
     if found:
         return found
     return [] if any(attributes.get(name) == "0" for name in _ROWS) else None
 
 
-def _keys(prefix: str) -> list[tuple[str, str, str, str]]:
-    names = ("id", "content", "score", "metadata")
-    return [tuple(f"{prefix}.{i}.document.{name}" for name in names) for i in range(MAX_DOCUMENTS)]  # type: ignore[misc]
+_Keys = tuple[str, str, str, str, str, str]
+
+
+def _keys(prefix: str) -> list[_Keys]:
+    at = [f"{prefix}.{i}.document." for i in range(MAX_DOCUMENTS)]
+    return [(f"{p}id", f"{p}content", f"{p}score", f"{p}metadata", f"{p}url", f"{p}name") for p in at]
 
 
 _KEYS = {
@@ -270,25 +273,27 @@ _KEYS = {
 }
 
 
-def _indexed(attributes: Attributes, prefix: str) -> Passages:
+def _indexed(node: Node, prefix: str) -> Passages:
     """Attributes such as ``retrieval.documents.0.document.id``. An index that is left out keeps its rank."""
+    attributes = node.attributes
     get = attributes.get
-    found = []
+    found: Passages = []
+    if prefix not in node.names:
+        return found
     last = MAX_DOCUMENTS
     said = 0
-    for place, (id_key, text_key, score_key, metadata_key) in enumerate(_KEYS[prefix]):
-        identifier = get(id_key)
-        text = get(text_key)
-        score = get(score_key)
-        metadata = get(metadata_key)
+    for place, keys in enumerate(_KEYS[prefix]):
+        identifier = get(keys[0])
+        text = get(keys[1])
+        score = get(keys[2])
+        metadata = get(keys[3])
         if identifier is not None or text is not None or score is not None or metadata is not None:
-            structure = json_of(metadata) if metadata else None
-            passage = _passage(identifier, text, score, structure, metadata_key, attributes)
+            passage = _passage(identifier, text, score, metadata, get(keys[4]) or get(keys[5]))
             passage.rank = place + 1
             found.append(passage)
             said += (identifier is not None) + (text is not None) + (score is not None) + (metadata is not None)
         elif last == MAX_DOCUMENTS:
-            if "\n".join(attributes).count(prefix) == said:
+            if node.names.count(prefix) == said:
                 break  # the usual case: no number is left out
             last = _last_index(attributes, f"{prefix}.")
         if place >= last:
@@ -303,28 +308,21 @@ def _last_index(attributes: Attributes, prefix: str) -> int:
 
 
 def _passage(
-    identifier: str | None,
-    text: str | None,
-    score: str | float | None,
-    metadata: Json,
-    key: str,
-    attributes: Attributes,
+    identifier: str | None, text: str | None, score: str | float | None, metadata: str | None, source: str | None
 ) -> Passage:
-    source = ""
-    if metadata is not None and isinstance(metadata, dict):
-        source = _named(metadata, _SOURCES)
-        identifier = identifier or _named(metadata, _IDS)
-        score = score if score is not None else _score(metadata)
-    if not source:
-        base = key[: -len("metadata")]
-        source = attributes.get(f"{base}url") or attributes.get(f"{base}name") or ""
-    if text is None or text == HIDDEN:
+    if metadata:
+        known = json_of(metadata)
+        if isinstance(known, dict):
+            source = _named(known, _SOURCES) or source
+            identifier = identifier or _named(known, _IDS)
+            score = score if score is not None else _score(known)
+    if text == HIDDEN:
         text = ""
     return Passage(
         identifier[:LABEL] if identifier else "",
-        text[:PASSAGE],
+        text[:PASSAGE] if text else "",
         None if score is None else number(score, MAX_NUMBER),
-        source[:_SOURCE],
+        source[:_SOURCE] if source else "",
     )
 
 

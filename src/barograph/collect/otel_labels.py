@@ -93,7 +93,7 @@ def variants_of(nodes: Iterable[Node], metadata: Metadata) -> dict[str, str]:
     """The experiments' arms: attributes or metadata named ``barograph.variant.<experiment>``."""
     found: dict[str, str] = {}
     for node in nodes:
-        if VARIANT in "\n".join(node.attributes):  # one search for all names: traces without experiments are most
+        if VARIANT in node.names:
             for name, arm in node.attributes.items():
                 before, mark, experiment = name.partition(VARIANT)
                 if mark and before in ("", _PROPERTIES):
@@ -131,7 +131,7 @@ def tags_of(tree: Tree, metadata: Metadata, resource: Mapping[str, str], incompl
         if not name.startswith(_METADATA_NOISE) and name not in _USER_METADATA and name not in _SESSION_METADATA:
             _add(tags, name, _text(value), TAG_TEXT)
     for node in (tree.top, *tree.levels):
-        if _PROPERTIES in "\n".join(node.attributes):
+        if _PROPERTIES in node.names:
             _add_properties(tags, node)
             break
     return tags

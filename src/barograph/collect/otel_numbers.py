@@ -54,6 +54,8 @@ def usage_of(nodes: Iterable[Node]) -> Usage:
     reports: list[_Report] = []
     for node in nodes:
         if node.inside != "evaluation":
+            if "token" not in node.names and "cost" not in node.names:
+                continue
             said = _reported(node.attributes, node.kind not in _NO_TOKENS)
             if said is not None:
                 reports.append((node, said))

@@ -24,7 +24,8 @@ _UNSEEN, _SEEN = -1, -2  # a node's depth before it is known
 class Node:
     """A span in its trace. ``start`` and ``end`` are seconds from the first span, ``seconds`` is what it took.
 
-    ``above`` is the nearest span around it that has a stage.
+    ``above`` is the nearest span around it that has a stage, ``names`` are its attributes' names in one text, which is
+    searched faster than they are.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Node:
         "end",
         "inside",
         "kind",
+        "names",
         "parent",
         "seconds",
         "span",
@@ -50,6 +52,7 @@ class Node:
                 kind = kind_of_span(span.name, span.attributes, span.scope)
         self.span = span
         self.attributes = span.attributes
+        self.names = "\n".join(span.attributes)
         self.kind = kind
         self.start = start
         self.seconds = span.duration
