@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from barograph.cli.lines import Lines
-from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, opened
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, ProjectName, opened
 from barograph.cli.output import note, print_json, progress, say
 from barograph.core.event import CALLER_KINDS
 from barograph.core.settings import FILE_NAME
@@ -67,6 +67,7 @@ def record(
     kind: Annotated[
         str | None, typer.Option("--kind", "-k", help=f"{', '.join(CALLER_KINDS)}. Without it a line may name its own.")
     ] = None,
+    project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
@@ -86,17 +87,17 @@ def record(
         raise InvalidInput("no such kind of event", hint=f"Use one of {', '.join(CALLER_KINDS)}.", value=kind)
     words = what or []
     if len(words) == 1 and words[0] != "-" and ("=" not in words[0] or Path(words[0]).is_file()):
-        with _file(words[0]) as file, opened(data_dir) as dashboard:
+        with _file(words[0]) as file, opened(data_dir, project=project) as dashboard:
             _record_lines(dashboard, file, os.path.getsize(words[0]) or None, kind, json)
     elif words and words != ["-"]:
         fields = dict(_field(word, kind or "query") for word in words)
-        with opened(data_dir) as dashboard:
+        with opened(data_dir, project=project) as dashboard:
             event_id = dashboard.collector.record_event(kind or "query", fields)
         print_json({"event_id": event_id}) if json else say(event_id)
     elif sys.stdin is None or (sys.stdin.isatty() and not words):
         raise InvalidInput("nothing to record", hint="Give field=value, a file, or JSON Lines on standard input.")
     else:
-        with opened(data_dir) as dashboard:
+        with opened(data_dir, project=project) as dashboard:
             _record_lines(dashboard, sys.stdin.buffer, None, kind, json)
 
 
@@ -107,11 +108,12 @@ def annotate(
     ] = "deploy",
     text: Annotated[str, typer.Option(help="More of it.")] = "",
     link: Annotated[str, typer.Option(help="Where to read on.")] = "",
+    project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
     """Note a deploy, a new prompt, an index rebuild: it is drawn into the charts."""
-    with opened(data_dir) as dashboard:
+    with opened(data_dir, project=project) as dashboard:
         event_id = dashboard.annotate(title, category=category, text=text, link=link)
     print_json({"event_id": event_id}) if json else say(event_id)
 

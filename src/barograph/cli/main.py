@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Annotated
 
 import typer
 
 import barograph
-from barograph.cli import care, events, questions, replay, serve
+from barograph.cli import care, events, keys, projects, questions, replay, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -102,6 +102,31 @@ for command in (
     care.doctor,
 ):
     app.command()(exit_codes()(command))
+
+
+GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
+    (
+        "key",
+        "API keys: who may send to a project, and who may read it.",
+        {"create": keys.create, "list": keys.listed, "revoke": keys.revoke},
+    ),
+    (
+        "project",
+        "Projects: each with events, keys, alerts and experiments of its own.",
+        {"create": projects.create, "list": projects.listed},
+    ),
+)
+for name, about, verbs in GROUPS:
+    group = typer.Typer(
+        name=name,
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for verb, run in verbs.items():
+        group.command(verb)(exit_codes()(run))
+    app.add_typer(group)
 
 
 def main() -> None:

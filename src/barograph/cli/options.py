@@ -53,6 +53,10 @@ DataDir = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+ProjectName = Annotated[
+    str | None,
+    typer.Option("--project", envvar="BAROGRAPH_PROJECT", help="Another project than the one of the settings."),
+]
 Last = Annotated[str | None, typer.Option("--last", help="A window up to now: 90s, 15m, 24h, 7d.", metavar="DURATION")]
 From = Annotated[str | None, typer.Option("--from", help="Its beginning: ISO 8601 or -7d.", metavar="MOMENT")]
 To = Annotated[str | None, typer.Option("--to", help="Its end: ISO 8601, -1d or now.", metavar="MOMENT")]
@@ -85,16 +89,25 @@ def existing(directory: Path) -> Path:
 
 @contextlib.contextmanager
 def opened(
-    directory: Path, *, background: bool = False, charset: str | None = None, width: int | None = None
+    directory: Path,
+    *,
+    project: str | None = None,
+    background: bool = False,
+    charset: str | None = None,
+    width: int | None = None,
 ) -> Iterator[DashboardInterface]:
-    """The dashboard of a directory, closed at the end whatever happens. Raises JournalReadOnly with a way out."""
+    """The dashboard of a directory, closed at the end whatever happens, seen from a project.
+
+    Raises JournalReadOnly with a way out, and InvalidInput for a project that is not there.
+    """
     try:
         dashboard = barograph.DashboardInterface(directory, background=background)
     except JournalReadOnly as error:
         raise _read_only(directory, error) from None
     try:
-        dashboard.draw_with(visualizer_for(dashboard.settings, charset, width))
-        yield dashboard
+        seen = dashboard if project is None else dashboard.for_project(project)
+        seen.draw_with(visualizer_for(dashboard.settings, charset, width))
+        yield seen
     except OSError as error:  # of the engine's folder, which is written when it is first asked
         refused = journal_error(error, f"writing {error.filename}")
         if isinstance(refused, JournalReadOnly) and str(error.filename).startswith(str(directory.absolute())):

@@ -18,6 +18,7 @@ from barograph.cli.options import (
     From,
     Json,
     Last,
+    ProjectName,
     To,
     Width,
     existing,
@@ -39,9 +40,9 @@ CALENDAR = ("day", "week", "month")
 COMPARE = ("previous", "day", "week")
 
 
-def status(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+def status(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """Healthy, warning, critical or no data, with the reasons. Exit code 1 when critical."""
-    with opened(existing(data_dir)) as dashboard:
+    with opened(existing(data_dir), project=project) as dashboard:
         complete_to = dashboard.flush()
         alerts = dashboard.check_alerts()
         found = dashboard.status()
@@ -71,11 +72,12 @@ def show(
     format: Form = "text",
     charset: Charset = None,
     width: Width = None,
+    project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
     """Draw a page of the dashboard."""
-    with opened(existing(data_dir), charset=charset, width=width) as dashboard:
+    with opened(existing(data_dir), project=project, charset=charset, width=width) as dashboard:
         dashboard.flush()
         dashboard.check_alerts()
         window = window_of(last, start, end)
@@ -87,11 +89,12 @@ def report(
     format: Form = "text",
     charset: Charset = None,
     width: Width = None,
+    project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
     """A report: findings, key numbers, charts, the experiment, the worst queries."""
-    with opened(existing(data_dir), charset=charset, width=width) as dashboard:
+    with opened(existing(data_dir), project=project, charset=charset, width=width) as dashboard:
         dashboard.flush()
         dashboard.check_alerts()
         print(dashboard.report(hours, format=_format(format, json)).rstrip("\n"))
@@ -116,6 +119,7 @@ def query(
     limit: Annotated[int, typer.Option(help="Groups at most.", min=1, max=1000)] = 50,
     charset: Charset = None,
     width: Width = None,
+    project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
@@ -131,7 +135,7 @@ def query(
 
     if compare is not None and compare not in COMPARE:
         raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)
-    with opened(existing(data_dir)) as dashboard:
+    with opened(existing(data_dir), project=project) as dashboard:
         dashboard.flush()
         window = window_of(last, start, end) or recent("24h", SystemClock().now())
         period = cast("Period | None", compare)

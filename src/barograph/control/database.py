@@ -22,6 +22,7 @@ from barograph.control import tables
 from barograph_client.clock import Clock
 from barograph_client.errors import ControlError
 
+CONTROL = "control.db"  # its file in a data directory
 BUSY_SECONDS = 10.0  # how long a transaction waits for another one's lock
 CLOSE_SECONDS = 30.0  # how long closing waits for transactions under way
 _WRITES = "barograph_writes"  # the execution option that asks for the write lock at once

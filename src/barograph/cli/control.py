@@ -1,0 +1,46 @@
+"""What the commands for keys and projects share: they open ``control.db`` alone, and so work while a server runs."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from barograph.cli.options import existing
+from barograph.core.settings import load_settings
+from barograph_client.clock import SystemClock
+
+if TYPE_CHECKING:  # the help does not wait for the database's library
+    from barograph.control.keys import KeyRepository
+    from barograph.control.projects import ProjectRepository
+
+
+class Decisions(NamedTuple):
+    """The keys and projects of a data directory; ``own`` is the project of its settings."""
+
+    keys: KeyRepository
+    projects: ProjectRepository
+    own: str
+
+
+@contextlib.contextmanager
+def control_of(directory: Path) -> Iterator[Decisions]:
+    """A data directory's control plane, without its lock and without an engine. Raises InvalidInput, ControlError."""
+    from barograph.control.database import CONTROL, ControlPlane
+    from barograph.control.keys import KeyRepository
+    from barograph.control.projects import ProjectRepository
+
+    own = load_settings(existing(directory), os.environ).project
+    with ControlPlane(directory / CONTROL, SystemClock()) as plane:
+        yield Decisions(KeyRepository(plane), ProjectRepository(plane, own), own)
+
+
+def actor() -> str:
+    """Who gives the command, for the audit log."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
+        return f"user {os.getuid()} (command line)"
