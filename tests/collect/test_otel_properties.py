@@ -83,7 +83,7 @@ def traces(draw: st.DrawFn) -> list[Span]:
     ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(traces(), st.randoms(use_true_random=False))
 def test_the_order_of_spans_and_their_repetition_change_nothing(spans: list[Span], chance: random.Random) -> None:
     made = query_of(spans)
@@ -103,7 +103,7 @@ def test_of_two_spans_with_one_id_the_same_is_taken_in_any_order(
     assert query_of(both) == made
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(traces(), st.booleans())
 def test_whatever_attributes_hold_the_event_keeps_its_bounds(spans: list[Span], incomplete: bool) -> None:
     made = query_of(spans, incomplete=incomplete)

@@ -3,8 +3,8 @@
 ``assembler`` calls ``query_of`` when a trace is complete, ``otlp`` calls ``kind_of_span`` for every span that comes
 in. Pure functions: equal spans give an equal event, in whatever order and however often they came. The dialects are
 read by the modules beside this one: ``otel_kinds`` (what a span is), ``otel_tree`` (stages), ``otel_texts`` (question
-and answer), ``otel_documents``, ``otel_numbers`` (times, tokens, cost), ``otel_labels`` and ``otel_errors``. What
-becomes what is told in docs/integrate/traces.md.
+and answer), ``otel_documents`` and ``otel_passages``, ``otel_numbers`` (times, tokens, cost), ``otel_labels`` and
+``otel_errors``. What becomes what is told in docs/integrate/traces.md.
 """
 
 from __future__ import annotations

@@ -78,6 +78,8 @@ def _failure(cause: Node, top: Node) -> Failure:
             message = message or exception.attributes.get("exception.message", "")
         type_ = type_ or node.attributes.get("error.type", "")
         message = message or node.span.status_message or node.attributes.get("error.message", "")
+    if type_:  # a status says both in one text
+        message = message.removeprefix(f"{type_.rpartition('.')[2]}: ")
     return Failure(cut(type_, LABEL), stage, cut(message, TEXT))
 
 

@@ -202,7 +202,8 @@ def pick(value: Json, side: Side, depth: int) -> str | None:
                 found = ""
     if found is None:  # of an only entry, or of components, as a Haystack pipeline has them
         for key, inner in value.items():
-            if key not in side.keys and (len(value) == 1 or isinstance(inner, dict)):
+            named = isinstance(inner, dict) and not inner.keys().isdisjoint(side.keys)
+            if key not in side.keys and (named or len(value) == 1):
                 part = pick(inner, side, depth + 1)
                 if part:
                     return part
