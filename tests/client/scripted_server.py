@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 import zlib
@@ -64,6 +65,8 @@ class ScriptedServer:
         self._batches: set[tuple[str, int]] = set()
         self._server: ThreadingHTTPServer | None = None
         self._connections: set[socket.socket] = set()
+        self.connections: list[object] = []  # addresses that have connected
+        self.tls: ssl.SSLContext | None = None
         self.port = 0
         self.start()
 
@@ -88,6 +91,7 @@ class ScriptedServer:
             def setup(self) -> None:
                 super().setup()
                 outer._connections.add(self.connection)
+                outer.connections.append(self.client_address)
 
             def finish(self) -> None:
                 outer._connections.discard(self.connection)
@@ -109,6 +113,8 @@ class ScriptedServer:
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

@@ -128,6 +128,11 @@ class Spool:
         """How many events wait."""
         return self._events
 
+    @property
+    def size(self) -> int:
+        """How many bytes of disk they take."""
+        return self._size
+
     def left_behind(self) -> bool:
         """Whether there are folders of other processes, alive or not."""
         ours = {folder.path.name for folder in self._folders()}
