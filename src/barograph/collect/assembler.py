@@ -43,7 +43,7 @@ _FIRST_SEGMENTS = 2  # looked back over when no position is known
 Decisions = Callable[[str, Sequence[str]], Mapping[str, datetime]]
 
 _head = msgspec.json.Decoder(SpanHead).decode
-_span = msgspec.json.Decoder(Span).decode
+_span = msgspec.json.Decoder(Span).decode  # which checks no more than the collector has checked already
 
 
 class Progress(Struct, frozen=True, kw_only=True):

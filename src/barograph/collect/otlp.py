@@ -8,7 +8,7 @@ https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto have the forma
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -296,12 +296,24 @@ class Attributes:
     def __init__(self) -> None:
         self.cut: list[str] = []  # names of what is not whole
 
-    def read(self, items: Iterable[Any], most: int) -> dict[str, str]:
+    def read(self, items: Sequence[Any], most: int) -> dict[str, str]:
         """Names to texts: texts as they are, other values as JSON."""
         found: dict[str, str] = {}
         for item in items:
-            value, name = item.value, item.key
-            text = value.string_value or _text(value)
+            value = item.value
+            found[item.key] = value.string_value or _text(value)
+        if (
+            len(items) > most
+            or "" in found
+            or max(map(len, found), default=0) > MAX_NAME
+            or max(map(len, found.values()), default=0) > MAX_TEXT
+        ):
+            return self._within_bounds(found, most)
+        return found
+
+    def _within_bounds(self, given: dict[str, str], most: int) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, text in given.items():
             if len(text) > MAX_TEXT or len(name) > MAX_NAME or not name or len(found) >= most:
                 if len(found) >= most:
                     self.cut.append(f"{name[:MAX_NAME]} and what came behind it")
@@ -317,6 +329,9 @@ class Attributes:
 
 
 def _text(value: Any) -> str:
+    which = value.WhichOneof("value")
+    if which == "int_value":
+        return str(value.int_value)
     found = _plain(value, 0)
     return found if isinstance(found, str) else "" if found is None else msgspec.json.encode(found).decode()
 
@@ -343,6 +358,8 @@ def _plain(value: Any, depth: int) -> object:
 
 def identifier(raw: bytes | str, length: int, name: str) -> str:
     """An id of so many bytes in lower-case hexadecimal. Raises InvalidEvent for one that is none."""
+    if type(raw) is bytes and len(raw) == length and any(raw):
+        return raw.hex()
     text = raw.hex() if isinstance(raw, bytes) else raw.lower()
     if len(text) != 2 * length or not text.strip("0"):
         raise InvalidEvent(name, f"must have {length} bytes that are not all zero", value=text)
