@@ -29,6 +29,7 @@ from bench.peers.traces import Batch, batches, some_of
 
 RESULTS = ROOT / "bench" / "peers.md"
 TRACES = 20_000
+LEAST = 200  # two batches: one before the clock starts, one that is measured
 ROUNDS = 3
 CONNECTIONS = 4
 
@@ -62,8 +63,8 @@ def main(arguments: Sequence[str], clock: Clock) -> int:
     names = [subject.name for subject in SUBJECTS]
     if wrong := set(asked.only or ()) - set(names):
         parser.error(f"no such system: {', '.join(sorted(wrong))}; there are {', '.join(names)}")
-    if min(asked.traces, asked.peer_traces or 1, asked.rounds, asked.connections) < 1:
-        parser.error("traces, rounds and connections are at least 1")
+    if min(asked.traces, asked.peer_traces or LEAST) < LEAST or min(asked.rounds, asked.connections) < 1:
+        parser.error(f"there are at least {LEAST} traces, one round and one connection")
     chosen = [subject for subject in SUBJECTS if not asked.only or subject.name in asked.only]
     _tell("installing what is not there")
     absent = {subject.name: _install(subject, asked.skip_install) for subject in chosen}

@@ -28,17 +28,18 @@ from one sender on the same cores, over loopback, into an empty directory, with 
 median of its rounds; the least and the greatest stand in brackets. The last columns say how many times better than the
 peer Barograph without redaction is; below 1 the peer is better.
 
-- Durable spans/s: from the first byte sent until all spans stand in the system's files. Barograph and MLflow answer
-  after that, Phoenix before. Barograph's acknowledgement means synced to the disk; MLflow leaves SQLite at its default,
-  which syncs each transaction; Phoenix tells SQLite never to sync: what is durable there survives a kill, no power cut.
+- Durable spans/s: from the first byte sent until all spans stand in the system's files; one batch more is sent and
+  seen before, so that nobody pays for a first request. Barograph and MLflow acknowledge after that, Phoenix before.
+  Barograph's acknowledgement means synced to the disk; MLflow leaves SQLite at its default, which syncs each
+  transaction; Phoenix tells SQLite never to sync: what is durable there survives a kill, no power cut.
 - CPU: processor seconds of all processes of the server, until everything is visible, and of the sender.
 - Visible: the system itself, asked over HTTP, knows all spans.
 - Lost: SIGKILL to all processes, or SIGTERM to the first, in the middle of the time that the load takes; then a
   restart, and every acknowledged trace is looked up by its id. Each of Barograph's rounds is killed at another moment.
 - Memory: resident, all processes added up. Disk: what the directory grew by, after an orderly stop; of Barograph's most
   is the journal of the day, which is compressed once the day has closed.
-- Hourly percentiles: of the duration of traces, over the 24 hours, through the system's own API; each round takes the
-  median of five. Barograph is asked three questions at once, because one asks for one metric.
+- Hourly percentiles: of the duration of the traces that it holds, over the 24 hours, through the system's own API; each
+  round takes the median of five. Barograph is asked three questions at once, because one asks for one metric.
 """
 
 

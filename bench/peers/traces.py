@@ -57,8 +57,8 @@ def batches(traces: int, end: datetime, per_batch: int = 100, seed: int = SEED) 
 
 
 def some_of(whole: Sequence[Batch], traces: int) -> list[Batch]:
-    """About so many traces of the same batches, taken at even distances, so that they span the same hours."""
-    wanted = max(1, min(len(whole), round(traces / len(whole[0].trace_ids))))
+    """About so many traces of the same batches, two batches at least, at even distances: they span the same hours."""
+    wanted = max(2, min(len(whole), round(traces / len(whole[0].trace_ids))))
     return [whole[place * len(whole) // wanted] for place in range(wanted)]
 
 
