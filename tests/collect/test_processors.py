@@ -9,10 +9,12 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barograph.collect.otel import query_of
 from barograph.collect.processors import (
     KEY_FILE,
     AddTags,
@@ -23,6 +25,7 @@ from barograph.collect.processors import (
     user_hash_key,
 )
 from barograph.core.event import (
+    EPOCH,
     MAX_TAGS,
     Annotation,
     Attribution,
@@ -33,6 +36,7 @@ from barograph.core.event import (
     Query,
     Score,
     Span,
+    SpanEvent,
     Status,
     System,
 )
@@ -276,3 +280,30 @@ def test_an_own_pattern_alone_redacts() -> None:
 def test_hashing_without_a_place_for_the_key_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="hash_users"):
         from_settings(CollectSettings(hash_users=True), None)
+
+
+class TestSpans:
+    def test_a_user_is_hashed_wherever_a_query_event_would_find_one(self) -> None:
+        span = Span(
+            event_id="s", time=EPOCH, trace_id="t", span_id="a",
+            attributes={
+                "user.id": "ann", "traceloop.association.properties.user_id": "ann",
+                "metadata": '{"user_id":"ann","tenant":"t1","user":7}', "input.value": "hello",
+            },
+        )  # fmt: skip
+        hashing = HashUsers(b"0123456789abcdef")
+        kept = hashing(span)
+        assert isinstance(kept, Span)
+        assert "ann" not in str(kept.attributes)
+        metadata = msgspec.json.decode(kept.attributes["metadata"])
+        assert metadata == {"user_id": hashing.hash("ann"), "tenant": "t1", "user": hashing.hash("7")}
+        assert kept.attributes["user.id"] == hashing.hash("ann")
+        found = query_of([kept])
+        assert not isinstance(found, Query) or found.user_id == hashing.hash("ann")
+
+    def test_what_happened_inside_a_span_is_redacted_too(self) -> None:
+        inner = SpanEvent(time=EPOCH, name="exception", attributes={"exception.message": "mail ann@example.org"})
+        span = Span(event_id="s", time=EPOCH, trace_id="t", span_id="a", events=[inner])
+        kept = Redact()(span)
+        assert isinstance(kept, Span)
+        assert kept.events[0].attributes == {"exception.message": "mail [email]"}

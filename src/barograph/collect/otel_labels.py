@@ -22,7 +22,7 @@ SESSION_ATTRIBUTES = (
     "traceloop.association.properties.sessionId", "traceloop.association.properties.thread_id",
     "langfuse.session.id", "session_id",
 )  # fmt: skip
-_USER_METADATA = ("user_id", "userId", "user")
+USER_METADATA = ("user_id", "userId", "user")
 _SESSION_METADATA = ("session_id", "sessionId", "thread_id", "conversation_id")
 _PROPERTIES = "traceloop.association.properties."
 VARIANT = "barograph.variant."
@@ -69,7 +69,7 @@ def metadata_of(tree: Tree) -> Metadata:
 
 def user_of(tree: Tree, metadata: Metadata) -> str:
     """Who asked."""
-    return _identifier(tree, USER_ATTRIBUTES, metadata, _USER_METADATA)
+    return _identifier(tree, USER_ATTRIBUTES, metadata, USER_METADATA)
 
 
 def session_of(tree: Tree, metadata: Metadata) -> str:
@@ -128,7 +128,7 @@ def tags_of(tree: Tree, metadata: Metadata, resource: Mapping[str, str], incompl
             _add(tags, "tags", node.attributes["tag.tags"], TAG_TEXT)
             break
     for name, value in metadata.items():
-        if not name.startswith(_METADATA_NOISE) and name not in _USER_METADATA and name not in _SESSION_METADATA:
+        if not name.startswith(_METADATA_NOISE) and name not in USER_METADATA and name not in _SESSION_METADATA:
             _add(tags, name, _text(value), TAG_TEXT)
     for node in (tree.top, *tree.levels):
         if _PROPERTIES in node.names:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from barograph.collect.otel_labels import USER_ATTRIBUTES, USER_METADATA
 from barograph.collect.redact import Redact
 from barograph.core.event import MAX_TAGS, Attribution, Event, Exposure, Feedback, Query, Score, Span, Tags
 from barograph.core.settings import CollectSettings
@@ -29,7 +30,6 @@ Processor = Callable[[Event], Event | None]
 KEY_FILE = "user-hash.key"
 _KEY_BYTES = 32
 _HASH_BYTES = 16  # 128 bits: no two of any number of users that exists share one
-_USER_ATTRIBUTES = ("user.id", "enduser.id")  # where OpenTelemetry puts the user of a span
 _SAMPLE_BITS = 64
 
 
@@ -74,10 +74,32 @@ class HashUsers:
             return msgspec.structs.replace(event, user_id=self.hash(event.user_id))
         if isinstance(event, Exposure) and event.unit_kind == "user":
             return msgspec.structs.replace(event, unit_id=self.hash(event.unit_id))
-        if isinstance(event, Span) and any(event.attributes.get(name) for name in _USER_ATTRIBUTES):
-            users = {name: self.hash(event.attributes[name]) for name in _USER_ATTRIBUTES if event.attributes.get(name)}
-            return msgspec.structs.replace(event, attributes=event.attributes | users)
+        if isinstance(event, Span):
+            return self._span(event)
         return event
+
+    def _span(self, span: Span) -> Span:
+        """Wherever the query event that is made of the trace would find the user."""
+        attributes = span.attributes
+        users = {name: self.hash(attributes[name]) for name in USER_ATTRIBUTES if attributes.get(name)}
+        metadata = attributes.get("metadata", "")
+        if any(name in metadata for name in USER_METADATA):
+            users["metadata"] = self._metadata(metadata)
+        return msgspec.structs.replace(span, attributes=attributes | users) if users else span
+
+    def _metadata(self, text: str) -> str:
+        try:
+            found = msgspec.json.decode(text)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return text
+        if not isinstance(found, dict):
+            return text
+        hashed = {
+            name: self.hash(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+            for name in USER_METADATA
+            if (value := found.get(name)) not in (None, "")
+        }
+        return msgspec.json.encode(found | hashed).decode() if hashed else text
 
     def hash(self, user_id: str) -> str:
         """The hash that stands for a user id; also what a caller looks a user up by."""

@@ -117,8 +117,8 @@ class Redact:
     """A processor that blanks ``what`` (of ``BUILT_IN``) and own ``patterns`` (name to expression) in texts.
 
     Texts are the query, answer, error message, comment, annotation, status message, the documents' texts and the
-    values of tags and attributes. Own patterns come first and are used as they are: one that backtracks without
-    bound is slow without bound. Raises InvalidSettings for an unknown name or an expression that cannot be used.
+    values of tags and of attributes, those of a span's events too. Own patterns come first and are used as they are:
+    one that backtracks without bound is slow without bound. Raises InvalidSettings for an unknown name or an expression that cannot be used.
     """
 
     def __init__(self, what: Iterable[str] = BUILT_IN, patterns: Mapping[str, str] | None = None) -> None:
@@ -152,8 +152,13 @@ class Redact:
                 changes["documents"] = documents
         if event.tags:
             changes["tags"] = {name: self.text(value) for name, value in event.tags.items()}
-        if isinstance(event, Span) and event.attributes:
-            changes["attributes"] = {name: self.text(value) for name, value in event.attributes.items()}
+        if isinstance(event, Span):
+            if event.attributes:
+                changes["attributes"] = self._values(event.attributes)
+            if event.events:
+                changes["events"] = [
+                    msgspec.structs.replace(one, attributes=self._values(one.attributes)) for one in event.events
+                ]
         return msgspec.structs.replace(event, **changes) if changes else event
 
     def text(self, text: str) -> str:
@@ -189,6 +194,9 @@ class Redact:
             suspects.append("key")
         return [name for name in suspects if name in self._what] if suspects else suspects
 
+    def _values(self, texts: Mapping[str, str]) -> dict[str, str]:
+        return {name: self.text(value) for name, value in texts.items()}
+
     def _document(self, document: Document) -> Document:
         text = self.text(document.text)
         return document if text is document.text else msgspec.structs.replace(document, text=text)
@@ -202,6 +210,8 @@ def _texts(event: Event, fields: tuple[str, ...]) -> list[str]:
         texts += event.tags.values()
     if isinstance(event, Span):
         texts += event.attributes.values()
+        for one in event.events:
+            texts += one.attributes.values()
     return texts
 
 
