@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from barograph.control.database import ControlPlane
 from barograph.control.projects import ProjectRepository
+from barograph.core.query import EventQuery, Window
 from barograph.dashboard import workspace
 from barograph.dashboard.assembly import CONTROL
 from barograph.dashboard.dashboard_interface import DashboardInterface
@@ -19,6 +20,7 @@ from barograph_client.clock import ManualClock, SystemClock
 from barograph_client.errors import InvalidEvent, InvalidInput, JournalClosed
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+LATELY = Window(START - timedelta(hours=1), START + timedelta(hours=1))
 RULE = {"name": "slow", "metric": "response_time.mean", "above": 5.0, "window": "5m"}
 Open = Callable[..., DashboardInterface]
 
@@ -109,6 +111,26 @@ class TestTwoProjects:
         assert shop.account()["internal"] == {"alert": 1}
         assert ours.account()["internal"] == {}
         assert ours.for_project("shop").alerts is shop.alerts
+
+    @pytest.mark.parametrize("restart", [False, True], ids=["at once", "after a restart"])
+    def test_find_the_queries_of_their_own_feedback_though_all_ids_are_the_same(
+        self, open_dashboard: Open, restart: bool
+    ) -> None:
+        first = open_dashboard()
+        first.parts.projects.create("shop", actor="ann")
+        if not restart:
+            first.flush()  # from here on what is loaded is attributed from memory
+        for dashboard in (first, first.for_project("shop")):
+            dashboard.record_query_execution(query(event_id="q", trace_id="t", pipeline=dashboard.project))
+            dashboard.record_feedback({"event_id": "f", "trace_id": "t", "rating": 4})
+        if restart:
+            first.close()
+        ours = open_dashboard() if restart else first
+        for project in ("default", "shop"):
+            view = ours.for_project(project)
+            view.flush()
+            found = view.store.events(EventQuery(kind="attribution", window=LATELY, project=project)).items
+            assert [(one["subject_id"], one["pipeline"], one["found"]) for one in found] == [("f", project, True)]
 
     def test_stand_as_they_stood_after_a_restart(self, open_dashboard: Open) -> None:
         first = open_dashboard()

@@ -39,7 +39,7 @@ class Attributor:
         self._journal = journal
         self._engine = engine
         self._clock = clock
-        self._undecided: dict[str, tuple[Feedback | Score, float]] = {}  # by event id: the event, give up at
+        self._undecided: dict[tuple[str, str], tuple[Feedback | Score, float]] = {}  # by project and id; give up at
         self._fresh = False
         self._recovered = False
         self._tried_at = clock.monotonic()
@@ -61,7 +61,7 @@ class Attributor:
             for line in lines.split(b"\n"):
                 with contextlib.suppress(msgspec.MsgspecError, ValueError):  # not what a collector wrote: as it is
                     event = decode(line)
-                    self._undecided[event.event_id] = (event, give_up)
+                    self._undecided[event.project, event.event_id] = (event, give_up)
             self._fresh = True
 
     def forget(self) -> None:
@@ -72,14 +72,14 @@ class Attributor:
     def recover(self) -> None:
         """After a start, when all is loaded: find what was loaded and never decided, and decide it, page by page."""
         for kind, struct in _KINDS.items():
-            after = (0, "")
+            after = (0, "", "")
             while self._some_undecided(kind) and (rows := self._page(kind, struct, after)):
                 give_up = self._clock.monotonic() + PATIENCE
                 for row in rows:
-                    after = (row.pop("received_micros"), row["event_id"])
+                    after = (row.pop("received_micros"), row["project"], row["event_id"])
                     with contextlib.suppress(msgspec.MsgspecError, ValueError):
                         event = msgspec.convert(row, struct, strict=False)
-                        self._undecided.setdefault(event.event_id, (event, give_up))
+                        self._undecided.setdefault((event.project, event.event_id), (event, give_up))
                 self._fresh = True
                 self.decide()
         self._recovered = True
@@ -94,16 +94,17 @@ class Attributor:
         )
         return bool(row["events"] != row["decided"])
 
-    def _page(self, kind: str, struct: type[Feedback | Score], after: tuple[int, str]) -> Rows:
+    def _page(self, kind: str, struct: type[Feedback | Score], after: tuple[int, str, str]) -> Rows:
         """The next undecided events in the order of their arrival."""
         columns = ", ".join(name for name in struct.__struct_fields__ if name != "time")
         return self._engine.select(
             f"SELECT {columns}, toUnixTimestamp64Micro(time) / 1e6 AS time, "
             f"toUnixTimestamp64Micro(received_at) AS received_micros FROM {kind} "
-            "WHERE (received_micros, event_id) > ({received:Int64}, {id:String}) "
-            "AND event_id NOT IN (SELECT subject_id FROM attribution WHERE subject = {kind:String}) "
-            f"ORDER BY received_micros, event_id LIMIT {PAGE}",
-            {"kind": kind, "received": after[0], "id": after[1]},
+            "WHERE (received_micros, project, event_id) > ({received:Int64}, {project:String}, {id:String}) "
+            "AND (project, event_id) NOT IN "
+            "(SELECT project, subject_id FROM attribution WHERE subject = {kind:String}) "
+            f"ORDER BY received_micros, project, event_id LIMIT {PAGE}",
+            {"kind": kind, "received": after[0], "project": after[1], "id": after[2]},
         )
 
     def decide(self) -> int:
@@ -124,7 +125,7 @@ class Attributor:
                 [Entry("attribution", line.event_id, encode(line)[:-1], True, line.project) for line in decided]
             )
             for line in decided:
-                del self._undecided[line.subject_id]
+                del self._undecided[line.project, line.subject_id]
         return len(decided)
 
     def _look_up(self, events: Iterable[Feedback | Score]) -> dict[tuple[str, str], dict[str, Any]]:
