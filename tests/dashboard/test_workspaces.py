@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from barograph.control.database import ControlPlane
+from barograph.control.database import CONTROL, ControlPlane
 from barograph.control.projects import ProjectRepository
 from barograph.core.query import EventQuery, Window
 from barograph.dashboard import workspace
-from barograph.dashboard.assembly import CONTROL
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph_client.clock import ManualClock, SystemClock
 from barograph_client.errors import InvalidEvent, InvalidInput, JournalClosed

@@ -23,7 +23,7 @@ from barograph.collect.processors import Processor, from_settings
 from barograph.collect.sampler import SystemSampler
 from barograph.collect.sinks import JournalSink
 from barograph.control.alert_states import AlertStateRepository
-from barograph.control.database import ControlPlane
+from barograph.control.database import CONTROL, ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph.control.projects import ProjectRepository
 from barograph.core.metric import Catalogue, Measure, Metric
@@ -40,7 +40,6 @@ from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings
 from barograph_client.identifiers import IdentifierSource
 
 USER_KEY = "user-hash.key"
-CONTROL = "control.db"
 TRACES = "engine/traces.json"
 
 
