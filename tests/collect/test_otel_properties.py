@@ -49,7 +49,7 @@ EVENT_NAMES = [
 ]  # fmt: skip
 
 texts = st.one_of(st.sampled_from(HOSTILE), st.sampled_from(sorted(KINDS)), st.text(max_size=20))
-moments = st.integers(0, 40).map(lambda ticks: START + timedelta(seconds=ticks * TICK))
+moments = st.integers(0, 8).map(lambda ticks: START + timedelta(seconds=ticks * TICK))
 events = st.builds(
     SpanEvent,
     time=moments,
@@ -199,6 +199,8 @@ def test_a_circle_of_parents_is_opened() -> None:
     one = trace.kind("LLM", values={"output.value": "yes"})
     other = trace.kind("CHAIN", inside=one)
     circle = [msgspec.structs.replace(one, parent_span_id=other.span_id), other]
+    nodes = Tree(circle).nodes
+    assert [(node.depth, node.parent is None) for node in nodes] == [(1, False), (0, True)]
     made = query_of(circle)
     assert not isinstance(made, NotAQuery)
     assert made.answer == "yes"
