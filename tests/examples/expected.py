@@ -1,4 +1,4 @@
-"""What the example programs should leave behind, worked out from ``examples/library.py``, not from what was recorded."""
+"""What the example programs should leave behind: made from ``examples/library.py``, not from what was recorded."""
 
 from __future__ import annotations
 
