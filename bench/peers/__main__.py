@@ -23,7 +23,7 @@ from bench.peers import mlflow, phoenix
 from bench.peers.barograph import Barograph, Redacting
 from bench.peers.environment import Environment, NotThere
 from bench.peers.measure import Loss, Round, loss, throughput
-from bench.peers.report import Result, page, write
+from bench.peers.report import OURS, Result, page, write
 from bench.peers.system import System
 from bench.peers.traces import Batch, batches, some_of
 
@@ -49,7 +49,7 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = (
-    Subject("barograph", "Barograph", Barograph),
+    Subject(OURS, "Barograph", Barograph),
     Subject("barograph-redacting", "Barograph, redacting", Redacting),
     Subject("phoenix", f"Phoenix {phoenix.ENVIRONMENT.version}", phoenix.Phoenix, phoenix.ENVIRONMENT, 2_500),
     Subject("mlflow", f"MLflow {mlflow.ENVIRONMENT.version}", mlflow.MLflow, mlflow.ENVIRONMENT, 6_000),

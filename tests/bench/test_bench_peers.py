@@ -202,7 +202,7 @@ class TestPage:
         assert goals["≥ 40 times the faster peer"] == ["Barograph", "44.0", "yes"]
         assert goals["spans visible ≤ 1 s"] == ["Barograph", "0.500", "yes"]
         assert goals["SIGKILL: no span lost or twice, each trace a query"] == ["Barograph", "0", "yes"]
-        missed = Result(name="b", title="B", peer=False, rounds=(a_round(1000, visible=2.0),), killed=a_loss(1))
+        missed = Result(name="barograph", title="B", peer=False, rounds=(a_round(1000, visible=2.0),), killed=a_loss(1))
         goals = cells(page([missed, FAST], "make bench-peers", END, 5900.0, 4), "| Goal")
         assert {row[-1] for name, row in goals.items() if name != "Goal"} == {"**no**"}
 
@@ -231,11 +231,37 @@ class TestPage:
         both = a_loss(1, 10, 2) + Loss(acknowledged=20, lost=3, twice=4, queries_off=5, ending_seconds=2.0)
         assert both == Loss(acknowledged=30, lost=4, twice=6, queries_off=5, ending_seconds=2.0)
 
+    def test_without_barograph_or_with_its_redaction_alone_nothing_is_compared(self) -> None:
+        redacting = Result(name="barograph-redacting", title="R", peer=False, rounds=(a_round(9000),))
+        text = page([redacting, FAST], "make bench-peers", END, 5900.0, 4)
+        assert cells(text)["Figure"] == ["R", "Fast 2.0"]
+        assert set(cells(text, "| Goal")) == {"Goal", "spans visible ≤ 1 s"}
+        assert "| Goal" not in page([FAST], "make bench-peers", END, 5900.0, 4)
+
     def test_the_ratio_of_the_rate_is_ours_over_theirs(self) -> None:
         assert times_better(OURS, FAST, RATE) == 44.0
 
 
 class TestCommand:
+    @pytest.mark.slow
+    def test_barograph_is_measured_over_http_and_loses_nothing(self, tmp_path: Path) -> None:
+        data, results = tmp_path / "data", tmp_path / "peers.md"
+        size = ["--traces", "300", "--rounds", "1", "--dir", str(data), "--results", str(results)]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.peers", "--only", "barograph", *size],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert results.read_text(encoding="utf-8") == done.stdout.removesuffix("\n")
+        goals = cells(done.stdout, "| Goal")
+        for signal in ("SIGKILL", "SIGTERM"):
+            assert goals[f"{signal}: no span lost or twice, each trace a query"] == ["Barograph", "0", "yes"]
+        measured = [row[0] for name, row in cells(done.stdout).items() if name != "Figure"]
+        assert "–" not in measured
+        assert list(data.iterdir()) == []
+
     def test_a_peer_whose_environment_is_absent_is_told_and_nothing_is_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
