@@ -29,6 +29,7 @@ class Move(NamedTuple):
     take: bool = False  # keep the events although the answer says otherwise
     hang_up: bool = False
     read: bool = True  # the body, before anything else
+    divide: bool = False  # refuse it, and for ever, if it holds several events and was not taken before
 
 
 class Request(NamedTuple):
@@ -63,6 +64,7 @@ class ScriptedServer:
         self.doubles = 0  # events that came again under another batch number
         self.lock = threading.Lock()
         self._batches: set[tuple[str, int]] = set()
+        self._divided: set[tuple[str, int]] = set()
         self._server: ThreadingHTTPServer | None = None
         self._connections: set[socket.socket] = set()
         self.connections: list[object] = []  # addresses that have connected
@@ -107,6 +109,7 @@ class ScriptedServer:
             daemon_threads = True
             block_on_close = False
             allow_reuse_address = True
+            request_queue_size = 128
 
             def handle_error(self, request: object, client_address: object) -> None:
                 pass  # a client that was killed
@@ -135,6 +138,13 @@ class ScriptedServer:
         request = Request(time.monotonic(), handler.path, dict(handler.headers.items()), body)
         with self.lock:
             self.requests.append(request)
+        with self.lock:
+            if move.divide and len(request.lines) > 1 and request.batch not in self._batches:
+                self._divided.add(request.batch)
+            if request.batch in self._divided:
+                move = Move(status=400)
+            elif move.divide:
+                move = Move(take=True)
         if move.delay:
             time.sleep(move.delay)
         true = self._take(request) if move.take else b""

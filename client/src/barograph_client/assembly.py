@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random as random_numbers
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from barograph_client.clock import Clock
 from barograph_client.delivery import Delivery
 from barograph_client.drain import Drain
 from barograph_client.exchange import Exchange
-from barograph_client.identifiers import IdentifierSource
+from barograph_client.identifiers import IdentifierSource, uuid7
 from barograph_client.settings import Arguments, resolve
 from barograph_client.spool import Spool
 from barograph_client.transport import Transport
@@ -40,7 +41,11 @@ def assemble(
     settings = resolve(**arguments)
     pace, random = pace or Pace(), random or random_numbers.random
     account, identifiers = Account(clock), IdentifierSource(clock)
-    client = identifiers.new()
+
+    def new_client() -> str:  # not from the source, which in a forked child is made new after the client is
+        return uuid7(int(clock.now().timestamp() * 1000), os.urandom(10))
+
+    client = new_client()
 
     def exchange() -> Exchange:
         transport = Transport(settings.address, settings.timeout, settings.context, settings.proxy)
@@ -58,7 +63,7 @@ def assemble(
         drain,
         Backoff(pace, random),
         client,
-        identifiers.new,
+        new_client,
         project=settings.project,
         sparse=max(1, settings.queue // _SMALL),
     )

@@ -27,7 +27,7 @@ AWAY = "server away"
 
 
 class Delivery:
-    """Batches of one process to one server. ``new_id`` makes client ids; ``sparse`` events are a small batch."""
+    """Batches of one process to one server. ``new_client`` makes client ids; ``sparse`` events are a small batch."""
 
     refused = AWAY
 
@@ -39,7 +39,7 @@ class Delivery:
         drain: Drain | None,
         backoff: Backoff,
         client: str,
-        new_id: Callable[[], str],
+        new_client: Callable[[], str],
         *,
         project: str,
         sparse: int,
@@ -49,7 +49,7 @@ class Delivery:
         self._spool = spool
         self._drain = drain
         self._backoff = backoff
-        self._new_id = new_id
+        self._new_client = new_client
         self._project = project
         self._sparse = sparse
         self._start(client)
@@ -62,7 +62,7 @@ class Delivery:
 
     def after_fork(self) -> None:
         """In the child: another client, with an account, a connection and a folder in the spool of its own."""
-        self._start(self._new_id())
+        self._start(self._new_client())
         self._account.reset()
         self._exchange.transport.after_fork()
         if self._spool is not None:
