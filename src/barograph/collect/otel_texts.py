@@ -8,6 +8,7 @@ arguments, a list of messages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from barograph.collect.otel_tree import Node, Tree
 from barograph.collect.otel_values import HIDDEN, Attributes, Json, blank, first, json_of, structure_of
@@ -41,28 +42,44 @@ _FILTERED = ("content_filter", "refusal", "SAFETY", "safety")
 _EMPTY_RESPONSE = "Empty Response"  # what LlamaIndex answers when nothing was retrieved
 
 
-class Side:
+class Side(NamedTuple):
     """One side of a conversation: where it stands, and how it is told from the other."""
 
-    __slots__ = ("attributes", "events", "indexed", "keys", "lists", "question", "roles")
-
-    def __init__(self, question: bool, attributes: Sequence[str], keys: Sequence[str], roles: frozenset[str]) -> None:
-        self.question = question
-        self.attributes = attributes
-        self.keys = keys
-        self.roles = roles
-        sort, previous = ("input", "prompt") if question else ("output", "completion")
-        self.indexed = (
-            (f"llm.{sort}_messages.", ".message.role", ".message.content", ".message.contents."),
-            (f"gen_ai.{previous}.", ".role", ".content", ""),
-            (f"llm.{previous}s.", ".role", ".content", ""),
-        )
-        self.lists = (f"gen_ai.{sort}.messages", f"gen_ai.{previous}", f"llm.{previous}s", f"gen_ai.{sort}_messages")
-        self.events = ("gen_ai.user.message" if question else "gen_ai.choice", f"gen_ai.content.{previous}")
+    question: bool
+    attributes: Sequence[str]
+    keys: Sequence[str]  # of JSON
+    roles: frozenset[str]
+    indexed: Sequence[tuple[str, str, str, str]]  # prefix, then the ends of the names of role, text and parts
+    lists: Sequence[str]  # attributes that hold messages
+    events: Sequence[str]
 
 
-QUESTION = Side(True, _INPUTS, _QUESTION_KEYS, _USER)
-ANSWER = Side(False, _OUTPUTS, _ANSWER_KEYS, _ASSISTANT)
+QUESTION = Side(
+    question=True,
+    attributes=_INPUTS,
+    keys=_QUESTION_KEYS,
+    roles=_USER,
+    indexed=(
+        ("llm.input_messages.", ".message.role", ".message.content", ".message.contents."),
+        ("gen_ai.prompt.", ".role", ".content", ""),
+        ("llm.prompts.", ".role", ".content", ""),
+    ),
+    lists=("gen_ai.input.messages", "gen_ai.prompt", "llm.prompts"),
+    events=("gen_ai.user.message", "gen_ai.content.prompt"),
+)
+ANSWER = Side(
+    question=False,
+    attributes=_OUTPUTS,
+    keys=_ANSWER_KEYS,
+    roles=_ASSISTANT,
+    indexed=(
+        ("llm.output_messages.", ".message.role", ".message.content", ".message.contents."),
+        ("gen_ai.completion.", ".role", ".content", ""),
+        ("llm.completions.", ".role", ".content", ""),
+    ),
+    lists=("gen_ai.output.messages", "gen_ai.completion", "llm.completions"),
+    events=("gen_ai.choice", "gen_ai.content.completion"),
+)
 
 
 def question_of(tree: Tree) -> str:
