@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from typing import Any
 
 import msgspec
 import pytest
 from tests.examples.expected import PROGRAMS, Program, library, seconds
-from tests.examples.running_server import ROOT, Finished, RunningServer
+from tests.examples.running_server import ROOT, Finished, RunningServer, run
 
 from barograph.core.event import Span
 
@@ -177,3 +178,16 @@ def test_feedback_and_scores_find_their_query_by_the_trace_id(finished: Finishes
         assert (score["name"], score["judge"]) == ("groundedness", "words")
         assert 0 <= score["value"] <= 1
     assert "rejected=0" in finished[program.name].stdout
+
+
+def test_the_command_of_the_guides_shows_them_while_the_server_runs(finished: Finishes, server: RunningServer) -> None:
+    for program in PROGRAMS:
+        recorded(program, server)
+    ask = [sys.executable, "-m", "barograph", "query", "queries", "--last", "1h", "--by", "pipeline", "--json"]
+    asked = run([*ask, "--data-dir", str(server.directory)])
+    assert asked.code == 0, asked.stderr
+    shown = run([sys.executable, "-m", "barograph", "show", "queries", "--data-dir", str(server.directory)])
+    assert shown.code == 0, shown.stderr
+    for program in PROGRAMS:
+        assert program.pipeline in asked.stdout
+    assert "TimeoutError" in shown.stdout
