@@ -135,6 +135,12 @@ def test_what_neither_retrieves_nor_generates_is_no_query() -> None:
     assert trace.reason() == "no retrieval and no generation"
 
 
+def test_to_make_an_agent_is_no_query() -> None:
+    trace = Trace()
+    trace.span("create_agent librarian", {"gen_ai.operation.name": "create_agent"})
+    assert trace.reason() == "no retrieval and no generation"
+
+
 def test_a_judge_by_itself_is_no_query_and_inside_a_query_it_is_not_the_generation() -> None:
     trace = Trace()
     judge = trace.kind("EVALUATOR")

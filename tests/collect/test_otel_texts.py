@@ -24,6 +24,11 @@ def constructor(kind: str, content: str) -> dict[str, object]:
     return {"lc": 1, "type": "constructor", "id": path, "kwargs": {"content": content}}
 
 
+def graph(kind: str, content: str) -> dict[str, object]:
+    """A message as LangGraph writes it down."""
+    return {"type": kind, "data": {"content": content, "type": kind, "name": None, "tool_calls": []}}
+
+
 LANGCHAIN = [constructor("SystemMessage", "Be brief."), constructor("HumanMessage", QUESTION)]
 
 
@@ -53,6 +58,7 @@ def with_root(values: dict[str, object]) -> Query:
         {"messages": MESSAGES},
         {"messages": [LANGCHAIN]},
         {"messages": [["user", QUESTION]]},
+        {"messages": [graph("human", QUESTION), graph("ai", "Let me look."), graph("tool", "Twenty books.")]},
         {"messages": [{"type": "human", "content": QUESTION}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]},
         {"messages": [{"role": "user", "parts": [{"type": "text", "content": QUESTION}]}]},
@@ -76,6 +82,7 @@ def test_a_question_is_found_inside_json(given: object) -> None:
         {"result": ANSWER, "source_documents": []},
         {"generations": [[{"text": ANSWER, "type": "Generation"}]], "llm_output": None},
         {"choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER}}]},
+        {"messages": [graph("human", QUESTION), graph("ai", ""), graph("tool", "Twenty."), graph("ai", ANSWER)]},
         {"messages": [*MESSAGES, {"role": "assistant", "content": ANSWER}]},
         {"messages": [{"type": "human", "content": QUESTION}, {"type": "ai", "content": ANSWER}]},
         {"replies": [ANSWER]},

@@ -28,7 +28,7 @@ _OPERATIONS = {
     "rerank": "RERANKER",
     "execute_tool": "TOOL",
     "invoke_agent": "AGENT",
-    "create_agent": "AGENT",
+    "create_agent": "",  # to make one is not to run it
     "invoke_workflow": "CHAIN",
 }
 _REQUESTS = {"chat": "LLM", "completion": "LLM", "embedding": "EMBEDDING", "rerank": "RERANKER"}

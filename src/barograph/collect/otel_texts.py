@@ -35,6 +35,7 @@ _USER = frozenset(("user", "human", "HumanMessage", "HumanMessageChunk"))
 _ASSISTANT = frozenset(("assistant", "ai", "model", "chatbot", "AIMessage", "AIMessageChunk"))
 _STEPS = frozenset(("CHAIN", "AGENT", ""))
 _CONTENT_EVENTS = frozenset(("gen_ai.client.inference.operation.details",))
+_SAYING = frozenset(("content", "parts", "kwargs", "data"))  # where a message has its text
 _MESSAGES = 1000  # of one conversation that are looked at
 _NO_ANSWERS = frozenset(("RETRIEVER", "RERANKER", "EMBEDDING"))
 _DEPTH = 8  # of JSON inside JSON
@@ -207,7 +208,7 @@ def pick(value: Json, side: Side, depth: int) -> str | None:
     if not isinstance(value, dict):
         return None
     role = _role(value)
-    if role and role not in side.roles and ("content" in value or "parts" in value or "kwargs" in value):
+    if role and role not in side.roles and not _SAYING.isdisjoint(value):
         return None
     found = None
     for key in side.keys:
