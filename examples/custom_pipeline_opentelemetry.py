@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from library import LOWEST_SCORE, MODEL, PASSAGES, QUESTIONS, Question, count_tokens, embed, reply, words
+from library import LOWEST_SCORE, MODEL, NOTHING, PASSAGES, QUESTIONS, Question, count_tokens, embed, reply, words
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -172,6 +172,8 @@ class Pipeline:
             for component in self.components:
                 values |= self.step(component, values)
             span.set_attribute("output.value", values["answer"])
+            if values["answer"] == NOTHING:
+                span.set_attribute("barograph.status", "no_answer")
             return values["answer"], format(span.get_span_context().trace_id, "032x")
 
     def step(self, component: Component, values: Values) -> Values:

@@ -94,7 +94,7 @@ PROGRAMS = (
     Program("langchain_rag", "library-langchain", "librarymodel", 2, library.LOWEST_SCORE, 0.0, _instructed, _UNTOLD,
             _ALL - {"embedding"}, frozenset()),
     Program("custom_pipeline_opentelemetry", "library-pipeline", "library", 3, library.LOWEST_SCORE / 2, 0.0,
-            _instructed, _UNTOLD, _ALL | {"rerank"}, frozenset(range(5)), "production"),
+            _instructed, _TOLD, _ALL | {"rerank"}, frozenset(range(5)), "production"),
     Program("plain_python", "library-plain", "", 3, library.LOWEST_SCORE, 0.0, _bare, _TOLD, _ALL,
             frozenset(range(5)), "production"),
 )  # fmt: skip
