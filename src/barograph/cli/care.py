@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
-from datetime import date, timedelta
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,8 @@ import msgspec
 import typer
 
 import barograph
-from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory, opened
+from barograph.cli.desk import desk_of
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory
 from barograph.cli.output import draw, print_json, stderr
 from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
@@ -26,21 +26,14 @@ from barograph.visualize.chart import Column, Table
 from barograph_client.errors import BarographError, InvalidInput
 
 if TYPE_CHECKING:
+    from barograph.dashboard.doctor import Finding
     from barograph.store.verification import Report
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that ``doctor`` looked at."""
-
-    about: str
-    ok: bool
-    says: str
 
 
 def verify(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """Compare journal and engine by kind and day, rollups included. Exit code 1 when they differ."""
-    with opened(existing(data_dir)) as dashboard, stderr().status("comparing journal and engine"):
-        found = dashboard.store.verify()
+    with desk_of(existing(data_dir)) as desk, stderr().status("comparing journal and engine"):
+        found = desk.verify()
     _tell(found, json)
 
 
@@ -54,8 +47,8 @@ def rebuild(
         wanted = date.fromisoformat(day) if day else None
     except ValueError:
         raise InvalidInput("not a day", hint="Write YYYY-MM-DD.", value=day) from None
-    with opened(existing(data_dir)) as dashboard, stderr().status("making the engine again from the journal"):
-        found = dashboard.store.rebuild(wanted)
+    with desk_of(existing(data_dir)) as desk, stderr().status("making the engine again from the journal"):
+        found = desk.rebuild(wanted)
     _tell(found, json)
 
 
@@ -69,9 +62,9 @@ def prune(
     unknown = [name for name in kind or () if name not in KINDS]
     if unknown:
         raise InvalidInput("no such kind of event", hint=f"Use {', '.join(KINDS)}.", value=unknown[0])
-    seconds = parse_duration(older_than)
-    with opened(existing(data_dir)) as dashboard, stderr().status("retiring raw days"):
-        done = dashboard.store.prune(timedelta(seconds=seconds), tuple(kind or ()))
+    parse_duration(older_than)
+    with desk_of(existing(data_dir)) as desk, stderr().status("retiring raw days"):
+        done = desk.prune(older_than, kind or ())
     if json:
         print_json(done)
     elif done:
@@ -83,8 +76,8 @@ def prune(
 
 def compress(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """Compress the journal's closed days; they are read as before. A running Barograph does this by itself."""
-    with opened(existing(data_dir)) as dashboard, stderr().status("compressing closed days"):
-        count = dashboard.store.compress_closed()
+    with desk_of(existing(data_dir)) as desk, stderr().status("compressing closed days"):
+        count = desk.compress()
     print_json({"segments": count}) if json else print(f"{counted(count, 'segment')} compressed.")
 
 
@@ -105,6 +98,8 @@ def doctor(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> N
 
 
 def _installation() -> list[Finding]:
+    from barograph.dashboard.doctor import Finding
+
     parts = ("chdb-core", "clickhouse-connect", "msgspec", "numpy")
     return [
         Finding(about="python", ok=sys.version_info >= (3, 11), says=platform.python_version()),
@@ -113,6 +108,8 @@ def _installation() -> list[Finding]:
 
 
 def _directory(directory: Path) -> list[Finding]:
+    from barograph.dashboard.doctor import Finding
+
     if not is_data_directory(directory):
         return [
             Finding(about="data directory", ok=True, says=f"{directory} is not there yet; `barograph init` makes it")
@@ -121,17 +118,8 @@ def _directory(directory: Path) -> list[Finding]:
     try:
         load_settings(directory, os.environ)
         found.append(Finding(about="settings", ok=True, says="readable"))
-        with opened(directory) as dashboard:
-            journal, store = dashboard.parts.journal, dashboard.store
-            free = shutil.disk_usage(directory).free
-            found.append(Finding(about="disk", ok=not journal.low_disk, says=f"{free / 2**30:.1f} GiB free"))
-            problems = journal.problems
-            found.append(Finding(about="journal", ok=not problems, says="; ".join(problems) or "no damaged files"))
-            report = store.verify()
-            says = f"{counted(sum(report.engine.values()), 'event')}, {report.set_aside} set aside"
-            found.append(Finding(about="engine agrees with journal", ok=report.ok, says=says))
-            rules = dashboard.alerts.rules()
-            found.append(Finding(about="alert rules", ok=True, says=f"{len(rules)} loaded"))
+        with desk_of(directory) as desk:
+            found += desk.findings()
     except BarographError as error:
         found.append(Finding(about="data directory", ok=False, says=str(error)))
     return found

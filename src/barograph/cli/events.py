@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO
 
 import msgspec
 import typer
 
+from barograph.cli.desk import Desk, desk_of
 from barograph.cli.lines import Lines
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, ProjectName, opened
 from barograph.cli.output import note, print_json, progress, say
@@ -19,11 +20,6 @@ from barograph.core.settings import FILE_NAME
 from barograph.journal.disk import journal_error
 from barograph_client.errors import InvalidEvent, InvalidInput
 
-if TYPE_CHECKING:
-    from barograph.dashboard.dashboard_interface import Account, DashboardInterface
-
-Counted = Literal["received", "stored", "rejected", "duplicate"]
-ACCOUNT: tuple[Counted, ...] = ("received", "stored", "rejected", "duplicate")
 MOST_SHOWN = 10  # refusals that are told one by one
 _EXAMPLE = """\
 # Settings of this data directory; docs/settings.md lists them all with their defaults.
@@ -87,18 +83,18 @@ def record(
         raise InvalidInput("no such kind of event", hint=f"Use one of {', '.join(CALLER_KINDS)}.", value=kind)
     words = what or []
     if len(words) == 1 and words[0] != "-" and ("=" not in words[0] or Path(words[0]).is_file()):
-        with _file(words[0]) as file, opened(data_dir, project=project) as dashboard:
-            _record_lines(dashboard, file, os.path.getsize(words[0]) or None, kind, json)
+        with _file(words[0]) as file, desk_of(data_dir, project) as desk:
+            _record_lines(desk, file, os.path.getsize(words[0]) or None, kind, json)
     elif words and words != ["-"]:
         fields = dict(_field(word, kind or "query") for word in words)
-        with opened(data_dir, project=project) as dashboard:
-            event_id = dashboard.collector.record_event(kind or "query", fields)
+        with desk_of(data_dir, project) as desk:
+            event_id = desk.record(kind or "query", fields)
         print_json({"event_id": event_id}) if json else say(event_id)
     elif sys.stdin is None or (sys.stdin.isatty() and not words):
         raise InvalidInput("nothing to record", hint="Give field=value, a file, or JSON Lines on standard input.")
     else:
-        with opened(data_dir, project=project) as dashboard:
-            _record_lines(dashboard, sys.stdin.buffer, None, kind, json)
+        with desk_of(data_dir, project) as desk:
+            _record_lines(desk, sys.stdin.buffer, None, kind, json)
 
 
 def annotate(
@@ -113,8 +109,8 @@ def annotate(
     json: Json = False,
 ) -> None:
     """Note a deploy, a new prompt, an index rebuild: it is drawn into the charts."""
-    with opened(data_dir, project=project) as dashboard:
-        event_id = dashboard.annotate(title, category=category, text=text, link=link)
+    with desk_of(data_dir, project) as desk:
+        event_id = desk.record("annotation", {"title": title, "category": category, "text": text, "link": link})
     print_json({"event_id": event_id}) if json else say(event_id)
 
 
@@ -154,11 +150,8 @@ def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
     return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
 
 
-def _record_lines(
-    dashboard: DashboardInterface, stream: BinaryIO, size: int | None, kind: str | None, json: bool
-) -> None:
+def _record_lines(desk: Desk, stream: BinaryIO, size: int | None, kind: str | None, json: bool) -> None:
     """Record what a stream holds and tell the account, also when a signal or the disk ends it early."""
-    before = dashboard.account()
     refused = 0
     number = 0
     with Lines(stream) as lines:
@@ -166,7 +159,7 @@ def _record_lines(
             with progress(size, "recording", sized=size is not None) as bar:
                 for batch in lines.batches():
                     events = [line for line in batch if line.strip()]
-                    for result in dashboard.collector.record_many(events, kind):
+                    for result in desk.record_lines(events, kind):
                         number += 1
                         if isinstance(result, InvalidEvent):
                             refused += 1
@@ -175,10 +168,10 @@ def _record_lines(
                     bar.advance(bar.task_ids[0], sum(map(len, batch)) + len(batch) if size is not None else len(batch))
         finally:
             if refused > MOST_SHOWN:
-                note(f"… and {refused - MOST_SHOWN} more; all are kept in {dashboard.parts.directory / 'rejected'}")
+                note(f"… and {refused - MOST_SHOWN} more; all are kept in {desk.directory / 'rejected'}")
             if lines.unfinished:
                 note("the last line had no end when the signal came; it is not recorded")
-            rejected = _tell_account(before, dashboard.account(), json)
+            rejected = _tell_account(desk.counts(), json)
     if lines.ended_by == signal.SIGINT:
         raise KeyboardInterrupt
     if lines.ended_by:
@@ -187,9 +180,8 @@ def _record_lines(
         raise typer.Exit(Exit.INPUT)
 
 
-def _tell_account(before: Account, after: Account, json: bool) -> int:
-    """What was recorded between the two; returns how many were rejected."""
-    counts = {name: after[name] - before[name] for name in ACCOUNT}
+def _tell_account(counts: dict[str, int], json: bool) -> int:
+    """What was recorded; returns how many were rejected."""
     if json:
         print_json(counts)
     else:

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from barograph.analytics.period import recent
+from barograph.cli.desk import Drawing, Question, Span, desk_of
 from barograph.cli.options import (
     DEFAULT_DIRECTORY,
     Charset,
@@ -22,16 +23,14 @@ from barograph.cli.options import (
     To,
     Width,
     existing,
-    opened,
     window_of,
 )
 from barograph.cli.output import draw, note, print_json
 from barograph.core.metric import FAMILIES, Catalogue
-from barograph.core.query import Calendar, Period, parse_duration
+from barograph.core.query import Calendar, parse_duration
 from barograph.core.settings import load_settings
 from barograph.core.zone import local_time, zone_of
 from barograph.visualize.chart import Column, Page, Table, Text
-from barograph.visualize.visualizer import Format
 from barograph_client.clock import SystemClock
 from barograph_client.errors import InvalidQuery
 
@@ -42,23 +41,15 @@ COMPARE = ("previous", "day", "week")
 
 def status(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """Healthy, warning, critical or no data, with the reasons. Exit code 1 when critical."""
-    with opened(existing(data_dir), project=project) as dashboard:
-        complete_to = dashboard.flush()
-        alerts = dashboard.check_alerts()
-        found = dashboard.status()
-        account = dashboard.account()
-        health = dashboard.store.health()
-        zone = zone_of(dashboard.settings.timezone)
+    with desk_of(existing(data_dir), project) as desk:
+        found = desk.status()
     if json:
-        print_json({
-            "state": found.state, "reasons": found.reasons, "alerts": alerts, "account": account,
-            "complete_to": complete_to, "store": health,
-        })  # fmt: skip
+        print_json(found)
     else:
-        aside = f"data complete to {local_time(complete_to, zone)}"
-        parts: list[Text] = [Text(text=reason.sentence) for reason in found.reasons]  # alerts are among them
-        counts = " + ".join(f"{name} {account[name]}" for name in ("stored", "rejected", "duplicate"))
-        parts.append(Text(text=f"Events: received {account['received']} = {counts}", tone="muted"))
+        aside = f"data complete to {local_time(found.complete_to, zone_of(found.timezone))}"
+        parts: list[Text] = [Text(text=sentence) for sentence in found.sentences()]
+        counts = " + ".join(f"{name} {found.account[name]}" for name in ("stored", "rejected", "duplicate"))
+        parts.append(Text(text=f"Events: received {found.account['received']} = {counts}", tone="muted"))
         draw(Page(title=f"System Status: {found.state.upper()}", aside=aside, parts=parts))
     if found.state == "critical":
         raise typer.Exit(Exit.FOUND)
@@ -77,11 +68,10 @@ def show(
     json: Json = False,
 ) -> None:
     """Draw a page of the dashboard."""
-    with opened(existing(data_dir), project=project, charset=charset, width=width) as dashboard:
-        dashboard.flush()
-        dashboard.check_alerts()
-        window = window_of(last, start, end)
-        print(dashboard.render(page, window=window, format=_format(format, json)).rstrip("\n"))
+    window_of(last, start, end)
+    with desk_of(existing(data_dir), project) as desk:
+        drawing = Drawing(format="json" if json else format, charset=charset, width=width)
+        print(desk.page(page, Span(last=last, start=start, end=end), drawing).rstrip("\n"))
 
 
 def report(
@@ -94,10 +84,8 @@ def report(
     json: Json = False,
 ) -> None:
     """A report: findings, key numbers, charts, the experiment, the worst queries."""
-    with opened(existing(data_dir), project=project, charset=charset, width=width) as dashboard:
-        dashboard.flush()
-        dashboard.check_alerts()
-        print(dashboard.report(hours, format=_format(format, json)).rstrip("\n"))
+    with desk_of(existing(data_dir), project) as desk:
+        print(desk.report(hours, Drawing(format="json" if json else format, charset=charset, width=width)).rstrip("\n"))
 
 
 def query(
@@ -131,26 +119,22 @@ def query(
     barograph query error_rate --where pipeline:eq:support --json
     """
     from barograph.cli.answer import picture
-    from barograph.dashboard.asked import Asked, document
+    from barograph.dashboard.asked import document
 
     if compare is not None and compare not in COMPARE:
         raise InvalidQuery("no such comparison", hint=f"Use one of {', '.join(COMPARE)}.", value=compare)
-    with opened(existing(data_dir), project=project) as dashboard:
-        dashboard.flush()
-        window = window_of(last, start, end) or recent("24h", SystemClock().now())
-        period = cast("Period | None", compare)
-        bucket = _bucket(every)
-        answer = dashboard.query(
-            metric, window=window, every=bucket, by=by or (), where=where or (), compare=period, limit=limit
-        )
-        asked = Asked(
-            title=dashboard.parts.catalogue.get(metric).title,
-            window=window,
-            zone=zone_of(dashboard.settings.timezone),
-            every=bucket,
-            compare=period,
-            missing=dashboard.analytics.nothing_to_compare(metric, window, period) if period else "",
-        )
+    window = window_of(last, start, end) or recent("24h", SystemClock().now())
+    question = Question(
+        metric=metric,
+        window=(window.start, window.end),
+        every=_bucket(every),
+        by=by or [],
+        where=where or [],
+        compare=compare,
+        limit=limit,
+    )
+    with desk_of(existing(data_dir), project) as desk:
+        answer, asked = desk.query(question)
     if json:
         print_json(document(answer, asked))
         return
@@ -178,10 +162,6 @@ def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> 
     rows += [(f"{family}.<name>", "", "", sentence) for family, sentence in FAMILIES.items()]
     columns = [Column(title="name"), Column(title="unit"), Column(title="better"), Column(title="means", most=70)]
     draw(Table(title="Metrics", columns=columns, rows=rows))
-
-
-def _format(format: str, json: bool) -> Format:
-    return cast(Format, "json" if json else format)  # the visualizer refuses what is none
 
 
 def _bucket(text: str | None) -> float | Calendar | None:

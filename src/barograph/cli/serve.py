@@ -19,6 +19,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", "-p", help="The port (4318, OpenTelemetry's own); 0 takes a free one.")
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option("--grpc-port", help="A port for OTLP/gRPC too, usually 4317; needs the extra grpc. 0 for none."),
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option("--certificate", help="TLS: the certificate chain, PEM.", dir_okay=False)
     ] = None,
@@ -44,6 +48,7 @@ def serve(
     given: dict[str, Any] = {
         "host": host,
         "port": port,
+        "grpc_port": grpc_port,
         "certificate": str(certificate) if certificate else None,
         "private_key": str(private_key) if private_key else None,
         "root_path": root_path.rstrip("/") if root_path else None,

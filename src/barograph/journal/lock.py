@@ -87,16 +87,22 @@ class DirectoryLock:
             self._descriptor = -1
 
 
-def owner_of(directory: Path) -> Owner | None:
-    """What the lock file of a directory says; None where it says nothing or may not be read."""
+def server_of(directory: Path) -> Owner | None:
+    """Who has the directory now and answers over HTTP; None where nobody does, or the file may not be read."""
     try:
         descriptor = os.open(directory / FILE_NAME, os.O_RDONLY)
     except OSError:
         return None
     try:
-        return _read(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = _read(descriptor)
+        return owner if owner is not None and owner.address else None
+    except OSError:
+        return None
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # and with it the lock, if nobody had it
+    return None
 
 
 def _read(descriptor: int) -> Owner | None:
@@ -112,5 +118,5 @@ def _locked(directory: Path, owner: Owner | None) -> DirectoryLocked:
         who, hint = "this process already", "Use the journal that is open, or close it first."
     else:
         who = f"process {pid}" if pid else "another process"
-        hint = "Stop it, or ask and record inside it: dashboard.render(…), dashboard.query(…)."
+        hint = "Stop it, or ask and record inside it; `barograph serve` shares a directory over HTTP."
     return DirectoryLocked(f"the data directory {directory} is in use by {who}", pid=pid, hint=hint)

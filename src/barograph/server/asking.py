@@ -87,7 +87,7 @@ async def query(site: Site, caller: Caller, request: Request) -> Response:
         asked = Asked(
             title=title, window=window, zone=zone_of(zone), every=every, compare=question.compare, missing=missing
         )
-        return document(found, asked)
+        return {**document(found, asked), "title": title, "timezone": zone, **({"missing": missing} if missing else {})}
 
     return answer(await _ask(site, caller, question.fresh, work))
 

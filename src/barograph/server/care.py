@@ -1,4 +1,4 @@
-"""Routes for whoever runs it, over all projects: verify, rebuild, prune, compress.
+"""Routes for whoever runs it, over all projects: verify, rebuild, prune, compress, doctor.
 
 Only the command line of the server's own machine may call them: a key belongs to one project.
 """
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
+from barograph.dashboard.doctor import findings
 from barograph.server.access import Caller
 from barograph.server.asking import answer
 from barograph.server.parameters import PruneBody, RebuildBody, from_body
@@ -49,6 +50,11 @@ async def prune(site: Site, caller: Caller, request: Request) -> Response:
 async def compress(site: Site, caller: Caller, request: Request) -> Response:
     """Compress the journal's closed days."""
     return answer({"segments": await site.ask(site.dashboard.store.compress_closed)})
+
+
+async def doctor(site: Site, caller: Caller, request: Request) -> Response:
+    """Look at disk, journal, engine and rules."""
+    return answer(await site.ask(lambda: findings(site.dashboard)))
 
 
 def _report(found: Report) -> Response:

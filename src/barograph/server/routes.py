@@ -13,8 +13,21 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barograph.collect.otlp import LogsRequest, MetricsRequest, TracesRequest
 from barograph.server import asking, care, health
 from barograph.server.access import Caller, Scope
+from barograph.server.answers import (
+    Catalogue,
+    Compressed,
+    EventsPage,
+    Healthy,
+    MetricRows,
+    QueryDetail,
+    Readiness,
+    Stats,
+    StatusNow,
+    Verified,
+)
 from barograph.server.ingest import Answer, take_events
 from barograph.server.openapi_route import openapi
 from barograph.server.otlp_routes import take_otlp
@@ -35,7 +48,7 @@ Body = Literal["", "events", "otlp"]
 
 
 class Route(NamedTuple):
-    """One route. ``takes`` is the kind of events of a body, or the struct of a question's."""
+    """One route. ``takes`` is the kind of events of a body, ``body`` its struct."""
 
     method: str
     path: str
@@ -58,34 +71,40 @@ _DRAWN = ("text/plain", "application/json", "text/csv")
 _OTLP = ("application/x-protobuf", "application/json")
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/healthz", "open", health.healthz, "Whether the process answers"),
-    Route("GET", "/readyz", "open", health.readyz, "Whether it can take events and answer questions"),
+    Route("GET", "/healthz", "open", health.healthz, "Whether the process answers", gives=Healthy),
+    Route("GET", "/readyz", "open", health.readyz, "Whether it can take events and answer questions",
+          gives=Readiness),
     Route("GET", "/metrics", "read", health.metrics, "Its own numbers, for Prometheus", media=("text/plain",)),
     Route("POST", "/v1/traces", "ingest", partial(take_otlp, signal="traces"), "Spans, as OTLP", takes="otlp",
-          media=_OTLP),
+          body=TracesRequest, media=_OTLP),
     Route("POST", "/v1/metrics", "ingest", partial(take_otlp, signal="metrics"), "Metric points, as OTLP",
-          takes="otlp", media=_OTLP),
+          takes="otlp", body=MetricsRequest, media=_OTLP),
     Route("POST", "/v1/logs", "ingest", partial(take_otlp, signal="logs"), "Generative AI records, as OTLP",
-          takes="otlp", media=_OTLP),
+          takes="otlp", body=LogsRequest, media=_OTLP),
     _events("events", None, "Events of any kind: one, an array, or one a line"),
     _events("feedback", "feedback", "What users said of answers"),
     _events("scores", "score", "Judgements of answers"),
     _events("annotations", "annotation", "Deploys, new prompts, index rebuilds"),
-    Route("GET", "/api/v1/events", "read", asking.events, "A page of events of a kind", EventSearchParameters),
-    Route("POST", "/api/v1/query", "read", asking.query, "One metric over time", body=MetricQuestion),
-    Route("GET", "/api/v1/queries", "read", asking.queries, "A page of queries", SearchParameters),
+    Route("GET", "/api/v1/events", "read", asking.events, "A page of events of a kind", EventSearchParameters,
+          gives=EventsPage),
+    Route("POST", "/api/v1/query", "read", asking.query, "One metric over time", body=MetricQuestion, gives=MetricRows),
+    Route("GET", "/api/v1/queries", "read", asking.queries, "A page of queries", SearchParameters, gives=EventsPage),
     Route("GET", "/api/v1/queries/{id}", "read", asking.query_detail,
-          "One query by its trace or event id, with its spans, feedback and scores", FreshParameters),
-    Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters),
-    Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate"),
-    Route("GET", "/api/v1/metrics", "read", asking.metrics, "The catalogue of metrics"),
+          "One query by its trace or event id, with its spans, feedback and scores", FreshParameters,
+          gives=QueryDetail),
+    Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,
+          gives=StatusNow),
+    Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate", gives=Stats),
+    Route("GET", "/api/v1/metrics", "read", asking.metrics, "The catalogue of metrics", gives=Catalogue),
     Route("GET", "/api/v1/pages/{page}", "read", asking.page, "A page of the dashboard, drawn", PageParameters,
           media=_DRAWN),
     Route("GET", "/api/v1/report", "read", asking.report, "A report on the last hours", ReportParameters,
           media=_DRAWN),
-    Route("POST", "/api/v1/care/verify", "owner", care.verify, "Compare journal and engine"),
-    Route("POST", "/api/v1/care/rebuild", "owner", care.rebuild, "Make the engine again", body=RebuildBody),
+    Route("POST", "/api/v1/care/verify", "owner", care.verify, "Compare journal and engine", gives=Verified),
+    Route("POST", "/api/v1/care/rebuild", "owner", care.rebuild, "Make the engine again", body=RebuildBody,
+          gives=Verified),
     Route("POST", "/api/v1/care/prune", "owner", care.prune, "Retire old raw events", body=PruneBody),
-    Route("POST", "/api/v1/care/compress", "owner", care.compress, "Compress closed days"),
+    Route("POST", "/api/v1/care/compress", "owner", care.compress, "Compress closed days", gives=Compressed),
+    Route("POST", "/api/v1/care/doctor", "owner", care.doctor, "Look at disk, journal, engine and rules"),
     Route("GET", "/api/v1/openapi.json", "open", openapi, "This description, OpenAPI 3.1"),
 )  # fmt: skip

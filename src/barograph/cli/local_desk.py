@@ -1,0 +1,109 @@
+"""The desk of a data directory that this process opens itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import cast
+
+from barograph.cli.desk import COUNTED, Drawing, Question, Span, Told
+from barograph.cli.options import visualizer_for, window_of
+from barograph.core.query import Calendar, MetricAnswer, Period, Window, parse_duration
+from barograph.core.zone import zone_of
+from barograph.dashboard.asked import Asked
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.dashboard.doctor import Finding, findings
+from barograph.store.retention import Pruned
+from barograph.store.verification import Report
+from barograph.visualize.visualizer import Format
+from barograph_client.errors import InvalidEvent
+
+
+class LocalDesk:
+    """Asks the open dashboard; see ``Desk``."""
+
+    def __init__(self, directory: Path, dashboard: DashboardInterface) -> None:
+        self.directory = directory
+        self._dashboard = dashboard
+        self._before = self._account()
+
+    def _account(self) -> dict[str, int]:
+        account = self._dashboard.account()
+        return {name: cast("dict[str, int]", account)[name] for name in COUNTED}
+
+    def status(self) -> Told:
+        dashboard = self._dashboard
+        complete_to = dashboard.flush()
+        alerts = dashboard.check_alerts()
+        found = dashboard.status()
+        return Told(
+            state=found.state,
+            reasons=list(found.reasons),
+            alerts=list(alerts),
+            account=dict(dashboard.account()),
+            complete_to=complete_to,
+            store=dashboard.store.health(),
+            timezone=dashboard.settings.timezone,
+        )
+
+    def page(self, name: str, span: Span, drawing: Drawing) -> str:
+        self._look(drawing)
+        window = window_of(span.last, span.start, span.end)
+        return self._dashboard.render(name, window=window, format=cast("Format", drawing.format))
+
+    def report(self, hours: float, drawing: Drawing) -> str:
+        self._look(drawing)
+        return self._dashboard.report(hours, format=cast("Format", drawing.format))
+
+    def _look(self, drawing: Drawing) -> None:
+        dashboard = self._dashboard
+        dashboard.draw_with(visualizer_for(dashboard.settings, drawing.charset, drawing.width))
+        dashboard.flush()
+        dashboard.check_alerts()
+
+    def query(self, question: Question) -> tuple[MetricAnswer, Asked]:
+        dashboard = self._dashboard
+        dashboard.flush()
+        window = Window(*question.window)
+        period = cast("Period | None", question.compare)
+        every = cast("float | Calendar | None", question.every)
+        answer = dashboard.query(
+            question.metric, window=window, every=every, by=question.by, where=question.where, compare=period,
+            limit=question.limit,
+        )  # fmt: skip
+        missing = dashboard.analytics.nothing_to_compare(question.metric, window, period) if period else ""
+        asked = Asked(
+            title=dashboard.parts.catalogue.get(question.metric).title,
+            window=window,
+            zone=zone_of(dashboard.settings.timezone),
+            every=every,
+            compare=period,
+            missing=missing,
+        )
+        return answer, asked
+
+    def record(self, kind: str, fields: dict[str, object]) -> str:
+        return self._dashboard.collector.record_event(kind, fields)
+
+    def record_lines(self, lines: Sequence[bytes], kind: str | None) -> Sequence[str | InvalidEvent]:
+        return self._dashboard.collector.record_many(lines, kind)
+
+    def counts(self) -> dict[str, int]:
+        now = self._account()
+        return {name: now[name] - self._before[name] for name in COUNTED}
+
+    def verify(self) -> Report:
+        return self._dashboard.store.verify()
+
+    def rebuild(self, day: date | None) -> Report:
+        return self._dashboard.store.rebuild(day)
+
+    def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]:
+        return self._dashboard.store.prune(timedelta(seconds=parse_duration(older_than)), tuple(kinds))
+
+    def compress(self) -> int:
+        return self._dashboard.store.compress_closed()
+
+    def findings(self) -> Sequence[Finding]:
+        return findings(self._dashboard)

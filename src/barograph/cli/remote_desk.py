@@ -1,0 +1,244 @@
+"""The desk of a data directory that a running server has open: the same answers, asked over HTTP.
+
+The address and a token stand in the directory's lock file, which only its owner may read.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct, field
+
+from barograph.cli.desk import COUNTED, Drawing, Question, Span, Told
+from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
+from barograph.core.zone import zone_of
+from barograph.dashboard.asked import Asked
+from barograph.dashboard.doctor import Finding
+from barograph.store.retention import Pruned
+from barograph.store.verification import Report
+from barograph.visualize.charset import choose
+from barograph_client.address import parse_address
+from barograph_client.errors import (
+    BarographError,
+    DiskFull,
+    EngineError,
+    EngineUnavailable,
+    InvalidEvent,
+    InvalidInput,
+    InvalidQuery,
+    JournalError,
+    QueryTooExpensive,
+    UnknownMetric,
+)
+from barograph_client.transport import Transport
+
+PATIENCE = 3600.0  # seconds: making an engine again may take long
+BODY_BYTES = 4 * 2**20  # of lines sent in one request
+
+_ERRORS: dict[str, type[BarographError]] = {
+    "unknown-metric": UnknownMetric,
+    "invalid-query": InvalidQuery,
+    "invalid-input": InvalidInput,
+    "unknown-project": InvalidInput,
+    "disk-full": DiskFull,
+    "not-durable": JournalError,
+    "too-busy": JournalError,
+    "query-too-expensive": QueryTooExpensive,
+    "engine-unavailable": EngineUnavailable,
+    "engine-error": EngineError,
+}
+
+
+class _Problem(Struct):
+    """As much of a problem document as an error needs."""
+
+    type: str = ""
+    detail: str = "the server did not say why"
+    hint: str = ""
+    field: str = ""
+    reason: str = ""
+    value: str | None = None
+
+
+class _Result(Struct):
+    outcome: str
+    event_id: str = ""
+    field: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+class _Recorded(Struct):
+    received: int
+    stored: int
+    rejected: int
+    duplicate: int
+    results: list[_Result]
+
+
+class _Row(Struct, rename={"start": "from", "end": "to"}):
+    start: datetime
+    end: datetime
+    value: float | None
+    n: int
+    group: dict[str, str] = field(default_factory=dict)
+
+    def row(self) -> MetricRow:
+        return MetricRow(start=self.start, end=self.end, value=self.value, n=self.n, group=self.group)
+
+
+class _Answer(Struct):
+    metric: str
+    title: str
+    unit: str
+    timezone: str
+    rows: list[_Row]
+    complete_to: datetime
+    before: list[_Row] = []
+    notes: list[str] = []
+    missing: str = ""
+
+
+class RemoteDesk:
+    """Asks the server; see ``Desk``. A context manager."""
+
+    def __init__(self, directory: Path, address: str, token: str, project: str) -> None:
+        self.directory = directory
+        # The name in the certificate is the one for others; this machine's owner wrote the address down himself.
+        context = ssl._create_unverified_context() if address.startswith("https:") else None  # noqa: S323
+        self._transport = Transport(parse_address(address), PATIENCE, context)
+        self._headers = {"Authorization": f"Bearer {token}", **({"Barograph-Project": project} if project else {})}
+        self._counts = dict.fromkeys(COUNTED, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transport.close()
+
+    def _ask(
+        self, method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None,
+        media: str = "application/json",
+    ) -> bytes:  # fmt: skip
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        target = f"/api/v1/{path}?{urlencode(given, doseq=True)}" if given else f"/api/v1/{path}"
+        headers = self._headers if body is None else {**self._headers, "Content-Type": media}
+        reply = self._transport.request(method, target, headers, body)
+        if reply.status != 200:
+            raise _error(reply.body)
+        return reply.body
+
+    def status(self) -> Told:
+        return msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
+
+    def page(self, name: str, span: Span, drawing: Drawing) -> str:
+        window = {"last": span.last, "from": span.start, "to": span.end}
+        return self._ask("GET", f"pages/{quote(name, safe='')}", {**window, **_look(drawing)}).decode()
+
+    def report(self, hours: float, drawing: Drawing) -> str:
+        return self._ask("GET", "report", {"hours": hours, **_look(drawing)}).decode()
+
+    def query(self, question: Question) -> tuple[MetricAnswer, Asked]:
+        start, end = question.window
+        asked = {
+            "metric": question.metric, "from": start, "to": end, "every": question.every, "by": question.by,
+            "where": question.where, "compare": question.compare, "limit": question.limit, "fresh": True,
+        }  # fmt: skip
+        found = msgspec.json.decode(self._ask("POST", "query", body=msgspec.json.encode(asked)), type=_Answer)
+        answer = MetricAnswer(
+            metric=found.metric,
+            unit=found.unit,
+            rows=tuple(row.row() for row in found.rows),
+            complete_to=found.complete_to,
+            before=tuple(row.row() for row in found.before),
+            notes=tuple(note for note in found.notes if note != found.missing),
+        )
+        return answer, Asked(
+            title=found.title,
+            window=Window(start, end),
+            zone=zone_of(found.timezone),
+            every=cast("float | Calendar | None", question.every),
+            compare=cast("Period | None", question.compare),
+            missing=found.missing,
+        )
+
+    def record(self, kind: str, fields: dict[str, object]) -> str:
+        body = msgspec.json.encode({**fields, "kind": kind})
+        answer = msgspec.json.decode(self._ask("POST", "events", body=body), type=_Recorded)
+        return answer.results[0].event_id
+
+    def record_lines(self, lines: Sequence[bytes], kind: str | None) -> Sequence[str | InvalidEvent]:
+        results: list[str | InvalidEvent] = []
+        waiting: list[bytes] = []
+        for line in lines:
+            if waiting and sum(map(len, waiting)) + len(line) > BODY_BYTES:
+                results += self._send(waiting, kind)
+                waiting = []
+            waiting.append(line)
+        return [*results, *self._send(waiting, kind)] if waiting else results
+
+    def _send(self, lines: Sequence[bytes], kind: str | None) -> list[str | InvalidEvent]:
+        body = b"\n".join(line.rstrip(b"\r\n") for line in lines)
+        found = self._ask("POST", "events", {"kind": kind}, body, "application/x-ndjson")
+        answer = msgspec.json.decode(found, type=_Recorded)
+        for name in COUNTED:
+            self._counts[name] += getattr(answer, name)
+        return [
+            InvalidEvent(one.field, one.reason, hint=one.hint) if one.outcome == "rejected" else one.event_id
+            for one in answer.results
+        ]
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def verify(self) -> Report:
+        return msgspec.json.decode(self._ask("POST", "care/verify", body=b"{}"), type=Report)
+
+    def rebuild(self, day: date | None) -> Report:
+        body = msgspec.json.encode({"day": day.isoformat() if day else None})
+        return msgspec.json.decode(self._ask("POST", "care/rebuild", body=body), type=Report)
+
+    def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]:
+        body = msgspec.json.encode({"older_than": older_than, "kinds": list(kinds)})
+        return msgspec.json.decode(self._ask("POST", "care/prune", body=body), type=list[Pruned])
+
+    def compress(self) -> int:
+        return int(msgspec.json.decode(self._ask("POST", "care/compress", body=b"{}"))["segments"])
+
+    def findings(self) -> Sequence[Finding]:
+        return msgspec.json.decode(self._ask("POST", "care/doctor", body=b"{}"), type=list[Finding])
+
+
+def _look(drawing: Drawing) -> dict[str, Any]:
+    """How this terminal is to be drawn for."""
+    terminal = choose(sys.stdout, os.environ, charset=drawing.charset, width=drawing.width)
+    return {
+        "format": drawing.format,
+        "charset": terminal.charset,
+        "width": terminal.width,
+        "colour": "true" if terminal.colour else "false",
+        "fresh": "true",
+    }
+
+
+def _error(body: bytes) -> BarographError:
+    """The error that a problem document tells of, of the kind that it would be here."""
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except (msgspec.MsgspecError, ValueError):
+        return BarographError("the server's answer cannot be read", value=body[:200])
+    name = problem.type.rpartition(":")[2]
+    if name == "invalid-event":
+        return InvalidEvent(problem.field, problem.reason, hint=problem.hint, value=problem.value)
+    return _ERRORS.get(name, BarographError)(problem.detail, hint=problem.hint, value=problem.value)

@@ -1,0 +1,37 @@
+"""What ``doctor`` looks at in an open data directory: disk, journal, engine, alert rules.
+
+Asked by the command line, directly or through the server that has the directory open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from barograph.core.unit import counted
+
+if TYPE_CHECKING:
+    from barograph.dashboard.dashboard_interface import DashboardInterface
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    about: str
+    ok: bool
+    says: str
+
+
+def findings(dashboard: DashboardInterface) -> list[Finding]:
+    """All of them; the engine is compared with the journal. Raises EngineError or JournalError."""
+    journal = dashboard.parts.journal
+    free, problems = journal.free_bytes(), journal.problems
+    report = dashboard.store.verify()
+    says = f"{counted(sum(report.engine.values()), 'event')}, {report.set_aside} set aside"
+    return [
+        Finding(about="disk", ok=not journal.low_disk, says=f"{free / 2**30:.1f} GiB free"),
+        Finding(about="journal", ok=not problems, says="; ".join(problems) or "no damaged files"),
+        Finding(about="engine agrees with journal", ok=report.ok, says=says),
+        Finding(about="alert rules", ok=True, says=f"{len(dashboard.alerts.rules())} loaded"),
+    ]
