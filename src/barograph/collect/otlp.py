@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto have the forma
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -34,6 +35,7 @@ Form = Literal["protobuf", "json"]
 MAX_NAME = 128  # characters of an attribute's name
 MAX_TEXT = 262_144  # and of its text
 _KEPT_ORIGINAL = 4096  # characters of a refused record that are kept
+_RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 _DEEPEST = 16  # levels of a list or a map in an attribute
 
 
@@ -269,12 +271,23 @@ def answer(signal: Signal, form: Form, rejected: int, reason: str) -> bytes:
     return data
 
 
-def failure(form: Form, code: int, message: str) -> bytes:
-    """The body of an answer that is no success: a google.rpc.Status, as OTLP asks for."""
+def failure(form: Form, code: int, message: str, retry_after: float | None = None) -> bytes:
+    """The body of an answer that is no success: a google.rpc.Status, as OTLP asks for.
+
+    ``retry_after`` seconds go into its details as a RetryInfo, for gRPC, which has no header for them.
+    """
     if form == "json":
         return msgspec.json.encode({"code": code, "message": message})
-    text = message.encode("utf-8", "replace")
-    return b"\x08" + _varint(code) + b"\x12" + _varint(len(text)) + text
+    status = b"\x08" + _varint(code) + _part(2, message.encode("utf-8", "replace"))
+    if retry_after is None:
+        return status
+    delay = b"\x08" + _varint(max(1, math.ceil(retry_after)))  # a Duration of whole seconds
+    return status + _part(3, _part(1, _RETRY_INFO) + _part(2, _part(1, delay)))
+
+
+def _part(number: int, data: bytes) -> bytes:
+    """A field of protobuf that has a length."""
+    return bytes([number << 3 | 2]) + _varint(len(data)) + data
 
 
 def _varint(number: int) -> bytes:

@@ -139,6 +139,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "127.0.0.1"
     )
     port: A[int, M(ge=0, le=65535, description="0 takes a free one. 4318 is where OpenTelemetry sends to")] = 4318
+    grpc_port: A[
+        int,
+        M(ge=0, le=65535, description="A port for OTLP/gRPC too (extra `grpc`); 4317 is the usual one, 0 for none"),
+    ] = 0
     root_path: A[str, M(pattern="^(/[A-Za-z0-9._~-]+)*$", description="The path that a proxy puts in front")] = ""
     certificate: A[str, M(description="TLS: the certificate chain's file, PEM")] = ""
     private_key: A[str, M(description="TLS: the private key's file, PEM")] = ""

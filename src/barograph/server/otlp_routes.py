@@ -1,4 +1,5 @@
-"""OTLP over HTTP: ``/v1/traces``, ``/v1/metrics``, ``/v1/logs``, as protobuf or JSON.
+"""OTLP over HTTP: ``/v1/traces``, ``/v1/metrics``, ``/v1/logs``, as protobuf or JSON; what gRPC does too is used by
+``otlp_grpc``.
 
 An acknowledgement says that everything is durable or told as rejected. Where it cannot be, the status is one that
 exporters try again (429 or 503, with Retry-After); what trying again cannot help is 400, 413 or 415. Errors are a
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,7 +34,7 @@ MEDIA: dict[Form, str] = {"protobuf": "application/x-protobuf", "json": "applica
 _FORMS: dict[str, Form] = {"application/x-protobuf": "protobuf", "application/protobuf": "protobuf",
                            "application/json": "json"}  # fmt: skip
 _RETRYABLE = (429, 502, 503, 504)  # what OTLP exporters try again
-_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 3, 415: 3, 429: 8, 503: 14}  # google.rpc.Code
+_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}  # google.rpc.Code
 _UNKNOWN = 2
 _MOST_REASONS = 5
 
@@ -52,10 +53,15 @@ async def take_otlp(site: Site, caller: Caller, request: Request, signal: Signal
         raise Problem(415, "unknown-content-type", "OTLP comes as application/x-protobuf or application/json")
     async with site.admission.request() as admitted:
         body = await read_body(request, site.settings, admitted)
-        decoded = await site.decode(lambda: _decode(site, caller.project, signal, form, body))
-        await site.keep(decoded.taken)
-    rejected = decoded.rejected.total()
-    return Response(otlp.answer(signal, form, rejected, _reasons(decoded.rejected)), media_type=MEDIA[form])
+        answer = await keep_records(site, caller, signal, form, body)
+    return Response(answer, media_type=MEDIA[form])
+
+
+async def keep_records(site: Site, caller: Caller, signal: Signal, form: Form, body: bytes) -> bytes:
+    """Keep the records of a body; the answer's body, once they are durable. Raises Problem or JournalError."""
+    decoded = await site.decode(lambda: _decode(site, caller.project, signal, form, body))
+    await site.keep(decoded.taken)
+    return otlp.answer(signal, form, decoded.rejected.total(), _reasons(decoded.rejected))
 
 
 def form_of(request: Request) -> Form | None:
@@ -63,13 +69,27 @@ def form_of(request: Request) -> Form | None:
     return _FORMS.get(request.headers.get("content-type", "").partition(";")[0].strip().lower())
 
 
-def otlp_problem(problem: Problem, form: Form | None) -> Response:
-    """The answer to a request that was not taken. A full disk is told as 503: exporters give up on a 507."""
+class Refusal(NamedTuple):
+    """Why a request was not taken: the HTTP status, the google.rpc.Code, a text, and when to try again, if ever."""
+
+    status: int
+    code: int
+    text: str
+    retry_after: float | None
+
+
+def refusal_of(problem: Problem) -> Refusal:
+    """What a problem is to an exporter. A full disk is told as 503: exporters give up on a 507."""
     status = 503 if problem.status == 507 else problem.status
     text = f"{problem.detail}. {problem.hint}" if problem.hint else problem.detail
-    body = otlp.failure(form or "json", _CODES.get(status, _UNKNOWN), text)
+    return Refusal(status, _CODES.get(status, _UNKNOWN), text, problem.retry_after if status in _RETRYABLE else None)
+
+
+def otlp_problem(problem: Problem, form: Form | None) -> Response:
+    """The answer to a request that was not taken."""
+    status, code, text, _ = refusal_of(problem)
     headers = problem.headers if status in _RETRYABLE or status == 401 else {}
-    return Response(body, status, headers=headers, media_type=MEDIA[form or "json"])
+    return Response(otlp.failure(form or "json", code, text), status, headers=headers, media_type=MEDIA[form or "json"])
 
 
 def _decode(site: Site, project: str, signal: Signal, form: Form, body: bytes) -> Decoded:
@@ -77,6 +97,14 @@ def _decode(site: Site, project: str, signal: Signal, form: Form, body: bytes) -
         message = otlp.read(signal, body, form)
     except BarographError as error:
         raise problem_of(error) from None
+    try:
+        return _records(message, site, project, signal)
+    except (ValueError, OverflowError) as error:  # of a number, which JSON may write as text
+        raise Problem(400, "invalid-input", f"the body is no OTLP {form}: {error}",
+                      hint="Write numbers of 64 bits as integers or as their digits.") from None  # fmt: skip
+
+
+def _records(message: Any, site: Site, project: str, signal: Signal) -> Decoded:
     intake, now = site.intake(project), site.clock.now()
     if signal == "traces":
         return _gather(([one] for one in take_spans(message, intake, project, now)), site.settings)

@@ -7,6 +7,7 @@ loses nothing that was acknowledged: that is on disk.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -15,10 +16,12 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -28,8 +31,12 @@ from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import is_loopback
 from barograph.server.application import application
 from barograph.server.connections import Connections
+from barograph.server.site import Site
 from barograph.visualize.hostile import clean
 from barograph_client.errors import InvalidSettings
+
+if TYPE_CHECKING:  # an extra, which may be missing
+    from barograph.server.otlp_grpc import OtlpGrpc
 
 log = logging.getLogger("barograph.server")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,11 +46,19 @@ _FILES_BESIDE = 1024  # descriptors that the engine and the journal may need bes
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; signals are handled outside, for as long as the whole process takes to end."""
+    """uvicorn's server; signals are handled outside, for as long as the whole process takes to end.
+
+    What listens ``beside`` it is stopped with it.
+    """
+
+    beside: OtlpGrpc | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.gather(super().shutdown(sockets), *([self.beside.stop()] if self.beside else []))
 
 
 def serve(
@@ -55,6 +70,7 @@ def serve(
     Raises DirectoryLocked, InvalidSettings or JournalError.
     """
     _log_to_standard_error()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log what any stranger sends
     signals = _Signals(say)
     with (
         signals.handled(),
@@ -75,12 +91,22 @@ def serve(
 
         signals.on_first = stop
         dashboard.parts.start()
-        address = address_of(bounds, listener)
-        dashboard.parts.journal.tell_address(address, token)
-        say(f"Barograph listens on {address}")
-        if signals.count:
-            stop()
-        server.run(sockets=[listener])
+
+        async def answer() -> None:
+            if bounds.grpc_port:
+                server.beside = otlp_grpc(site)
+                await server.beside.start()
+            address = address_of(bounds, listener)
+            dashboard.parts.journal.tell_address(address, token)
+            say(f"Barograph listens on {address}")
+            if server.beside:
+                say(f"OTLP/gRPC: {server.beside.address}")
+            if signals.count:
+                stop()
+            await server.serve(sockets=[listener])
+
+        with listener:
+            asyncio.run(answer())
         dashboard.parts.journal.tell_address("", "")
         say("Stopping: what is durable is being loaded …")
     say("Stopped.")
@@ -103,6 +129,29 @@ def check(settings: ServerSettings, *, keys_exist: bool) -> None:
             Path(path).read_bytes()
         except OSError as error:
             raise InvalidSettings(f"a TLS file cannot be read: {error.strerror}", value=path) from None
+    if settings.certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                settings.certificate, settings.private_key, password=lambda: ""
+            )
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidSettings(
+                f"the TLS files are no certificate chain with its private key: {error}",
+                hint="Both are PEM; the key has no password and belongs to the first certificate.",
+                value=settings.certificate,
+            ) from None
+
+
+def otlp_grpc(site: Site) -> OtlpGrpc:
+    """What answers OTLP/gRPC. Raises InvalidSettings where it cannot listen, or is not installed."""
+    try:
+        from barograph.server.otlp_grpc import OtlpGrpc
+    except ImportError as error:
+        raise InvalidSettings(
+            f"OTLP/gRPC needs the extra grpc: {error}",
+            hint="pip install 'barograph[grpc]', or leave server.grpc_port at 0.",
+        ) from None
+    return OtlpGrpc(site)
 
 
 def listen(settings: ServerSettings) -> socket.socket:
