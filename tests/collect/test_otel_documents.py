@@ -193,6 +193,28 @@ def test_the_legs_of_a_hybrid_retrieval_stay_apart_and_their_fusion_is_the_order
     ]
 
 
+def test_nodes_that_a_fusion_of_llama_index_only_prints_are_known_by_their_ids() -> None:
+    trace = Trace()
+    root = trace.kind("CHAIN", values={"input.value": QUESTION})
+    printed = json.dumps(
+        [f"<NodeWithScore(node=TextNode(id_={name}), score={score})>" for name, score in (("b", 0.03), ("a", 0.02))]
+    )
+    fusion = trace.kind("RETRIEVER", "fusion", {"output.value": printed}, inside=root)
+    for at, name in ((0.0, "a"), (0.5, "b")):
+        found = listed("retrieval.documents", {"id": name, "content": name, "score": 1.0})
+        trace.kind("RETRIEVER", "shelves", found, inside=fusion, at=at, took=0.25)
+    documents = trace.query().documents
+    assert documents is not None
+    assert [(d.id, d.rank, d.score, d.rerank_rank, d.rerank_score) for d in documents] == [
+        ("a", 1, 1.0, 2, 0.02),
+        ("b", 1, 1.0, 1, 0.03),
+    ]
+
+
+def test_objects_that_python_prints_are_no_documents() -> None:
+    assert retrieved({"output.value": '["<Document object at 0x7f>"]'}) is None
+
+
 def test_legs_side_by_side_are_listed_one_after_the_other() -> None:
     trace = Trace()
     root = trace.kind("CHAIN", values={"input.value": QUESTION})

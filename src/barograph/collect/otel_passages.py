@@ -6,6 +6,7 @@ Used by ``otel_documents``. They are indexed attributes (OpenInference), a JSON 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from barograph.collect.otel_tree import Node
@@ -28,6 +29,7 @@ _SOURCES = ("source", "url", "file_path", "file_name", "filename", "path", "titl
 _HOLDERS = (
     "documents", "nodes", "source_nodes", "results", "matches", "hits", "chunks", "outputs", "output", "context",
 )  # fmt: skip
+_NODE = re.compile(r"<NodeWithScore\(node=\w{1,64}\(id_=([^()]{1,256})\), score=([^()]{1,32})\)>")
 _DEPTH = 5  # how deep a list of documents may lie in an output
 
 
@@ -205,6 +207,9 @@ def _from_text(item: Json) -> Passage | None:
     inner = structure_of(item)  # LlamaIndex under OpenLLMetry lists its nodes as texts of JSON
     if isinstance(inner, dict):
         return _from_mapping(inner)
+    if item.startswith("<"):  # what Python prints of an object; of LlamaIndex's nodes it has id and score
+        node = _NODE.match(item)
+        return Passage(cut(node[1], LABEL), "", number(node[2], MAX_NUMBER), "") if node else None
     return Passage("", cut(item, PASSAGE), None, "")
 
 
