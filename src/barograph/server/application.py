@@ -7,7 +7,7 @@ caller and a traceback in the server's log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +28,7 @@ from barograph.server.site import Site
 from barograph_client.errors import BarographError
 
 log = logging.getLogger("barograph.server")
+_PATHS = tuple(dict.fromkeys(route.path for route in ROUTES))
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
@@ -54,11 +55,21 @@ def application(dashboard: DashboardInterface, connections: Connections, token: 
         )
         middleware.append(cors)
     app = Starlette(
-        routes=[StarletteRoute(route.path, _endpoint(site, route), methods=[route.method]) for route in ROUTES],
+        routes=[_of_path(site, path, [one for one in ROUTES if one.path == path]) for path in _PATHS],
         middleware=middleware,
         exception_handlers={HTTPException: _unknown},
     )
     return app, site
+
+
+def _of_path(site: Site, path: str, routes: Sequence[Route]) -> StarletteRoute:
+    """All methods of a path as one route, so that what is told of an unknown method names them all."""
+    endpoints = {route.method: _endpoint(site, route) for route in routes}
+
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return StarletteRoute(path, endpoint, methods=list(endpoints))
 
 
 def _endpoint(site: Site, route: Route) -> Callable[[Request], Awaitable[Response]]:

@@ -99,9 +99,12 @@ def _operation(route: Route) -> Json:
         status: {"description": _STATUSES[status], **({} if route.takes == "otlp" else {"content": problem})}
         for status in sorted(set(statuses))
     }
-    if route.path == "/readyz":
-        failed["503"] = {"description": "Not ready, with the reasons", "content": {"application/json": {"schema": {}}}}
     given: Json = {"$ref": _REFERENCE.format(name=route.gives.__name__)} if route.gives else {}
+    if route.path == "/readyz":
+        failed["503"] = {
+            "description": "Not ready, with the reasons",
+            "content": {"application/json": {"schema": given}},
+        }
     operation: Json = {
         "operationId": name,
         "summary": route.summary,
@@ -139,12 +142,8 @@ def _parameters(kind: type[Struct] | None) -> list[Json]:
 
 def _body(route: Route) -> Json | None:
     if route.body:
-        schema = {"$ref": _REFERENCE.format(name=route.body.__name__)}
-        return {"required": True, "content": {"application/json": {"schema": schema}}}
-    if route.takes == "otlp":
-        content: Json = {media: {"schema": {}} for media in route.media}
-        content["application/json"] = {"schema": {"type": "object"}}
-        return {"required": True, "content": content}
+        content: Json = {"application/json": {"schema": {"$ref": _REFERENCE.format(name=route.body.__name__)}}}
+        return {"required": True, "content": {**{media: {"schema": {}} for media in route.media}, **content}}
     if route.takes:
         kinds = CALLER_KINDS.values() if route.takes == "events" else [CALLER_KINDS[route.takes]]
         one: Json = {"anyOf": [{"$ref": _REFERENCE.format(name=kind.__name__)} for kind in kinds]}

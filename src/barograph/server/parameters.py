@@ -18,17 +18,25 @@ from starlette.requests import Request
 
 from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
-from barograph.core.query import Calendar, Filter, Period, Window, parse_duration, parse_moment
+from barograph.core.query import OPS, Calendar, Filter, Period, Window, parse_duration, parse_moment
 from barograph.server.problems import Problem
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidEvent, InvalidQuery
 
 P = TypeVar("P", bound=Struct)
 
-Moment = A[str, M(max_length=64, description="ISO 8601 (no zone is UTC), now, or a duration ago such as -7d")]
-Duration = A[str, M(max_length=32, description="A number and ms, s, m, h, d or w, up to now, such as 24h")]
-Where = A[list[A[str, M(max_length=4096)]], M(max_length=32, description="Filters field:op:value; op is eq, ne, in, "
-          "gte, lte, has, match or exists")]  # fmt: skip
+# The patterns are for who reads the document; what does not fit is refused by what reads it, with a better hint.
+_A_DURATION = r"\d+(\.\d+)?(ms|s|m|h|d|w)"
+_MOMENTS = {"pattern": rf"^(now|-{_A_DURATION}|\d{{4}}.+)$", "examples": ["2026-11-22T14:05Z", "2026-11-22", "-7d"]}
+_DURATIONS = {"pattern": f"^{_A_DURATION}$", "examples": ["24h", "90s"]}
+_FILTERS = {"pattern": f"^[^:]+:({'|'.join(OPS)})(:.*)?$", "examples": ["status:eq:error", "response_time:gte:3"]}
+
+Moment = A[str, M(max_length=64, description="ISO 8601 (no zone is UTC), now, or a duration ago such as -7d",
+                  extra_json_schema=_MOMENTS)]  # fmt: skip
+Duration = A[str, M(max_length=32, description="A number and ms, s, m, h, d or w, up to now, such as 24h",
+                    extra_json_schema=_DURATIONS)]  # fmt: skip
+Where = A[list[A[str, M(max_length=4096, extra_json_schema=_FILTERS)]],
+          M(max_length=32, description=f"Filters field:op:value; op is {', '.join(OPS)}")]  # fmt: skip
 Fresh = A[bool, M(description="Load what is durable first, so that what was just sent is in the answer")]
 LONGEST_BODY = 256 * 1024  # bytes of a question
 
@@ -75,8 +83,8 @@ class FreshParameters(Struct, kw_only=True):
     fresh: Fresh = False
 
 
-class PageParameters(Span, kw_only=True):
-    """A drawn page."""
+class Drawn(Struct, kw_only=True):
+    """How an answer is drawn."""
 
     format: Literal["text", "json", "csv"] = "text"
     charset: Literal["ascii", "unicode", "braille"] = "unicode"
@@ -85,15 +93,20 @@ class PageParameters(Span, kw_only=True):
     fresh: Fresh = False
 
 
-class ReportParameters(Struct, kw_only=True):
+class PageParameters(Span, Drawn, kw_only=True):
+    """A drawn page."""
+
+
+class TraceParameters(Drawn, kw_only=True):
+    """A trace: as JSON unless another form is asked for."""
+
+    format: Literal["text", "json", "csv"] = "json"
+
+
+class ReportParameters(Drawn, kw_only=True):
     """A report on the last hours."""
 
     hours: A[float, M(ge=0.1, le=24 * 366, description="How far back")] = 24.0
-    format: Literal["text", "json", "csv"] = "text"
-    charset: Literal["ascii", "unicode", "braille"] = "unicode"
-    width: A[int, M(ge=20, le=500, description="Columns")] = 80
-    colour: bool = False
-    fresh: Fresh = False
 
 
 class MetricQuestion(Span, kw_only=True):
