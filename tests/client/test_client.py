@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import threading
 import time
 import tracemalloc
@@ -22,6 +23,7 @@ import barograph
 import barograph_client
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph_client import Client
+from barograph_client.account import Counts
 from barograph_client.errors import InvalidEvent, InvalidSettings
 
 OWN = {"stream", "record_internal"}  # of the collector: what only the owner of a data directory can do
@@ -357,3 +359,36 @@ class TestWhatADeveloperHears:
             client.record_query_execution(SEED)
             until(lambda: server.events)
             assert os.path.exists("/proc/none") is False
+
+
+class TestDocs:
+    PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text(encoding="utf-8")
+
+    def test_every_argument_and_its_variable_is_documented(self) -> None:
+        for name in inspect.signature(Client).parameters:
+            assert f"`{name}`" in self.PAGE, name
+        for name in ("URL", "KEY", "PROJECT", "SPOOL"):
+            assert f"`BAROGRAPH_{name}`" in self.PAGE
+
+    def test_every_count_and_every_reason_for_a_loss_is_documented(self) -> None:
+        for name in Counts.__struct_fields__:
+            assert f"`{name}`" in self.PAGE, name
+        sources = "".join(
+            path.read_text(encoding="utf-8") for path in Path(barograph_client.__file__).parent.glob("*.py")
+        )
+        reasons = set(re.findall(r'"((?:spool|queue|server) [a-z]+|closed|unreadable|fault)"', sources))
+        assert reasons >= {"queue full", "spool full", "server away", "closed"}
+        for reason in reasons:
+            assert f"`{reason}`" in self.PAGE, reason
+
+    def test_the_examples_run(self, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BAROGRAPH_SPOOL", "off")
+        first, *_, last = re.findall(r"```python\n(.*?)```", self.PAGE, re.DOTALL)
+        for example in (first, last):
+            space: dict[str, object] = {}
+            exec(example.replace("http://127.0.0.1:4318", server.url), space)
+            client = space.get("client")
+            if isinstance(client, Client):
+                client.close()
+        kinds = [event["kind"] for event in server.events.values()]
+        assert kinds == ["query", "feedback", "metric", "annotation", "query"]
