@@ -7,17 +7,22 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import cast
 
-from barograph.cli.desk import COUNTED, Drawing, Question, Span, Told
+import msgspec
+
+from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Question, Span, Told
 from barograph.cli.options import visualizer_for, window_of
 from barograph.core.query import Calendar, MetricAnswer, Period, Window, parse_duration
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.doctor import Finding, findings
+from barograph.dashboard.trace import trace_of, trace_page
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
+from barograph.visualize.exports import json_text
 from barograph.visualize.visualizer import Format
-from barograph_client.errors import InvalidEvent
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidEvent, InvalidQuery
 
 
 class LocalDesk:
@@ -51,6 +56,18 @@ class LocalDesk:
         self._look(drawing)
         window = window_of(span.last, span.start, span.end)
         return self._dashboard.render(name, window=window, format=cast("Format", drawing.format))
+
+    def trace(self, wanted: str, drawing: Drawing) -> str:
+        self._look(drawing)
+        dashboard = self._dashboard
+        found = trace_of(dashboard.store, dashboard.project, wanted, SystemClock().now())
+        if found is None:
+            raise InvalidQuery("there is no query and no trace of that id", hint=UNKNOWN_TRACE, value=wanted)
+        if drawing.format == "json":
+            return json_text(msgspec.to_builtins(found))
+        page = trace_page(found, dashboard.settings.timezone)
+        look = visualizer_for(dashboard.settings, drawing.charset, drawing.width)
+        return look.draw(page, cast("Format", drawing.format))
 
     def report(self, hours: float, drawing: Drawing) -> str:
         self._look(drawing)

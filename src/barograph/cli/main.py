@@ -92,6 +92,7 @@ for command in (
     events.annotate,
     questions.status,
     questions.show,
+    questions.trace,
     questions.report,
     questions.query,
     questions.metrics,

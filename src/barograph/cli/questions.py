@@ -74,6 +74,21 @@ def show(
         print(desk.page(page, Span(last=last, start=start, end=end), drawing).rstrip("\n"))
 
 
+def trace(
+    wanted: Annotated[str, typer.Argument(help="A trace's id, or a query event's.", metavar="ID")],
+    format: Form = "text",
+    charset: Charset = None,
+    width: Width = None,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """One query: question, answer, where the time went, its passages, what was said of it."""
+    with desk_of(existing(data_dir), project) as desk:
+        drawing = Drawing(format="json" if json else format, charset=charset, width=width)
+        print(desk.trace(wanted, drawing).rstrip("\n"))
+
+
 def report(
     hours: Annotated[float, typer.Option("--hours", help="How far back.", min=0.1, max=24 * 366)] = 24.0,
     format: Form = "text",

@@ -49,6 +49,7 @@ _ERRORS: dict[str, type[BarographError]] = {
     "invalid-query": InvalidQuery,
     "invalid-input": InvalidInput,
     "unknown-project": InvalidInput,
+    "unknown-query": InvalidQuery,
     "disk-full": DiskFull,
     "not-durable": JournalError,
     "too-busy": JournalError,
@@ -145,6 +146,9 @@ class RemoteDesk:
     def page(self, name: str, span: Span, drawing: Drawing) -> str:
         window = {"last": span.last, "from": span.start, "to": span.end}
         return self._ask("GET", f"pages/{quote(name, safe='')}", {**window, **_look(drawing)}).decode()
+
+    def trace(self, wanted: str, drawing: Drawing) -> str:
+        return self._ask("GET", f"queries/{quote(wanted, safe='')}", _look(drawing)).decode()
 
     def report(self, hours: float, drawing: Drawing) -> str:
         return self._ask("GET", "report", {"hours": hours, **_look(drawing)}).decode()

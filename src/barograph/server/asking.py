@@ -6,25 +6,27 @@ Every answer is about the caller's project alone and says up to when the data is
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.query import EventQuery
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked, document
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.dashboard.trace import Trace, trace_of, trace_page
 from barograph.server.access import Caller
 from barograph.server.parameters import (
+    Drawn,
     EventSearchParameters,
     FreshParameters,
     MetricQuestion,
     PageParameters,
     ReportParameters,
     SearchParameters,
+    TraceParameters,
     filters,
     from_address,
     from_body,
@@ -35,12 +37,6 @@ from barograph.visualize.visualizer import Visualizer
 
 T = TypeVar("T")
 _USUAL = "24h"
-_TRACE_BEFORE, _TRACE_AFTER = (
-    timedelta(days=1),
-    timedelta(days=8),
-)  # where its spans are looked for
-_UNROOTED = timedelta(days=30)  # and those of a trace that has no query
-_MOST_SPANS = 1_000
 _MEDIA = {"text": "text/plain", "json": "application/json", "csv": "text/csv"}
 
 
@@ -124,68 +120,21 @@ async def _search(site: Site, caller: Caller, parameters: SearchParameters, kind
 
 async def query_detail(site: Site, caller: Caller, request: Request) -> Response:
     """One query by its trace id or its event id, with the spans of its trace and what was said of it."""
+    parameters = from_address(request.query_params, TraceParameters)
     wanted = request.path_params["id"]
-    fresh = from_address(request.query_params, FreshParameters).fresh
-    return answer(await _ask(site, caller, fresh, lambda dashboard: _detail(dashboard, site.clock.now(), wanted)))
 
+    def work(dashboard: DashboardInterface) -> Trace | str | None:
+        found = trace_of(dashboard.store, caller.project, wanted, site.clock.now())
+        if found is None or parameters.format == "json":
+            return found
+        page = trace_page(found, dashboard.settings.timezone)
+        return _visualizer(parameters, dashboard).draw(page, parameters.format)
 
-def _detail(dashboard: DashboardInterface, now: datetime, wanted: str) -> dict[str, object]:
-    found = _one_query(dashboard, now, wanted)
-    trace_id = found["trace_id"] if found else wanted
-    moment: datetime = found["time"] if found else now
-    window = Window(moment - (_TRACE_BEFORE if found else _UNROOTED), min(moment + _TRACE_AFTER, now + _TRACE_BEFORE))
-    spans = _of_trace(dashboard, "span", trace_id, window)
-    if found is None and not spans:
+    found = await _ask(site, caller, parameters.fresh, work)
+    if found is None:
         raise Problem(404, "unknown-query", "there is no query and no trace of that id",
                       hint="What has just been sent is there within a second, a trace after its grace.")  # fmt: skip
-    received = found["received_at"] if found else None
-    for span in spans:
-        span["late"] = bool(received and found and found["origin"] == "internal" and span["received_at"] > received)
-    spans.sort(key=lambda span: (span["time"], span["span_id"]))
-    return {
-        "query": found,
-        "trace_id": trace_id,
-        "spans": spans,
-        "feedback": _of_trace(dashboard, "feedback", trace_id, window),
-        "scores": _of_trace(dashboard, "score", trace_id, window),
-        "complete_to": dashboard.store.watermark(),
-    }
-
-
-def _one_query(dashboard: DashboardInterface, now: datetime, wanted: str) -> dict[str, Any] | None:
-    """The query of a trace id, found through the table of traces; else that of an event id."""
-    everything = Window(datetime(2000, 1, 1, tzinfo=now.tzinfo), now + _TRACE_BEFORE)
-    for field in ("trace_id", "event_id"):
-        page = dashboard.store.events(
-            EventQuery(
-                kind="query",
-                window=everything,
-                where=(Filter(field, "eq", (wanted,)),),
-                limit=1,
-                project=dashboard.project,
-            )
-        )
-        if page.items:
-            return page.items[0]
-    return None
-
-
-def _of_trace(dashboard: DashboardInterface, kind: str, trace_id: str, window: Window) -> list[dict[str, Any]]:
-    if not trace_id:
-        return []
-    page = dashboard.store.events(
-        EventQuery(
-            kind=kind,
-            window=window,
-            where=(Filter("trace_id", "eq", (trace_id,)),),
-            limit=_MOST_SPANS,
-            project=dashboard.project,
-        )
-    )
-    once: dict[str, dict[str, Any]] = {}
-    for item in reversed(page.items):  # oldest first: what came again behind the journal's window is one all the same
-        once.setdefault(item["event_id"], item)
-    return list(once.values())
+    return _drawn(found, parameters.format) if isinstance(found, str) else answer(found)
 
 
 async def status(site: Site, caller: Caller, request: Request) -> Response:
@@ -255,7 +204,7 @@ async def report(site: Site, caller: Caller, request: Request) -> Response:
     return _drawn(await _ask(site, caller, parameters.fresh, work), parameters.format)
 
 
-def _visualizer(parameters: PageParameters | ReportParameters, dashboard: DashboardInterface) -> Visualizer:
+def _visualizer(parameters: Drawn, dashboard: DashboardInterface) -> Visualizer:
     return Visualizer(parameters.charset, parameters.width, parameters.colour, dashboard.settings.timezone)
 
 
