@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from barograph.core.query import EventQuery
+from barograph.core.query import EventQuery, MetricAnswer, MetricQuery
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked, document
 from barograph.dashboard.dashboard_interface import DashboardInterface
@@ -63,29 +64,39 @@ async def query(site: Site, caller: Caller, request: Request) -> Response:
     question = await from_body(request, MetricQuestion)
 
     def work(dashboard: DashboardInterface) -> dict[str, object]:
-        window = question.window(site.clock.now(), _USUAL)
-        zone = question.timezone or dashboard.settings.timezone
-        every = question.bucket()
-        found = dashboard.query(
-            question.metric,
-            window=window,
-            every=every,
-            by=question.by,
+        names = [question.metric] if isinstance(question.metric, str) else question.metric
+        asked = MetricQuery(
+            metric="",
+            window=question.window(site.clock.now(), _USUAL),
+            every=question.bucket(),
+            by=tuple(question.by),
             where=filters(question.where, "query"),
             compare=question.compare,
+            timezone=question.timezone or dashboard.settings.timezone,
+            project=caller.project,
             limit=question.limit,
-            timezone=zone,
         )
-        missing = ""
-        if question.compare:
-            missing = dashboard.analytics.nothing_to_compare(question.metric, window, question.compare)
-        title = dashboard.parts.catalogue.get(question.metric).title
-        asked = Asked(
-            title=title, window=window, zone=zone_of(zone), every=every, compare=question.compare, missing=missing
-        )
-        return {**document(found, asked), "title": title, "timezone": zone, **({"missing": missing} if missing else {})}
+        answers = dashboard.store.query_many([replace(asked, metric=name) for name in names])
+        documents = [_metric_document(dashboard, asked, found) for found in answers]
+        return documents[0] if isinstance(question.metric, str) else {"answers": documents}
 
     return answer(await _ask(site, caller, question.fresh, work))
+
+
+def _metric_document(dashboard: DashboardInterface, question: MetricQuery, found: MetricAnswer) -> dict[str, object]:
+    period = question.compare if isinstance(question.compare, str) else None
+    missing = dashboard.analytics.nothing_to_compare(found.metric, question.window, period) if period else ""
+    title = dashboard.parts.catalogue.get(found.metric).title
+    asked = Asked(
+        title=title,
+        window=question.window,
+        zone=zone_of(question.timezone),
+        every=question.every,
+        compare=period,
+        missing=missing,
+    )
+    told = {"title": title, "timezone": question.timezone, **({"missing": missing} if missing else {})}
+    return {**document(found, asked), **told}
 
 
 async def queries(site: Site, caller: Caller, request: Request) -> Response:

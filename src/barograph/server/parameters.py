@@ -41,12 +41,17 @@ Fresh = A[bool, M(description="Load what is durable first, so that what was just
 LONGEST_BODY = 256 * 1024  # bytes of a question
 
 
-class Span(Struct, kw_only=True, rename={"from_": "from"}):
-    """A window of time."""
+Beginning = A[Moment | None, M(description="The window's beginning")]
+End = A[Moment | None, M(description="Its end; now if absent")]
+Length = A[Duration | None, M(description="Or its length up to now")]
 
-    from_: A[Moment | None, M(description="Its beginning")] = None
-    to: A[Moment | None, M(description="Its end; now if absent")] = None
-    last: A[Duration | None, M(description="Or its length up to now")] = None
+
+class Windowed:
+    """What has a window of time in three fields."""
+
+    from_: str | None
+    to: str | None
+    last: str | None
 
     def window(self, now: datetime, usual: str) -> Window:
         """The window that is asked for, or the usual one. Raises InvalidQuery."""
@@ -57,6 +62,14 @@ class Span(Struct, kw_only=True, rename={"from_": "from"}):
         if self.from_ is None:
             raise InvalidQuery("to needs from", hint="Say where the window begins.")
         return Window(parse_moment(self.from_, now), parse_moment(self.to or "now", now))
+
+
+class Span(Struct, Windowed, kw_only=True, rename={"from_": "from"}):
+    """A window of time."""
+
+    from_: Beginning = None
+    to: End = None
+    last: Length = None
 
 
 class SearchParameters(Span, kw_only=True):
@@ -93,8 +106,12 @@ class Drawn(Struct, kw_only=True):
     fresh: Fresh = False
 
 
-class PageParameters(Span, Drawn, kw_only=True):
-    """A drawn page."""
+class PageParameters(Drawn, Windowed, kw_only=True, rename={"from_": "from"}):
+    """A drawn page, over its usual window or another."""
+
+    from_: Beginning = None
+    to: End = None
+    last: Length = None
 
 
 class TraceParameters(Drawn, kw_only=True):
@@ -109,10 +126,16 @@ class ReportParameters(Drawn, kw_only=True):
     hours: A[float, M(ge=0.1, le=24 * 366, description="How far back")] = 24.0
 
 
+MetricName = A[str, M(min_length=1, max_length=256)]
+
+
 class MetricQuestion(Span, kw_only=True):
     """One metric over a window, whole or in buckets, by group, filtered, beside an earlier period."""
 
-    metric: A[str, M(min_length=1, max_length=256, description="A metric's name; GET /api/v1/metrics lists them")]
+    metric: A[
+        MetricName | A[list[MetricName], M(min_length=1, max_length=20)],
+        M(description="A metric's name, or several, answered together; GET /api/v1/metrics lists them"),
+    ]
     every: A[float | Calendar | A[str, M(max_length=32)] | None, M(description="Buckets: seconds, 5m, 1h; day, week, "
              "month in the time zone")] = None  # fmt: skip
     by: A[list[A[str, M(max_length=256)]], M(max_length=8, description="Group by dimensions or tag.<name>")] = []
