@@ -325,10 +325,11 @@ def test_error_type_says_what_no_exception_event_says() -> None:
 def test_a_root_that_leaves_its_status_open_fails_with_its_last_generation() -> None:
     trace = Trace()
     root = trace.span("POST /ask", {"http.request.method": "POST"}, took=3.0)
-    trace.kind("LLM", inside=root, at=0.0)
+    trace.kind("LLM", inside=root, at=0.0, values={"output.value": "first search the leaflet"})
     trace.kind("LLM", inside=root, at=1.0, status="error", events=[exception("TimeoutError", "no reply")])
     made = trace.query()
     assert (made.status, made.error_type, made.error_stage) == ("error", "TimeoutError", "generation")
+    assert made.answer == ""
 
 
 def test_a_failed_leg_is_no_error_when_there_is_an_answer() -> None:

@@ -109,7 +109,7 @@ def answer_of(tree: Tree) -> str | None:
     generations = [node for node in tree.nodes if node.generates]
     text = _of_steps(tree, ANSWER, _after(tree, generations))
     for node in reversed(generations):
-        if text:
+        if text or node.span.status == "error":  # what an earlier call said is not the answer that failed
             break
         text = said(node, ANSWER)
         if any(word in node.attributes.get("gen_ai.response.finish_reasons", "") for word in _FILTERED):
