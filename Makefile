@@ -40,7 +40,7 @@ pin: $(DEVELOP) ## Write constraints.txt from what is installed in .venv
 	$(BIN)/python tools/pin.py
 
 clean: ## Remove .venv and whatever was built or cached
-	rm -rf $(VENV) build dist client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench build dist client/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
