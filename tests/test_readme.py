@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.support.serving import Serving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no {language} block"
-    return found[1]
+def block(language: str, having: str = "") -> str:
+    """The first block of a language that holds a text."""
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if having in text]
+    assert found, f"the README has no {language} block with {having!r}"
+    return str(found[0])
 
 
 def run(words: list[str], directory: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -50,13 +53,26 @@ def test_the_guide_runs_as_one_program(tmp_path: Path) -> None:
     assert '"value": 3' in asked.stdout
 
 
+def test_the_wire_example_works_as_shown(tmp_path: Path) -> None:
+    server, program, show = block("sh", "barograph serve").strip().splitlines()
+    assert server.split("  #")[0].strip() == "barograph serve &"
+    with Serving(tmp_path / "rag-data") as serving:
+        client = block("python", "barograph.Client").replace("http://127.0.0.1:4318", serving.url)
+        finished = run([sys.executable, "-W", "error", "-c", client], tmp_path)
+        assert finished.returncode == 0, finished.stderr
+        asked = run(shlex.split(show.split("  #")[0]), tmp_path)
+        assert asked.returncode == 0, asked.stderr
+        assert "What is RAG?" in asked.stdout
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=" in program  # tests/examples runs such programs
+
+
 def test_the_shell_examples_work_as_shown(tmp_path: Path) -> None:
     (tmp_path / "file.jsonl").write_text(
         '{"query": "What is RAG?", "response_time": 2.0, "model": "small", "cost": 0.01}\n'
         '{"kind": "feedback", "rating": 5}\n',
         encoding="utf-8",
     )
-    commands = [line.split("  #")[0].strip() for line in block("sh").splitlines() if line.strip()]
+    commands = [line.split("  #")[0].strip() for line in block("sh", "barograph record").splitlines() if line.strip()]
     assert len(commands) >= 5
     for line in commands:
         finished = run(["bash", "-c", line], tmp_path)
