@@ -57,6 +57,12 @@ QUESTIONS: tuple[Question, ...] = (
         part="call_overhead.measure",
     ),
     Question(
+        "wire", "Where the time of an OTLP span goes",
+        "CPU time of each step from a request's body to the query event, by itself; traces of three spans with five "
+        "documents. `make bench-peers` measures the whole server.",
+        part="wire.measure",
+    ),
+    Question(
         "queries", "Questions at 1 million events",
         "Recorded through the journal over 30 days, 36 label sets; one caller, nothing else running.",
         part="query_latency.million",

@@ -138,7 +138,9 @@ def assemble(
         workspaces=workspaces,
         assembler=assembler,
         sampler=sampler,
-        housekeeper=Housekeeper((journal.compress_closed, partial(retire_batches, journal, clock)), clock),
+        housekeeper=Housekeeper(
+            (journal.account, journal.compress_closed, partial(retire_batches, journal, clock)), clock
+        ),
     )
 
 
