@@ -247,13 +247,28 @@ def read(signal: Signal, body: bytes, form: Form) -> Any:
     """The request's message. Raises InvalidInput for a body that is none."""
     try:
         if form == "json":
-            return _JSON[signal].decode(body)
+            return _read_json(signal, body)
         message = _PROTOBUF[signal]()
         message.ParseFromString(body)
         return message
     except (DecodeError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-        hint = f"Send an OTLP Export{signal.capitalize()}ServiceRequest with the matching Content-Type."
+        hint = f"Send an OTLP {_PROTOBUF[signal].DESCRIPTOR.name} with the matching Content-Type."
         raise InvalidInput(f"the body is no OTLP {form}: {error}", hint=hint) from None
+
+
+def _read_json(signal: Signal, body: bytes) -> Any:
+    try:
+        return _JSON[signal].decode(body)
+    except msgspec.ValidationError:  # null is a field's default, as in all JSON of protobuf; few send it
+        if b"null" not in body:
+            raise
+        return msgspec.convert(_without_null(msgspec.json.decode(body)), _JSON[signal].type)
+
+
+def _without_null(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _without_null(one) for name, one in value.items() if one is not None}
+    return [_without_null(one) for one in value] if isinstance(value, list) else value
 
 
 def answer(signal: Signal, form: Form, rejected: int, reason: str) -> bytes:
@@ -354,10 +369,8 @@ def _plain(value: Any, depth: int) -> object:
     if which is None or depth > _DEEPEST:
         return None
     found = getattr(value, which)
-    if which == "int_value":
-        return int(found)
-    if which == "double_value":
-        return float(found)
+    if which in ("int_value", "double_value"):
+        return _number(found, which)
     if which == "bytes_value":
         return found if isinstance(found, str) else base64.b64encode(found).decode()
     if which == "array_value":
@@ -367,6 +380,14 @@ def _plain(value: Any, depth: int) -> object:
     if which == "string_value_strindex":  # of profiles, which have a table of texts that is not here
         return None
     return found
+
+
+def _number(value: int | float | str, which: str) -> int | float | str:
+    """A number that may have come as text; what is none stays the text that it is."""
+    try:
+        return int(value) if which == "int_value" else float(value)
+    except ValueError:
+        return value
 
 
 def identifier(raw: bytes | str, length: int, name: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from barograph.collect.intake import Intake, Taken
 from barograph.collect.otlp import Attributes, identifier, moment, original
 from barograph.collect.otlp_spans import event_id_of
-from barograph.core.event import AHEAD_SECONDS, EARLIEST, MAX_ATTRIBUTES, Event, Score, Span, SpanEvent
+from barograph.core.event import AHEAD_SECONDS, EARLIEST, MAX_ATTRIBUTES, MAX_TAGS, Event, Score, Span, SpanEvent
 from barograph_client.errors import InvalidEvent
 from barograph_client.identifiers import content_id
 
@@ -55,9 +55,8 @@ def _event(record: Any, resource: dict[str, str], scope: str, project: str, late
     if name == _EVALUATION:
         return _score(attributes, trace_id, time, project)
     span_id = identifier(record.span_id, 8, "span_id")
-    body = Attributes().read([_Named("body", record.body)], 1)["body"]
-    own = hashlib.blake2b(msgspec.json.encode([name, body, attributes, time]), digest_size=8).hexdigest()
-    details = attributes | ({"body": body} if body else {})
+    details = _body(record.body, reader) | attributes
+    own = hashlib.blake2b(msgspec.json.encode([name, details, time]), digest_size=8).hexdigest()
     return Span(
         event_id=event_id_of(trace_id, own),
         time=time,
@@ -73,6 +72,14 @@ def _event(record: Any, resource: dict[str, str], scope: str, project: str, late
         resource=resource,
         events=[SpanEvent(time=time, name=name[:_LABEL], attributes=details)],
     )
+
+
+def _body(body: Any, reader: Attributes) -> dict[str, str]:
+    """What a record says, by name; a body without names, such as a text, is ``body``."""
+    if body.WhichOneof("value") == "kvlist_value":
+        return reader.read(body.kvlist_value.values, MAX_TAGS)
+    found = reader.read([_Named("body", body)], 1)
+    return found if found["body"] else {}
 
 
 class _Named:

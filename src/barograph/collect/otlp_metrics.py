@@ -27,6 +27,7 @@ _NO_RECORDED_VALUE = 1  # the flag of a point that says: there is none
 _TEMPORALITY = {1: "delta", 2: "cumulative", "AGGREGATION_TEMPORALITY_DELTA": "delta",
                 "AGGREGATION_TEMPORALITY_CUMULATIVE": "cumulative"}  # fmt: skip
 _WHY = "gauges, sums and histograms are kept; {} are not"
+_OTHERS = {"exponential_histogram": "exponential histograms", "summary": "summaries"}
 
 
 def take_points(message: Any, intake: Intake, project: str, now: datetime) -> Iterator[list[Taken]]:
@@ -46,7 +47,7 @@ def _metric(
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind) if kind else None
     if data is None or kind not in ("gauge", "sum", "histogram"):
-        reason = _WHY.format((kind or "empty metric").replace("_", " ") + "s")
+        reason = _WHY.format(_OTHERS.get(kind or "", "metrics without data"))
         for _ in data.data_points if data is not None else (None,):
             yield [intake.refuse("metric", original(metric), InvalidEvent(metric.name, reason), project)]
         return
@@ -110,11 +111,15 @@ def _values(name: str, kind: str, point: Any, tags: dict[str, str]) -> list[tupl
         raise InvalidEvent("name", f"has at most {_NAME - len('_bucket')} characters for a histogram", value=name)
     found = [(f"{name}_count", point.count, tags)]
     found += [(f"{name}_{part}", getattr(point, part), tags) for part in ("sum", "min", "max") if point.HasField(part)]
-    counts = [int(count) for count in point.bucket_counts]
-    if counts and (len(counts) != len(point.explicit_bounds) + 1 or len(counts) > _MAX_BUCKETS):
+    try:
+        counts = [int(count) for count in point.bucket_counts]
+        bounds = [str(float(bound)) for bound in point.explicit_bounds]
+    except ValueError:
+        raise InvalidEvent("bucket_counts", "and bounds are numbers") from None
+    if counts and (len(counts) != len(bounds) + 1 or len(counts) > _MAX_BUCKETS):
         raise InvalidEvent("bucket_counts", f"are one more than the bounds, and at most {_MAX_BUCKETS}")
     up_to = 0
-    for count, bound in zip(counts, [*(str(float(bound)) for bound in point.explicit_bounds), "+Inf"], strict=False):
+    for count, bound in zip(counts, [*bounds, "+Inf"], strict=False):
         up_to += count
         found.append((f"{name}_bucket", up_to, tags | {"le": bound}))
     return found

@@ -39,7 +39,7 @@ _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _KIND_NAMES = {f"SPAN_KIND_{name.upper()}": name for name in _KINDS if name}
 _STATUSES: tuple[Literal["unset", "ok", "error"], ...] = ("unset", "ok", "error")
 _STATUS_NAMES = {f"STATUS_CODE_{name.upper()}": name for name in _STATUSES}
-_NO_PARENT = ("", b"")
+_NO_PARENT = ("", b"", bytes(8), "0" * 16)  # zeros are against the specification, and sent
 
 
 def take_spans(message: Any, intake: Intake, project: str, now: datetime) -> Iterator[Taken]:
@@ -76,7 +76,10 @@ def _span(one: Any, resource: dict[str, str], scope: str, project: str, latest: 
     start = moment(one.start_time_unix_nano)
     if not EARLIEST <= start <= latest:
         raise InvalidEvent("start_time_unix_nano", "lies before 2000 or more than ten minutes ahead", value=start)
-    seconds = (int(one.end_time_unix_nano) - int(one.start_time_unix_nano)) / 1e9
+    try:
+        seconds = (int(one.end_time_unix_nano) - int(one.start_time_unix_nano)) / 1e9
+    except ValueError:
+        raise InvalidEvent("end_time_unix_nano", "is no time in nanoseconds", value=one.end_time_unix_nano) from None
     if not 0 <= seconds <= MAX_SECONDS:
         raise InvalidEvent("end_time_unix_nano", "lies before the start, or more than a year behind it", value=seconds)
     reader = Attributes()
@@ -114,7 +117,7 @@ def _event(event: Any, reader: Attributes) -> SpanEvent:
 
 
 def _link(raw: bytes | str) -> str:
-    return raw.hex() if isinstance(raw, bytes) else raw[:_LABEL]
+    return raw.hex() if isinstance(raw, bytes) else raw[:_LABEL].lower()
 
 
 def _status(code: int | str) -> Literal["unset", "ok", "error"]:

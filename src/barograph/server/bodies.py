@@ -20,6 +20,7 @@ from barograph.server.problems import RETRY_SECONDS, Problem
 ENCODINGS = ("identity", "gzip", "deflate", "zstd")
 _GZIP, _ZLIB = 31, 15  # zlib's window bits, which also tell the format
 _ZSTD_WINDOW = 27  # 128 MiB: what a decompressor may have to remember
+_ZSTD_STEP = 1024  # bytes unpacked at a time, each four of which may become 128 KiB: 32 MiB beyond the bound at most
 
 
 class Admission:
@@ -139,12 +140,20 @@ def _zlib(body: bytes, window: int, most: int) -> bytes:
 
 
 def _zstd(body: bytes, most: int) -> bytes:
-    unpacker = zstandard.ZstdDecompressor(max_window_size=2**_ZSTD_WINDOW)
-    with unpacker.stream_reader(body, read_across_frames=True) as reader:
-        plain: bytes = reader.read(most + 1)
-    if body and not plain:
-        zstandard.get_frame_parameters(body)  # raises for what is no frame at all
-    return plain
+    parts: list[bytes] = []
+    size = at = 0
+    while at < len(body):
+        unpacker = zstandard.ZstdDecompressor(max_window_size=2**_ZSTD_WINDOW).decompressobj()
+        while at < len(body) and not unpacker.eof:
+            parts.append(unpacker.decompress(body[at : at + _ZSTD_STEP]))
+            at += _ZSTD_STEP
+            size += len(parts[-1])
+            if size > most:
+                return b"".join(parts)
+        if not unpacker.eof:
+            raise zstandard.ZstdError("it ends too early")
+        at = min(at, len(body)) - len(unpacker.unused_data)  # there may be several frames
+    return b"".join(parts)
 
 
 def too_large(most: int, what: str = "") -> Problem:
