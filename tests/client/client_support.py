@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from barograph_client import Client
@@ -29,8 +30,12 @@ def balanced(counts: Counts) -> bool:
 
 
 def files(spool: Path) -> list[Path]:
-    """The batches in a spool."""
-    return sorted(spool.glob("*-*-*-*-*/*.batch"))
+    """The batches in a spool, which others may be emptying."""
+    found: list[Path] = []
+    for folder in spool.glob("*-*-*-*-*"):
+        with suppress(FileNotFoundError):
+            found.extend(path for path in folder.iterdir() if path.suffix == ".batch")
+    return sorted(found)
 
 
 def start(program: str, *arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

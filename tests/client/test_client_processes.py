@@ -56,7 +56,7 @@ class TestKilled:
         assert server.ids[: len(ids)] == ids
         until(lambda: not files(spool))
         assert server.doubles == 0
-        assert client.counts.adopted == client.counts.stored >= len(ids)
+        until(lambda: client.counts.adopted == client.counts.stored >= len(ids))
         assert balanced(client.counts)
 
     @pytest.mark.slow
