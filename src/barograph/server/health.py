@@ -115,7 +115,6 @@ def _text(site: Site, caller: Caller) -> str:
         ("engine_lag_seconds", "gauge", "How far the engine is behind the journal.", lag_seconds(site)),
         ("engine_behind_bytes", "gauge", "Durable bytes that are not in the engine yet.", health.bytes_behind),
         ("attribution_waiting", "gauge", "Feedback and scores whose query is still looked for.", health.undecided),
-        ("journal_lost_lines_total", "counter", "Lines that a failing disk lost (interval mode).", parts.journal.lost),
         ("journal_free_bytes", "gauge", "Free on the disk of the data directory.", parts.journal.free_bytes()),
         ("journal_queue_bytes", "gauge", "Bytes that wait for the journal.", parts.journal.waiting_bytes),
         ("requests_working", "gauge", "Requests with events that are worked on.", site.admission.requests),
@@ -129,6 +128,8 @@ def _text(site: Site, caller: Caller) -> str:
         ("alert_evaluations_failed_total", "counter", "Rule evaluations that ended in an error.", alerts.failed),
     ):
         page.one(f"barograph_{name}", kind, about, float(value))
+    page.head("barograph_events_dropped_total", "counter", "Acknowledged events that are gone; by what took them.")
+    page.value("barograph_events_dropped_total", parts.journal.lost, reason="disk failed in interval mode")
     page.durations("barograph_fsync_seconds", "Time of one sync of the journal.", parts.journal.sync_times)
     page.durations("barograph_engine_query_seconds", "Time of one question to the engine.", parts.store.query_times)
     return "\n".join([*page.lines, ""])
