@@ -15,11 +15,10 @@ from barograph_client.batch import Batch
 from barograph_client.clock import Clock
 from barograph_client.delivery import Delivery
 from barograph_client.drain import Drain
-from barograph_client.exchange import Exchange
+from barograph_client.exchange import connect
 from barograph_client.identifiers import IdentifierSource, uuid7
 from barograph_client.settings import Arguments, resolve
 from barograph_client.spool import Spool
-from barograph_client.transport import Transport
 
 _SMALL = 40  # the part of the queue that a batch may be and still count as small
 
@@ -47,24 +46,20 @@ def assemble(
 
     client = new_client()
 
-    def exchange() -> Exchange:
-        transport = Transport(settings.address, settings.timeout, settings.context, settings.proxy)
-        return Exchange(transport, settings.key, clock.now)
-
     spool: Spool | None = None
     drain: Drain | None = None
     if settings.spool is not None:
         spool = Spool(settings.spool, client, clock, settings.spool_bytes, settings.spool_seconds, account.dropped)
-        drain = Drain(spool, exchange(), account, Backoff(pace, random), pace, clock)
+        drain = Drain(spool, connect(settings.connection, clock), account, Backoff(pace, random), pace, clock)
     delivery = Delivery(
-        exchange(),
+        connect(settings.connection, clock),
         account,
         spool,
         drain,
         Backoff(pace, random),
         client,
         new_client,
-        project=settings.project,
+        project=settings.connection.project,
         sparse=max(1, settings.queue // _SMALL),
     )
     background = Background(

@@ -15,7 +15,9 @@ import msgspec
 
 from barograph_client import __version__
 from barograph_client.batch import Batch, halves
+from barograph_client.clock import Clock
 from barograph_client.errors import ServerUnavailable, shorten
+from barograph_client.settings import Connection
 from barograph_client.transport import Reply, Transport
 
 PATH = "/api/v1/events"
@@ -168,3 +170,9 @@ def _seconds(text: str, now: datetime) -> float:
         return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
+
+
+def connect(connection: Connection, clock: Clock) -> Exchange:
+    """An exchange over a transport of its own; it connects with the first batch."""
+    transport = Transport(connection.address, connection.timeout, connection.context, connection.proxy)
+    return Exchange(transport, connection.key, clock.now)

@@ -17,10 +17,9 @@ from barograph_client.backoff import Backoff, Pace
 from barograph_client.batch import BODY_BYTES, Batch, pack, parted
 from barograph_client.clock import Clock
 from barograph_client.errors import ServerRefused, ServerUnavailable
-from barograph_client.exchange import Answer, Exchange, Result
+from barograph_client.exchange import Answer, Exchange, Result, connect
 from barograph_client.identifiers import IdentifierSource
-from barograph_client.settings import Arguments, resolve
-from barograph_client.transport import Transport
+from barograph_client.settings import ConnectionArguments, resolve_connection
 
 
 class Sender:
@@ -29,10 +28,10 @@ class Sender:
     ``patience`` is how many seconds a server that is away is waited for. Raises InvalidSettings.
     """
 
-    def __init__(self, clock: Clock, patience: float, **arguments: Unpack[Arguments]) -> None:
+    def __init__(self, clock: Clock, patience: float, **arguments: Unpack[ConnectionArguments]) -> None:
         self._clock = clock
         self._patience = patience
-        self._settings = resolve(**arguments)
+        self._connection = resolve_connection(**arguments)
         self._identifiers = IdentifierSource(clock)
         self._start_afresh()
 
@@ -52,7 +51,7 @@ class Sender:
             with self._numbering:
                 self._sequence += 1
                 number = self._sequence
-            batch = pack(self._client, number, self._settings.project, part)
+            batch = pack(self._client, number, self._connection.project, part)
             answer = self._patiently(batch)
             if len(answer.results) != batch.events:
                 raise ServerRefused("the server's answer does not tell what became of each event")
@@ -63,7 +62,7 @@ class Sender:
         backoff = Backoff(Pace(), random_numbers.random)
         until = self._clock.monotonic() + self._patience
         never = threading.Event()
-        exchange = self._idle.pop() if self._idle else self._connect()
+        exchange = self._idle.pop() if self._idle else connect(self._connection, self._clock)
         try:
             while True:
                 try:
@@ -75,10 +74,6 @@ class Sender:
                     self._clock.wait(never, wait)
         finally:
             self._idle.append(exchange)
-
-    def _connect(self) -> Exchange:
-        found = self._settings
-        return Exchange(Transport(found.address, found.timeout, found.context, found.proxy), found.key, self._clock.now)
 
     def close(self) -> None:
         """Close the connections that nobody is using."""

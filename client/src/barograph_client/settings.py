@@ -25,65 +25,93 @@ _PRINTED = re.compile(r"[\x21-\x7e]*")
 _PROJECT = re.compile(r"[\x20-\x7e]{0,128}")
 
 
-class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of a client that holds together."""
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the server is, and as whom to speak to it."""
 
     address: Address
     proxy: Address | None
     context: ssl.SSLContext | None
     key: str
     project: str
+    timeout: float
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a client that holds together."""
+
+    connection: Connection
     spool: Path | None
     spool_bytes: int
     spool_seconds: float
     queue: int
     batch: int
-    timeout: float
 
 
-class Arguments(TypedDict):
-    """What ``Client`` is called with."""
+class ConnectionArguments(TypedDict):
+    """What whoever speaks to a server is called with."""
 
     url: str
     key: str
     project: str
-    spool: str | os.PathLike[str] | bool | None
-    spool_bytes: int
-    spool_days: float
-    queue: int
-    batch: int
     timeout: float
     ca_file: str
     environment: Mapping[str, str]
 
 
-def resolve(**given: Unpack[Arguments]) -> ClientSettings:
-    """The settings that the arguments and the environment make. Raises InvalidSettings."""
-    environment = given["environment"]
-    address = parse_address(given["url"] or environment.get("BAROGRAPH_URL", "") or DEFAULT_URL)
-    key = given["key"] or environment.get("BAROGRAPH_KEY", "")
-    project = given["project"] or environment.get("BAROGRAPH_PROJECT", "")
+class Arguments(ConnectionArguments):
+    """What ``Client`` is called with."""
+
+    spool: str | os.PathLike[str] | bool | None
+    spool_bytes: int
+    spool_days: float
+    queue: int
+    batch: int
+
+
+def resolve_connection(
+    *, url: str, key: str, project: str, timeout: float, ca_file: str, environment: Mapping[str, str]
+) -> Connection:
+    """The connection that the arguments and the environment make. Raises InvalidSettings."""
+    address = parse_address(url or environment.get("BAROGRAPH_URL", "") or DEFAULT_URL)
+    key = key or environment.get("BAROGRAPH_KEY", "")
+    project = project or environment.get("BAROGRAPH_PROJECT", "")
     if not isinstance(key, str) or not _PRINTED.fullmatch(key):
         raise InvalidSettings("the key holds a character that no key has", hint="Was more copied than the key?")
     if not isinstance(project, str) or not _PROJECT.fullmatch(project) or project != project.strip():
         raise InvalidSettings("the project's name cannot be used", hint="It has at most 128 characters", value=project)
-    _check("queue", given["queue"], 1, 10_000_000)
-    _check("batch", given["batch"], 1, 10_000)
-    _check("timeout", given["timeout"], 0.001, 3_600)
-    _check("spool_bytes", given["spool_bytes"], 1, 2**50)
-    _check("spool_days", given["spool_days"], 0, 3_650)
-    return ClientSettings(
+    _check("timeout", timeout, 0.001, 3_600)
+    return Connection(
         address=address,
         proxy=proxy_for(address, environment),
-        context=_context(given["ca_file"]) if address.scheme == "https" else None,
+        context=_context(ca_file) if address.scheme == "https" else None,
         key=key,
         project=project,
-        spool=_spool(given["spool"], address, key, project, environment),
-        spool_bytes=int(given["spool_bytes"]),
-        spool_seconds=given["spool_days"] * 86_400.0,
-        queue=int(given["queue"]),
-        batch=int(given["batch"]),
-        timeout=float(given["timeout"]),
+        timeout=float(timeout),
+    )
+
+
+def resolve(
+    *,
+    spool: str | os.PathLike[str] | bool | None,
+    spool_bytes: int,
+    spool_days: float,
+    queue: int,
+    batch: int,
+    **given: Unpack[ConnectionArguments],
+) -> ClientSettings:
+    """The settings that the arguments and the environment make. Raises InvalidSettings."""
+    connection = resolve_connection(**given)
+    _check("queue", queue, 1, 10_000_000)
+    _check("batch", batch, 1, 10_000)
+    _check("spool_bytes", spool_bytes, 1, 2**50)
+    _check("spool_days", spool_days, 0, 3_650)
+    return ClientSettings(
+        connection=connection,
+        spool=_spool(spool, connection, given["environment"]),
+        spool_bytes=int(spool_bytes),
+        spool_seconds=spool_days * 86_400.0,
+        queue=int(queue),
+        batch=int(batch),
     )
 
 
@@ -102,18 +130,14 @@ def _context(ca_file: str) -> ssl.SSLContext:
 
 
 def _spool(
-    given: str | os.PathLike[str] | bool | None,
-    address: Address,
-    key: str,
-    project: str,
-    environment: Mapping[str, str],
+    given: str | os.PathLike[str] | bool | None, connection: Connection, environment: Mapping[str, str]
 ) -> Path | None:
     if isinstance(given, bool) or given is None:
         named = environment.get("BAROGRAPH_SPOOL", "")
         if given is False or named.lower() in _OFF:
             return None
         if not named:
-            return default_spool(address, key, project, environment)
+            return _default_spool(connection, environment)
         given = named
     try:
         return Path(given).expanduser().absolute()
@@ -123,7 +147,7 @@ def _spool(
         ) from None
 
 
-def default_spool(address: Address, key: str, project: str, environment: Mapping[str, str]) -> Path | None:
+def _default_spool(connection: Connection, environment: Mapping[str, str]) -> Path | None:
     """A folder in the user's cache; None where there is none.
 
     Its name comes from the server and the project or, where no project is named, the key: what one project recorded is
@@ -135,6 +159,6 @@ def default_spool(address: Address, key: str, project: str, environment: Mapping
         if not os.path.isabs(home):
             return None
         caches = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
-    whose = f"project {project}" if project else f"key {key}"
-    name = hashlib.sha256(f"{address}\n{whose}".encode()).hexdigest()[:16]
+    whose = f"project {connection.project}" if connection.project else f"key {connection.key}"
+    name = hashlib.sha256(f"{connection.address}\n{whose}".encode()).hexdigest()[:16]
     return Path(caches) / "barograph" / "spool" / name
