@@ -67,7 +67,7 @@ Passages = list[Passage]
 
 def listed_by(node: Node, prefix: str) -> Passages | None:
     """The documents that a span lists, wherever it does, with their ranks; none when it does not tell."""
-    found = indexed(node, prefix)
+    found: Passages | None = indexed(node, prefix)
     if found:
         if not all(passage.id for passage in found):  # LangChain's ids are in the output only
             found = complete(found, _listed_elsewhere(node) or [])

@@ -238,9 +238,9 @@ def _pick_item(items: list[Json], side: Side, depth: int) -> str | None:
         return "\n".join(text for text in texts if isinstance(text, str))
     if len(items) == 2 and isinstance(items[0], str) and items[0] in _USER | _ASSISTANT and isinstance(items[1], str):
         return items[1] if items[0] in side.roles else None  # a message as a pair of role and text
-    texts = [item for item in items if isinstance(item, str)]
-    if len(texts) == len(items):
-        return texts[0 if side.question else -1]
+    plain = [item for item in items if isinstance(item, str)]
+    if len(plain) == len(items):
+        return plain[0 if side.question else -1]
     for item in reversed(items[-_MESSAGES:]):
         part = pick(item, side, depth + 1)
         if part:

@@ -299,7 +299,11 @@ class DashboardInterface:
         parts, work = self._parts, self._work
         clock = ManualClock(parts.clock.now())
         own = (parts.housekeeper.problem, parts.workspaces.problem)
-        problems = (parts.store.health().problem, *(str(problem or "") for problem in own))
+        problems = (
+            parts.store.health().problem,
+            parts.assembler.progress().problem,
+            *(str(problem or "") for problem in own),
+        )
         account = parts.journal.account(work.project)
         return Material(
             analytics=AnalyticsEngine(reader, parts.catalogue, clock, work.settings),
