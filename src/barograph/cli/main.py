@@ -12,8 +12,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Annotated
+from types import FrameType, ModuleType
+from typing import Annotated, cast
 
 import typer
 
@@ -133,6 +133,8 @@ for name, about, verbs in GROUPS:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     signal.signal(signal.SIGTERM, _end)
+    # The engine's Python layer would load it for tables that we never ask for: 27 MB and a blink. None is "not there".
+    sys.modules.setdefault("pyarrow", cast("ModuleType", None))
     try:
         app(prog_name="barograph")
     except Exception:
