@@ -100,7 +100,9 @@ def _unknown(request: Request, error: Exception) -> Response:
     """What no route answers."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        problem = Problem(405, "method-not-allowed", "this address takes another method")
+        problem = Problem(
+            405, "method-not-allowed", "this address takes another method", hint="Allow names those it takes."
+        )
     else:
         problem = Problem(
             404, "unknown-address", "nothing is served here", hint="GET /api/v1/openapi.json lists it all."

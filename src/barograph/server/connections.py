@@ -16,10 +16,11 @@ from barograph.core.settings import ServerSettings
 
 MAX_HEAD = 64 * 1024  # bytes before the body
 UNREAD_SECONDS = 60.0  # an answer that nobody reads
-_RETRY = (b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-          b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-          b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")  # fmt: skip
-_TOO_MANY, _TOO_LONG, _TOO_SLOW = _RETRY
+_END = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+_NO_HTTP = b"HTTP/1.1 400 Bad Request\r\n" + _END
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _END
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _END
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n" + _END
 
 
 class Connections:
@@ -85,6 +86,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD and self.transport is not None:
             self._end(_TOO_LONG)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP, or has a longer address than the parser takes."""
+        self._end(_TOO_LONG if self._in_head and self._head_bytes > MAX_HEAD else _NO_HTTP)
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 import barograph
-from barograph.core.event import CALLER_KINDS
+from barograph.collect.otlp import Wire
+from barograph.core.event import CALLER_KINDS, Document
 from barograph.server.problems import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _REFERENCE = "#/components/schemas/{name}"
 _MADE_FOR_THEM = ("event_id", "time")  # fields of an event that are made when they are not given
+_SAID = ("description", "default")  # members that say something beside the type
 _STATUSES = {
     "400": "What was sent cannot be read",
     "401": "A key is needed, or this one opens nothing",
@@ -49,6 +51,9 @@ def document(routes: Sequence[Route], root_path: str = "") -> Json:
     _, schemas = msgspec.json.schema_components(
         [*structs, ProblemDocument, *CALLER_KINDS.values()], ref_template=_REFERENCE
     )
+    nullable: list[type[Struct]] = [Document, *Wire.__subclasses__()]
+    for struct in nullable:
+        schemas[struct.__name__] = _nullable(schemas[struct.__name__])
     for kind, struct in CALLER_KINDS.items():
         schemas[struct.__name__] = _as_input(schemas[struct.__name__], kind)
     paths: Json = {}
@@ -75,13 +80,27 @@ def document(routes: Sequence[Route], root_path: str = "") -> Json:
 
 def _as_input(schema: Json, kind: str) -> Json:
     """An event as it may be sent: ids and times are made, unknown fields become tags."""
-    properties = {name: value for name, value in schema["properties"].items() if name != "origin"}
+    required = [name for name in schema.get("required", ()) if name not in (*_MADE_FOR_THEM, "kind")]
+    properties = {name: one for name, one in _nullable(schema)["properties"].items() if name != "origin"}
     return {
         **schema,
-        "properties": {**properties, "kind": {"type": "string", "enum": [kind]}},
-        "required": [name for name in schema.get("required", ()) if name not in (*_MADE_FOR_THEM, "kind")],
+        "properties": {**properties, "kind": {"enum": [kind, None]}},
+        "required": required,
         "additionalProperties": True,
     }
+
+
+def _nullable(schema: Json) -> Json:
+    """A field that may be left out may also be null, which says the same."""
+    required = [name for name in schema.get("required", ()) if name not in _MADE_FOR_THEM]
+    fields = {name: one if name in required else _or_null(one) for name, one in schema["properties"].items()}
+    return {**schema, "properties": fields}
+
+
+def _or_null(schema: Json) -> Json:
+    either = schema.get("anyOf", [{name: value for name, value in schema.items() if name not in _SAID}])
+    said = {name: schema[name] for name in _SAID if name in schema}
+    return {"anyOf": [*either, *([] if {"type": "null"} in either else [{"type": "null"}])], **said}
 
 
 def _operation(route: Route) -> Json:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
 from barograph.core.query import OPS, Calendar, Filter, Period, Window, parse_duration, parse_moment
-from barograph.server.problems import Problem
+from barograph.server.problems import DESCRIBED, Problem
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidEvent, InvalidQuery
 
@@ -56,7 +56,7 @@ class Windowed:
     def window(self, now: datetime, usual: str) -> Window:
         """The window that is asked for, or the usual one. Raises InvalidQuery."""
         if self.from_ is None and self.to is None:
-            return recent(self.last or usual, now)
+            return recent(usual if self.last is None else self.last, now)
         if self.last is not None:
             raise InvalidQuery("last and from/to exclude each other", hint="Use one of them.")
         if self.from_ is None:
@@ -77,7 +77,9 @@ class SearchParameters(Span, kw_only=True):
 
     f: Where = []
     where: Where = []
-    order: A[str, M(max_length=64, description="time, or a number of the event such as response_time")] = "time"
+    order: A[
+        str, M(min_length=1, max_length=64, description="time, or a number of the event such as response_time")
+    ] = "time"
     ascending: bool = False
     limit: A[int, M(ge=1, le=1000, description="Rows of a page")] = 50
     cursor: A[str, M(max_length=2048, description="From the page before, as it was given")] = ""
@@ -192,20 +194,22 @@ async def from_body(request: Request, kind: type[P]) -> P:
     async for part in request.stream():
         body += part
         if len(body) > LONGEST_BODY:
-            raise Problem(413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes")
+            raise Problem(
+                413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes", hint="Ask for less at a time."
+            )
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise _bad(error, "field") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Problem(400, "invalid-json", f"the body is no JSON: {error}") from None
+        raise Problem(400, "invalid-json", f"the body is no JSON: {error}", hint=DESCRIBED) from None
 
 
 def _bad(error: msgspec.ValidationError, what: str) -> Problem:
     reason, _, where = str(error).partition(" - at `$")
     name = where.strip("`").removeprefix(".")
     return Problem(400, "invalid-input", f"{what} {name}: {reason}" if name else reason, field=name,
-                   hint="GET /api/v1/openapi.json describes what can be asked.")  # fmt: skip
+                   hint=DESCRIBED)  # fmt: skip
 
 
 def filters(texts: list[str], kind: str) -> tuple[Filter, ...]:

@@ -69,6 +69,15 @@ class Problem(Exception):
         return Response(body, self.status, headers={**self.headers, "Content-Type": CONTENT_TYPE})
 
 
+DESCRIBED = "GET /api/v1/openapi.json describes what can be sent and asked."
+_USUAL_HINTS = {
+    400: DESCRIBED,
+    404: DESCRIBED,
+    422: DESCRIBED,
+    503: "Send it again after the seconds in Retry-After.",
+    507: "Free some space; then send it again.",
+}
+
 # The first that an error is an instance of: the status, the kind, the seconds after which to try again.
 _KNOWN: tuple[tuple[type[BarographError], int, str, float | None], ...] = (
     (InvalidEvent, 422, "invalid-event", None),
@@ -93,7 +102,9 @@ def problem_of(error: BarographError) -> Problem:
         more = {"field": error.field, "reason": error.reason}
     if error.value is not None:
         more["value"] = error.value
-    return Problem(status, name, error.message, hint=error.hint, retry_after=retry, **more)
+    return Problem(
+        status, name, error.message, hint=error.hint or _USUAL_HINTS.get(status, ""), retry_after=retry, **more
+    )
 
 
 def fault() -> Problem:
