@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -30,6 +29,10 @@ class _Row(Struct):
 
 class _Rows(Struct):
     rows: list[_Row]
+
+
+class _Answers(Struct):
+    answers: list[_Rows]
 
 
 class _Line(Struct):
@@ -107,12 +110,12 @@ class Barograph(System):
         return int(sum(row.value or 0 for row in found))
 
     def hourly(self, end: datetime) -> int:
-        """Three questions at once, as a page asks them, since one asks for one metric."""
+        """Three metrics in one question."""
         start, stop = window(end)
         question = {"from": start.isoformat(), "to": stop.isoformat(), "every": "1h"}
-        with ThreadPoolExecutor(len(_LEVELS)) as pool:
-            found = pool.map(lambda level: self._metric(f"response_time.{level}", question), _LEVELS)
-            return min(sum(row.value is not None for row in rows) for rows in found)
+        asked = {**question, "metric": [f"response_time.{level}" for level in _LEVELS]}
+        found = msgspec.json.decode(self.ask("/api/v1/query", asked), type=_Answers).answers
+        return min(sum(row.value is not None for row in of.rows) for of in found)
 
     def _metric(self, metric: str, question: dict[str, str]) -> list[_Row]:
         return msgspec.json.decode(self.ask("/api/v1/query", {**question, "metric": metric}), type=_Rows).rows

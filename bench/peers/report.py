@@ -40,7 +40,7 @@ peer Barograph without redaction is; below 1 the peer is better.
 - Memory: resident, all processes added up. Disk: what the directory grew by, after an orderly stop; of Barograph's most
   is the journal of the day, which is compressed once the day has closed.
 - Hourly percentiles: of the duration of the traces that it holds, over the 24 hours, through the system's own API; each
-  round takes the median of five. Barograph is asked three questions at once, because one asks for one metric.
+  round takes the median of five.
 """
 
 
