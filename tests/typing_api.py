@@ -47,3 +47,19 @@ def in_tests() -> None:
             record(dashboard)
         except barograph.errors.InvalidEvent as error:
             print(error.field, error.reason, error.hint)
+
+
+def send(client: barograph.Client) -> int:
+    with client.query(query="Why?", user_id="u") as execution:
+        with execution.stage("retrieval"):
+            execution.documents = [{"id": "d"}]
+        execution.answer = "Because."
+    event_id: str = client.record_feedback({"trace_id": "t", "rating": 4})
+    client.annotate("a new prompt")
+    print(event_id, client.flush(1.0), client.counts.stored)
+    return sum(client.counts.dropped.values())
+
+
+def another_project(dashboard: barograph.DashboardInterface) -> str:
+    other: barograph.DashboardInterface = dashboard.for_project("shop")
+    return other.record_query_execution({"query": "How much?"})
