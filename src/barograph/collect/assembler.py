@@ -10,7 +10,7 @@ kept, and counted by a line of its own. Run by a thread of the open data directo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +84,8 @@ class Assembler:
         self._saved: bytes = b""
         self._saved_at = clock.monotonic()
         self._problem: BarographError | None = None
+        self._uncounted: list[SpanHead] = []  # late spans that have no line yet
+        self._unanswered: BarographError | None = None  # why the store could not tell, in this round
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="barograph-assembler", daemon=True)
 
@@ -95,8 +97,7 @@ class Assembler:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._read is not None:
-            self._save()
+        self._save()
 
     def progress(self) -> Progress:
         """What became of the traces so far."""
@@ -123,17 +124,25 @@ class Assembler:
                 self._clock.wait(self._stopping, LOOK_SECONDS)
 
     def step(self) -> bool:
-        """Read what is new and decide what is complete; whether there is more to do at once."""
+        """Read what is new and decide what is complete; whether there is more to do at once. Raises BarographError."""
+        if self._uncounted:  # from a round in which the journal failed
+            self._write([])
         snapshot = self._journal.snapshot()
         segments = [one for one in snapshot.segments if one.kind == "span"]
         if self._read is None:
             self._read = self._position(segments)
+            if self._recovering:
+                self._traces.forget_before(self._began)
         more = self._follow(segments)
         if not more:
             self._read_to = snapshot.complete_to
         decided = self._decide({one.name: one for one in segments})
+        if self._uncounted:
+            self._write([])
         if self._clock.monotonic() - self._saved_at >= _SAVE_SECONDS:
             self._save()
+        if self._unanswered is not None:
+            raise self._unanswered
         return more or decided
 
     # reading
@@ -145,7 +154,7 @@ class Assembler:
             noted = msgspec.json.decode(self._path.read_bytes(), type=dict[str, int])
         except (OSError, ValueError, msgspec.MsgspecError):
             noted = {one.name: one.size for one in segments[:-_FIRST_SEGMENTS]}
-        return {one.name: min(noted[one.name], one.size) for one in segments if one.name in noted}
+        return {one.name: max(0, min(noted[one.name], one.size)) for one in segments if one.name in noted}
 
     def _follow(self, segments: Sequence[Segment]) -> bool:
         """Read on in every segment, a bounded amount; whether something is left."""
@@ -168,7 +177,6 @@ class Assembler:
 
     def _take(self, name: str, start: int, lines: bytes) -> None:
         recovered_to = self._recovering.get(name, 0)
-        late: list[SpanHead] = []
         head = None
         for line in lines.split(b"\n")[:-1]:
             end = start + len(line) + 1
@@ -179,56 +187,64 @@ class Assembler:
             else:
                 recovered = end <= recovered_to
                 if not self._traces.add(head, Place(name, start, end), self._began, recovered):
-                    late.append(head)
+                    self._uncounted.append(head)
             start = end
         if head is not None:
             self._read_to = max(self._read_to, head.received_at)
-        if late:
-            self._count_late(late)
-
-    def _count_late(self, heads: Iterable[SpanHead]) -> None:
-        lines = [self._line(LATE_SPANS, head.project, derived_id(head.event_id, "late"), {"trace_id": head.trace_id})
-                 for head in heads]  # fmt: skip
-        outcomes = self._journal.append(lines)
-        self._late += outcomes.count("stored")
 
     # deciding
 
     def _decide(self, segments: Mapping[str, Segment]) -> bool:
         """Decide what is complete, a batch of it; whether something was."""
+        self._unanswered = None
         traces = self._traces.due(self._read_to, _BATCH)
         if not traces:
             return False
         try:
-            known = self._known(traces)
+            uncertain = [trace for trace in traces if self._traces.is_uncertain(trace)]
+            try:
+                known = self._known(uncertain)
+            except BarographError as error:  # these wait; the others go on
+                self._unanswered = error
+                self._put_back(uncertain)
+                waiting = set(map(id, uncertain))
+                traces, known = [trace for trace in traces if id(trace) not in waiting], {}
             spans = self._spans(traces, segments)
             late = [
                 head
                 for trace in traces
                 if trace.key in known
                 for head in self._heads(trace, segments)
-                if head.received_at > known[trace.key]
+                if head.received_at >= known[trace.key]  # what the decision saw had arrived before its line
             ]
             fresh = [trace for trace in traces if trace.key not in known and spans[trace.key]]
-            made = [self._decision(trace, spans[trace.key]) for trace in fresh]
-            outcomes = self._journal.append(made)
+            self._write([self._decision(trace, spans[trace.key]) for trace in fresh], late)
         except BaseException:
-            self._traces.put_back(traces, self._read_to + _AGAIN)
+            self._put_back(traces)
             raise
-        stored = [entry.kind for entry, outcome in zip(made, outcomes, strict=True) if outcome == "stored"]
+        self._traces.close(traces)
+        return bool(traces)
+
+    def _put_back(self, traces: Sequence[OpenTrace]) -> None:
+        self._traces.put_back(traces, self._read_to + _AGAIN)
+
+    def _write(self, decisions: Sequence[Entry], late: Sequence[SpanHead] = ()) -> None:
+        """Make decisions durable, and the counts of late spans with them. Raises JournalError."""
+        heads = [*self._uncounted, *late]
+        lines = [self._line(LATE_SPANS, head.project, derived_id(head.event_id, "late"), {"trace_id": head.trace_id})
+                 for head in heads]  # fmt: skip
+        outcomes = self._journal.append([*decisions, *lines])
+        stored = [entry.kind for entry, outcome in zip(decisions, outcomes, strict=False) if outcome == "stored"]
         self._queries += stored.count("query")
         self._not_queries += len(stored) - stored.count("query")
-        self._traces.close(traces)
-        if late:
-            self._count_late(late)
-        return True
+        self._late += outcomes[len(decisions) :].count("stored")
+        self._uncounted.clear()
 
     def _known(self, traces: Sequence[OpenTrace]) -> dict[str, datetime]:
-        """When those were decided, by key, that an earlier life has decided."""
+        """When those were decided, by key, that were decided before. Raises BarographError."""
         asked: dict[str, list[str]] = {}
         for trace in traces:
-            if self._traces.is_uncertain(trace):
-                asked.setdefault(trace.project, []).append(trace.trace_id)
+            asked.setdefault(trace.project, []).append(trace.trace_id)
         return {
             f"{project}\0{trace_id}": moment
             for project, ids in asked.items()
@@ -298,8 +314,10 @@ class Assembler:
 
     def _save(self) -> None:
         """Note from where the next life reads: the first byte that an open trace needs, else what was read."""
+        if self._read is None or self._uncounted:
+            return
         needed = self._traces.needed_from()
-        position = {name: min(read, needed.get(name, read)) for name, read in (self._read or {}).items()}
+        position = {name: min(read, needed.get(name, read)) for name, read in self._read.items()}
         data = msgspec.json.encode(position)
         if data != self._saved:
             self._path.parent.mkdir(parents=True, exist_ok=True)

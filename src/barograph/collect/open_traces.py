@@ -21,6 +21,7 @@ MAX_OPEN = 200_000  # traces that wait; the oldest is decided early when there a
 MAX_SPANS = 5_000  # of one trace that make its query event; the rest is kept and counted as late
 MAX_DECIDED = 200_000  # traces remembered as decided, about 40 MB of them
 
+_NO_PARENT = frozenset(("", "0" * 16))
 _NO_ROOT = "EVENT"  # the kind of what was written inside a span, in a log record of its own
 _INSTANCE = ("service.namespace", "service.name", "service.instance.id", "host.name", "process.pid")
 
@@ -59,7 +60,7 @@ class OpenTrace:
 
     __slots__ = (
         "began", "instance", "last_seen", "looked_at", "many_instances", "places", "project", "recovered", "root_seen",
-        "trace_id",
+        "trace_id", "waits",
     )  # fmt: skip
 
     def __init__(self, head: SpanHead, recovered: bool) -> None:
@@ -73,6 +74,7 @@ class OpenTrace:
         self.many_instances = False
         self.recovered = recovered
         self.looked_at: datetime | None = None  # when it is looked at next
+        self.waits = False  # it could not be decided, and is not tried before that
 
     @property
     def key(self) -> str:
@@ -115,7 +117,7 @@ class OpenTraces:
         arrived = max(head.received_at, not_before)
         trace.last_seen = max(trace.last_seen, arrived)
         trace.began = min(trace.began, head.time)
-        if not head.parent_span_id and head.span_kind != _NO_ROOT and trace.root_seen is None:
+        if head.parent_span_id in _NO_PARENT and head.span_kind != _NO_ROOT and trace.root_seen is None:
             trace.root_seen = arrived
         if not trace.many_instances:
             resource = head.resource
@@ -126,6 +128,10 @@ class OpenTraces:
         if trace.looked_at is None or due < trace.looked_at:
             self._look_at(key, trace, due)
         return True
+
+    def forget_before(self, moment: datetime) -> None:
+        """Nothing is known of the decisions on traces that began before that moment."""
+        self._forgotten_until = max(self._forgotten_until, moment)
 
     def _look_at(self, key: str, trace: OpenTrace, moment: datetime) -> None:
         trace.looked_at = moment
@@ -139,6 +145,7 @@ class OpenTraces:
             trace = self._open.get(key)
             if trace is None or trace.looked_at != moment:
                 continue
+            trace.waits = False
             due = trace.due(self._patience)
             if due <= read_to:
                 trace.looked_at = None
@@ -146,12 +153,14 @@ class OpenTraces:
             else:
                 self._look_at(key, trace, due)
         if not found and len(self._open) > MAX_OPEN:
-            found = list(islice(self._open.values(), min(most, len(self._open) - MAX_OPEN)))
+            oldest = (trace for trace in self._open.values() if not trace.waits)
+            found = list(islice(oldest, min(most, len(self._open) - MAX_OPEN)))
         return found
 
     def put_back(self, traces: Iterable[OpenTrace], moment: datetime) -> None:
         """These could not be decided; they are looked at again at that moment."""
         for trace in traces:
+            trace.waits = True
             self._look_at(trace.key, trace, moment)
 
     def close(self, traces: Iterable[OpenTrace]) -> None:
