@@ -21,6 +21,7 @@ from otlp_support import as_json, attributes, logs, metrics, traces, value
 
 from barograph.collect import otlp
 from barograph.collect.intake import Intake, Taken
+from barograph.collect.otlp_answers import failure
 from barograph.collect.otlp_logs import take_records
 from barograph.collect.otlp_metrics import take_points
 from barograph.collect.otlp_spans import take_spans
@@ -196,7 +197,7 @@ class TestHostileBodies:
 class TestAnswers:
     @given(st.integers(0, 16), texts, st.none() | st.floats(0, 1e6))
     def test_a_failure_is_a_status_as_google_reads_it(self, code: int, message: str, seconds: float | None) -> None:
-        found = Status.FromString(otlp.failure("protobuf", code, message, seconds))
+        found = Status.FromString(failure("protobuf", code, message, seconds))
         assert (found.code, found.message) == (code, message)
         if seconds is None:
             assert not found.details
@@ -207,4 +208,4 @@ class TestAnswers:
 
     @given(st.integers(0, 16), texts)
     def test_a_failure_in_json_has_the_same_fields(self, code: int, message: str) -> None:
-        assert msgspec.json.decode(otlp.failure("json", code, message)) == {"code": code, "message": message}
+        assert msgspec.json.decode(failure("json", code, message)) == {"code": code, "message": message}

@@ -1,14 +1,13 @@
 """The wire format of OpenTelemetry (OTLP 1): what arrives as protobuf or as JSON, as messages of one shape.
 
-Used by the server. ``otlp_spans``, ``otlp_metrics`` and ``otlp_logs`` make events of the messages. JSON is read into
-structs that have the attributes of the protobuf classes, so that what walks them need not know which it has.
-https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto have the format.
+Used by the server. ``otlp_spans``, ``otlp_metrics`` and ``otlp_logs`` make events of the messages, ``otlp_answers`` has
+what goes back. JSON is read into structs that have the attributes of the protobuf classes, so that what walks them need
+not know which it has. https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto have the format.
 """
 
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -16,15 +15,9 @@ from typing import Any, Literal
 import msgspec
 from google.protobuf.message import DecodeError, Message
 from msgspec import Struct, field
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from barograph.core.event import EPOCH, MAX_TAG_TEXT
 from barograph_client.errors import InvalidEvent, InvalidInput
@@ -35,7 +28,6 @@ Form = Literal["protobuf", "json"]
 MAX_NAME = 128  # characters of an attribute's name
 MAX_TEXT = 262_144  # and of its text
 _KEPT_ORIGINAL = 4096  # characters of a refused record that are kept
-_RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 _DEEPEST = 16  # levels of a list or a map in an attribute
 
 
@@ -236,11 +228,6 @@ _JSON: dict[Signal, msgspec.json.Decoder[Any]] = {
     "metrics": msgspec.json.Decoder(MetricsRequest),
     "logs": msgspec.json.Decoder(LogsRequest),
 }
-_ANSWERS: dict[Signal, tuple[type[Any], str]] = {
-    "traces": (ExportTraceServiceResponse, "rejected_spans"),
-    "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
-    "logs": (ExportLogsServiceResponse, "rejected_log_records"),
-}
 
 
 def read(signal: Signal, body: bytes, form: Form) -> Any:
@@ -269,50 +256,6 @@ def _without_null(value: object) -> object:
     if isinstance(value, dict):
         return {name: _without_null(one) for name, one in value.items() if one is not None}
     return [_without_null(one) for one in value] if isinstance(value, list) else value
-
-
-def answer(signal: Signal, form: Form, rejected: int, reason: str) -> bytes:
-    """The response's body: empty for complete success, else how many were refused and why."""
-    kind, count_name = _ANSWERS[signal]
-    if form == "json":
-        camel = "".join(part.capitalize() if i else part for i, part in enumerate(count_name.split("_")))
-        partial = {"partialSuccess": {camel: str(rejected), "errorMessage": reason}} if rejected else {}
-        return msgspec.json.encode(partial)
-    message = kind()
-    if rejected:
-        setattr(message.partial_success, count_name, rejected)
-        message.partial_success.error_message = reason
-    data: bytes = message.SerializeToString()
-    return data
-
-
-def failure(form: Form, code: int, message: str, retry_after: float | None = None) -> bytes:
-    """The body of an answer that is no success: a google.rpc.Status, as OTLP asks for.
-
-    ``retry_after`` seconds go into its details as a RetryInfo, for gRPC, which has no header for them.
-    """
-    if form == "json":
-        return msgspec.json.encode({"code": code, "message": message})
-    status = b"\x08" + _varint(code) + _part(2, message.encode("utf-8", "replace"))
-    if retry_after is None:
-        return status
-    delay = b"\x08" + _varint(max(1, math.ceil(retry_after)))  # a Duration of whole seconds
-    return status + _part(3, _part(1, _RETRY_INFO) + _part(2, _part(1, delay)))
-
-
-def _part(number: int, data: bytes) -> bytes:
-    """A field of protobuf that has a length."""
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(number: int) -> bytes:
-    """A number in protobuf's variable length."""
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
 
 
 # parts that all signals share

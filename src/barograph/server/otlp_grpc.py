@@ -18,8 +18,8 @@ import grpc
 import grpc.aio
 from starlette.requests import Request
 
-from barograph.collect import otlp
 from barograph.collect.otlp import Signal
+from barograph.collect.otlp_answers import failure
 from barograph.core.settings import ServerSettings
 from barograph.server.access import PROJECT_HEADER
 from barograph.server.bodies import Admitted, decompress
@@ -122,7 +122,7 @@ def _export(site: Site, signal: Signal) -> Handler:
             log.exception("a fault while answering OTLP/gRPC %s", signal)
             problem = fault()
         _, code, text, retry_after = refusal_of(problem)
-        details = otlp.failure("protobuf", code, text, retry_after)
+        details = failure("protobuf", code, text, retry_after)
         await context.abort(_CODES[code], text, ((_DETAILS, details),))
         raise AssertionError("abort raises")
 

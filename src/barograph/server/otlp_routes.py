@@ -20,6 +20,7 @@ from starlette.responses import Response
 from barograph.collect import otlp
 from barograph.collect.intake import Taken
 from barograph.collect.otlp import Form, Signal
+from barograph.collect.otlp_answers import answer, failure
 from barograph.collect.otlp_logs import take_records
 from barograph.collect.otlp_metrics import take_points
 from barograph.collect.otlp_spans import take_spans
@@ -53,15 +54,15 @@ async def take_otlp(site: Site, caller: Caller, request: Request, signal: Signal
         raise Problem(415, "unknown-content-type", "OTLP comes as application/x-protobuf or application/json")
     async with site.admission.request() as admitted:
         body = await read_body(request, site.settings, admitted)
-        answer = await keep_records(site, caller, signal, form, body)
-    return Response(answer, media_type=MEDIA[form])
+        kept = await keep_records(site, caller, signal, form, body)
+    return Response(kept, media_type=MEDIA[form])
 
 
 async def keep_records(site: Site, caller: Caller, signal: Signal, form: Form, body: bytes) -> bytes:
     """Keep the records of a body; the answer's body, once they are durable. Raises Problem or JournalError."""
     decoded = await site.decode(lambda: _decode(site, caller.project, signal, form, body))
     await site.keep(decoded.taken)
-    return otlp.answer(signal, form, decoded.rejected.total(), _reasons(decoded.rejected))
+    return answer(signal, form, decoded.rejected.total(), _reasons(decoded.rejected))
 
 
 def form_of(request: Request) -> Form | None:
@@ -89,7 +90,7 @@ def otlp_problem(problem: Problem, form: Form | None) -> Response:
     """The answer to a request that was not taken."""
     status, code, text, _ = refusal_of(problem)
     headers = problem.headers if status in _RETRYABLE or status == 401 else {}
-    return Response(otlp.failure(form or "json", code, text), status, headers=headers, media_type=MEDIA[form or "json"])
+    return Response(failure(form or "json", code, text), status, headers=headers, media_type=MEDIA[form or "json"])
 
 
 def _decode(site: Site, project: str, signal: Signal, form: Form, body: bytes) -> Decoded:
