@@ -26,8 +26,10 @@ from barograph.collect.otlp_logs import take_records
 from barograph.collect.otlp_metrics import take_points
 from barograph.collect.otlp_spans import take_spans
 from barograph.collect.validate import Validator
+from barograph.server.otlp_routes import otlp_problem, refusal_of
+from barograph.server.problems import problem_of
 from barograph_client.clock import ManualClock
-from barograph_client.errors import InvalidInput
+from barograph_client.errors import BarographError, DiskFull, InvalidInput, JournalClosed, JournalError
 from barograph_client.identifiers import IdentifierSource
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -195,6 +197,25 @@ class TestHostileBodies:
 
 
 class TestAnswers:
+    @pytest.mark.parametrize(
+        ("error", "status", "code", "again"),
+        [
+            (DiskFull("no space is left"), 503, 14, True),
+            (JournalError("the disk failed"), 503, 14, True),
+            (JournalClosed("it is closing"), 503, 14, True),
+            (InvalidInput("no OTLP"), 400, 3, False),
+            (BarographError("a fault"), 500, 13, False),
+        ],
+    )
+    def test_exporters_are_told_to_try_again_where_that_can_help(
+        self, error: BarographError, status: int, code: int, again: bool
+    ) -> None:
+        """503 and UNAVAILABLE are what they try again; a 507 they would give up on."""
+        refusal = refusal_of(problem_of(error))
+        assert (refusal.status, refusal.code, refusal.retry_after is not None) == (status, code, again)
+        answer = otlp_problem(problem_of(error), "protobuf")
+        assert (answer.status_code, "retry-after" in answer.headers) == (status, again)
+
     @given(st.integers(0, 16), texts, st.none() | st.floats(0, 1e6))
     def test_a_failure_is_a_status_as_google_reads_it(self, code: int, message: str, seconds: float | None) -> None:
         found = Status.FromString(failure("protobuf", code, message, seconds))

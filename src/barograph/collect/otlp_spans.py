@@ -39,7 +39,7 @@ _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 _KIND_NAMES = {f"SPAN_KIND_{name.upper()}": name for name in _KINDS if name}
 _STATUSES: tuple[Literal["unset", "ok", "error"], ...] = ("unset", "ok", "error")
 _STATUS_NAMES = {f"STATUS_CODE_{name.upper()}": name for name in _STATUSES}
-_NO_PARENT = ("", b"", bytes(8), "0" * 16)  # zeros are against the specification, and sent
+_NO_PARENT = frozenset(("", b"", bytes(8), "0" * 16))  # zeros are against the specification, and sent
 
 
 def take_spans(message: Any, intake: Intake, project: str, now: datetime) -> Iterator[Taken]:
