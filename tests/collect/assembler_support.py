@@ -26,6 +26,10 @@ GRACE, DISTRIBUTED, ROOTLESS = 2.0, 8.0, 120.0
 LONG = 10 * ROOTLESS
 
 
+class Killed(BaseException):
+    """The end of the process."""
+
+
 class World:
     """A data directory with one assembler; ``restart`` gives it another one, as a new process would have."""
 
@@ -55,6 +59,23 @@ class World:
             self.journal.close()
             self.journal = self._open()
         self.assembler = self._assembler()
+
+    def die(self, seconds: float) -> None:
+        """Killed after that time, in the moment in which what it wrote has become durable and it does not know yet."""
+        right = self.journal.append
+
+        def append(entries: Sequence[Entry]) -> list[Outcome]:
+            right(entries)
+            raise Killed
+
+        self.journal.append = append  # type: ignore[method-assign]
+        try:
+            self.later(seconds)
+        except Killed:
+            pass
+        finally:
+            self.journal.append = right  # type: ignore[method-assign]
+        self.restart(stopped=False)
 
     def close(self) -> None:
         self.journal.close()

@@ -155,9 +155,18 @@ def requests(data: st.DataObject, spans: Sequence[Span]) -> Iterator[Sequence[Sp
 
 
 def happen(data: st.DataObject, world: World, slow: bool) -> None:
-    """Time passes; perhaps the assembler is restarted, or the store goes away or comes back."""
-    world.later(data.draw(st.sampled_from([0.0, 0.01, 0.1, *([1.0, 3.0, 9.0, 130.0] if slow else [])]), "delay"))
-    what = data.draw(st.sampled_from(["", "", "", "restart", "kill", "lose", "reopen", "fail", "heal"]), "then")
+    """Time passes; perhaps the assembler is restarted, before or after its look, or the store goes or comes back."""
+    what = data.draw(st.sampled_from(["", "", "", "restart", "kill", "lose", "reopen", "fail", "heal"]), "first")
+    become(world, what)
+    seconds = data.draw(st.sampled_from([0.0, 0.01, 0.1, *([1.0, 3.0, 9.0, 130.0] if slow else [])]), "delay")
+    if data.draw(st.integers(0, 7), "die") == 0:
+        world.die(seconds)
+    else:
+        world.later(seconds)
+    become(world, data.draw(st.sampled_from(["", "", "", "restart", "kill", "lose", "reopen"]), "then"))
+
+
+def become(world: World, what: str) -> None:
     if what == "fail":
         world.store_fails = True
     elif what == "heal":

@@ -217,6 +217,24 @@ class TestBounds:
             assert not kept(small, "span", name="turned away")
             assert call(channel, "traces", traces(span())) == b""
 
+    def test_calls_beyond_the_most_on_one_connection_are_told_to_wait_and_taken_when_they_come_again(
+        self, server: GrpcServing, channel: grpc.Channel
+    ) -> None:
+        bodies = [traces(*(span("rush") for _ in range(20))).SerializeToString() for _ in range(200)]
+        turned_away = 0
+        while bodies:
+            export = channel.unary_unary(METHODS["traces"])
+            waiting = [(body, export.future(body, timeout=SECONDS)) for body in bodies]
+            refused = [(body, one.exception()) for body, one in waiting if one.exception() is not None]
+            assert {error.code() for _, error in refused} <= {grpc.StatusCode.UNAVAILABLE}
+            assert {retry_seconds(error) for _, error in refused} <= {1}
+            turned_away += len(refused)
+            bodies = [body for body, _ in refused]
+        told = server.ask("/metrics").body.decode()
+        assert f"barograph_requests_turned_away_total {turned_away}\n" in told
+        assert len({one["event_id"] for one in kept(server, "span", name="rush")}) == 4000
+        assert len(kept(server, "span", name="rush")) == 4000
+
     def test_too_many_bytes_at_a_time_are_told_to_wait(self, tmp_path: Path) -> None:
         toml = "[server]\nwaiting_bytes = 1048576\n"
         with GrpcServing(tmp_path / "data", toml=toml) as small, grpc.insecure_channel(small.target) as channel:

@@ -40,6 +40,7 @@ _DETAILS = "grpc-status-details-bin"  # where a google.rpc.Status with RetryInfo
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _GZIP = b"\x1f\x8b"  # no protobuf message begins so: it would be a field of a type that there is not
 _IDENTITY_AND_GZIP = 0b101
+_STREAMS = 16  # calls of one connection for each that is worked on; what is beyond is reset without a word by gRPC
 _PING_SECONDS = 10  # how often an idle client may ask whether the server is there
 _SILENT_SECONDS = 60  # after which a client is asked
 
@@ -83,7 +84,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.body_bytes),
         ("grpc.per_message_decompression", 0),
         ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        ("grpc.max_concurrent_streams", settings.requests),  # of one connection
+        ("grpc.max_concurrent_streams", _STREAMS * settings.requests),
         ("grpc.server_handshake_timeout_ms", int(1000 * settings.header_seconds)),
         ("grpc.max_connection_idle_ms", int(1000 * settings.idle_seconds)),
         ("grpc.keepalive_time_ms", 1000 * _SILENT_SECONDS),
