@@ -12,15 +12,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import zstandard
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from barograph.core.settings import ServerSettings
 from barograph.server.problems import RETRY_SECONDS, Problem
 
 ENCODINGS = ("identity", "gzip", "deflate", "zstd")
+_MOST_MEMBERS = 100  # members of a gzip body, frames of a zstd body
 _GZIP, _ZLIB = 31, 15  # zlib's window bits, which also tell the format
 _ZSTD_WINDOW = 27  # 128 MiB: what a decompressor may have to remember
-_ZSTD_STEP = 1024  # bytes unpacked at a time, each four of which may become 128 KiB: 32 MiB beyond the bound at most
+_ZSTD_GROWTH = 2**15  # times that a byte may grow: a block of 4 bytes makes 128 KiB at most
+_ZSTD_STEP = 64  # bytes that are unpacked at a time at least
 
 
 class Admission:
@@ -107,7 +110,7 @@ async def read_body(request: Request, settings: ServerSettings, admitted: Admitt
     body = b"".join(parts)
     if encoding == "identity":
         return body
-    plain = decompress(body, encoding, settings.plain_bytes)
+    plain = await run_in_threadpool(decompress, body, encoding, settings.plain_bytes)  # which may take a while
     admitted.hold(len(plain))
     return plain
 
@@ -127,7 +130,11 @@ def decompress(body: bytes, encoding: str, most: int) -> bytes:
 def _zlib(body: bytes, window: int, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
+    members = 0
     while body:
+        members += 1
+        if members > _MOST_MEMBERS:  # each costs a copy of what is left
+            raise zlib.error(f"it has more than {_MOST_MEMBERS} members")
         unpacker = zlib.decompressobj(window)
         parts.append(unpacker.decompress(body, most + 1 - size))
         size += len(parts[-1])
@@ -141,12 +148,16 @@ def _zlib(body: bytes, window: int, most: int) -> bytes:
 
 def _zstd(body: bytes, most: int) -> bytes:
     parts: list[bytes] = []
-    size = at = 0
+    size = at = frames = 0
     while at < len(body):
+        frames += 1
+        if frames > _MOST_MEMBERS:
+            raise zstandard.ZstdError(f"it has more than {_MOST_MEMBERS} frames")
         unpacker = zstandard.ZstdDecompressor(max_window_size=2**_ZSTD_WINDOW).decompressobj()
         while at < len(body) and not unpacker.eof:
-            parts.append(unpacker.decompress(body[at : at + _ZSTD_STEP]))
-            at += _ZSTD_STEP
+            step = max(_ZSTD_STEP, (most - size) // _ZSTD_GROWTH)  # so that no step makes much more than what is left
+            parts.append(unpacker.decompress(body[at : at + step]))
+            at += step
             size += len(parts[-1])
             if size > most:
                 return b"".join(parts)
