@@ -10,7 +10,7 @@ DEVELOP := $(VENV)/.develop
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peers docs pin clean
+.PHONY: help demo test load lint bench bench-peers docs pin clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (A
 
 test: $(DEVELOP) ## Run every test, two files at a time (ARGS=-x stops at the first failure)
 	$(BIN)/python -m pytest -v -n 2 --dist loadfile $(ARGS)
+
+load: $(DEVELOP) ## Ten minutes of a thousand connections, good and hostile, against a real server
+	BAROGRAPH_LOAD_SECONDS=600 $(BIN)/python -m pytest -v tests/slow/test_load.py $(ARGS)
 
 lint: $(DEVELOP) ## Check style, types and which folder imports which
 	$(BIN)/ruff check .

@@ -59,6 +59,7 @@ def application(dashboard: DashboardInterface, connections: Connections, token: 
         middleware=middleware,
         exception_handlers={HTTPException: _unknown},
     )
+    app.router.redirect_slashes = False  # a client that follows a redirect leaves its key behind
     return app, site
 
 

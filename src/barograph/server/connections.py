@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from barograph.core.settings import ServerSettings
 
-MAX_HEAD = 64 * 1024  # bytes before the body
+MAX_HEAD = 60 * 1024  # bytes before the body
 UNREAD_SECONDS = 60.0  # an answer that nobody reads
 _END = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 _NO_HTTP = b"HTTP/1.1 400 Bad Request\r\n" + _END
@@ -88,10 +88,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end(_TOO_LONG)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP, or has a longer address than the parser takes."""
+        """What is no HTTP, or has a head that is too long."""
         self._end(_TOO_LONG if self._in_head and self._head_bytes > MAX_HEAD else _NO_HTTP)
 
     def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(text) for name, text in self.headers) > MAX_HEAD:
+            raise OverflowError("the head is too long")  # which ends the parsing, and comes out at send_400_response
         self._in_head = False
         self._head_bytes = 0
         self._cancel_deadline()
