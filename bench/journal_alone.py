@@ -112,7 +112,7 @@ def _single(
     end = clock.monotonic() + seconds
 
     def append(number: int) -> None:
-        kind, prefix, body, _ = bodies[number]
+        kind, prefix, body = bodies[number][:3]
         mine = taken[number]
         while (began := clock.monotonic()) < end:
             journal.append([Entry(kind, f"{prefix}{next(serial)}", body)])
