@@ -66,7 +66,7 @@ class Clients:
     async def post(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str, body: bytes) -> object:
         """The answer to a request that was taken; None to one that was not."""
         reader, writer = streams
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
         line = await reader.readline()
