@@ -35,6 +35,8 @@ VALUE_LENGTH = 120  # characters of an offending value that an error repeats
 def shorten(value: object, length: int = VALUE_LENGTH) -> str:
     """The value on one line in at most ``length`` characters, with control characters made visible."""
     try:
+        if isinstance(value, bytes | bytearray):
+            value = bytes(value[: 4 * length]).decode("utf-8", "backslashreplace")
         text = value if isinstance(value, str) else repr(value)
     except Exception as error:  # a hostile __repr__ must not hide the error that is being told
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"

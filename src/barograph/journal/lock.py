@@ -116,6 +116,9 @@ def _locked(directory: Path, owner: Owner | None) -> DirectoryLocked:
     pid = owner.pid if owner else None
     if pid == os.getpid():
         who, hint = "this process already", "Use the journal that is open, or close it first."
+    elif owner and owner.address:
+        who = f"the Barograph server at {owner.address} (process {pid})"
+        hint = f"Send to it with barograph.Client({owner.address!r}), ask it with the commands, or stop it."
     else:
         who = f"process {pid}" if pid else "another process"
         hint = "Stop it, or ask and record inside it; `barograph serve` shares a directory over HTTP."

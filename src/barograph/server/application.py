@@ -90,6 +90,7 @@ def _endpoint(site: Site, route: Route) -> Callable[[Request], Awaitable[Respons
         else:
             response.headers.update(_HEADERS)
             return response
+        site.refused.count(problem.status)
         told = otlp_problem(problem, form_of(request)) if otlp else problem.response()
         told.headers.update(_HEADERS)
         return told

@@ -6,7 +6,7 @@ Every answer is about the caller's project alone and says up to when the data is
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -124,9 +124,15 @@ async def _search(site: Site, caller: Caller, parameters: SearchParameters, kind
                 project=caller.project,
             )
         )
-        return {"items": page.items, "cursor": page.cursor, "complete_to": page.complete_to}
+        items = [_unknown_stays_so(item) for item in page.items] if kind == "query" else page.items
+        return {"items": items, "cursor": page.cursor, "complete_to": page.complete_to}
 
     return answer(await _ask(site, caller, parameters.fresh, work))
+
+
+def _unknown_stays_so(query: dict[str, Any]) -> dict[str, Any]:
+    """The engine has no list that is absent; whether passages were told stands in their count."""
+    return query if query["documents"] or query["document_count"] is not None else {**query, "documents": None}
 
 
 async def query_detail(site: Site, caller: Caller, request: Request) -> Response:

@@ -128,6 +128,9 @@ def _text(site: Site, caller: Caller) -> str:
         ("alert_evaluations_failed_total", "counter", "Rule evaluations that ended in an error.", alerts.failed),
     ):
         page.one(f"barograph_{name}", kind, about, float(value))
+    page.head("barograph_requests_refused_total", "counter", "Requests that were not answered with success.")
+    for status, count in sorted(site.refused.by_status.items()):
+        page.value("barograph_requests_refused_total", count, status=str(status))
     page.head("barograph_events_dropped_total", "counter", "Acknowledged events that are gone; by what took them.")
     page.value("barograph_events_dropped_total", parts.journal.lost, reason="disk failed in interval mode")
     page.durations("barograph_fsync_seconds", "Time of one sync of the journal.", parts.journal.sync_times)

@@ -29,13 +29,14 @@ CLIENT_HEADER, SEQUENCE_HEADER = "barograph-client", "barograph-sequence"
 
 
 class Result(Struct, kw_only=True, omit_defaults=True):
-    """What became of one event: its id, or the field at fault and why."""
+    """What became of one event: its id, or the field at fault and why; its ``line`` where each event has one."""
 
     outcome: str
     event_id: str = ""
     field: str = ""
     reason: str = ""
     hint: str = ""
+    line: int = 0
 
 
 class Answer(Struct, kw_only=True):
@@ -53,6 +54,7 @@ class Batch(NamedTuple):
 
     items: Sequence[object]
     single: bool
+    lines: Sequence[int] = ()  # the number of each event's line, from 1
 
 
 async def take_events(site: Site, caller: Caller, request: Request, kind: str | None = None) -> Response:
@@ -71,11 +73,11 @@ async def take_events(site: Site, caller: Caller, request: Request, kind: str | 
             outcomes = await _keep_once(site, caller.project, *numbered, taken)
     if batch.single and taken[0].error is not None:
         raise problem_of(taken[0].error)
-    answer = answer_of(taken, outcomes)
+    answer = answer_of(taken, outcomes, batch.lines)
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-def answer_of(taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> Answer:
+def answer_of(taken: Sequence[Taken], outcomes: Sequence[Outcome], lines: Sequence[int] = ()) -> Answer:
     """The account of a batch."""
     left = iter(outcomes)
     results: list[Result] = []
@@ -88,6 +90,9 @@ def answer_of(taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> Answer:
             )
         else:
             results.append(Result(outcome="rejected", event_id=one.event_id, field="sample", reason=SAMPLED_REASON))
+    for result, line in zip(results, lines, strict=False):
+        if result.outcome == "rejected":
+            result.line = line
     return Answer(
         received=len(taken),
         stored=outcomes.count("stored"),
@@ -102,12 +107,13 @@ async def _keep_once(site: Site, project: str, client: str, sequence: int, taken
     mark = site.batches.entry(project, client, sequence, len(taken))
     entries = [one.entry for one in taken if one.entry is not None]
     rejections = [one.rejection for one in taken if one.rejection is not None]
-    if await site.decode(lambda: (project, client, sequence) in site.batches):
-        await settled(site.dashboard.parts.journal.repeat(entries, rejections))
-        return ["duplicate"] * len(entries)
-    outcomes = await settled(site.sink.submit([*entries, mark], rejections))
-    site.batches.add(project, client, sequence)
-    return outcomes[:-1]
+    async with site.turn(f"{project}\0{client}"):  # who sent it again may not have waited for the first answer
+        if await site.decode(lambda: (project, client, sequence) in site.batches):
+            await settled(site.dashboard.parts.journal.repeat(entries, rejections))
+            return ["duplicate"] * len(entries)
+        outcomes = await settled(site.sink.submit([*entries, mark], rejections))
+        site.batches.add(project, client, sequence)
+        return outcomes[:-1]
 
 
 def _kind(request: Request) -> str | None:
@@ -149,7 +155,8 @@ def _take(body: bytes, lines: bool | None, intake: Intake, kind: str | None, mos
 
 
 def _lines(body: bytes) -> Batch:
-    return Batch([line for line in body.split(b"\n") if line.strip()], single=False)
+    numbered = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+    return Batch([line for _, line in numbered], single=False, lines=[number for number, _ in numbered])
 
 
 def _json(body: bytes) -> Batch:

@@ -131,7 +131,7 @@ class ReportParameters(Drawn, kw_only=True):
 MetricName = A[str, M(min_length=1, max_length=256)]
 
 
-class MetricQuestion(Span, kw_only=True):
+class MetricQuestion(Span, kw_only=True, forbid_unknown_fields=True):
     """One metric over a window, whole or in buckets, by group, filtered, beside an earlier period."""
 
     metric: A[

@@ -88,6 +88,10 @@ def serve(
         def stop() -> None:
             site.stopping = True
             server.should_exit = True
+            under_way = (
+                f"{len(server.server_state.tasks)} requests under way, {bounds.stop_seconds:g} s for them at most"
+            )
+            _tell(f"Stopping: {under_way}; once more ends it now, and loses nothing that was acknowledged.")
 
         signals.on_first = stop
         dashboard.parts.start()
@@ -101,6 +105,8 @@ def serve(
             say(f"Barograph listens on {address}")
             if server.beside:
                 say(f"OTLP/gRPC: {server.beside.address}")
+            say(f"  data in {dashboard.parts.directory}; {_who_may(dashboard)}")
+            say(f"  OpenTelemetry: {address}/v1/traces; look with `barograph show` or {address}/api/v1/pages/overview")
             if signals.count:
                 stop()
             await server.serve(sockets=[listener])
@@ -108,8 +114,19 @@ def serve(
         with listener:
             asyncio.run(answer())
         dashboard.parts.journal.tell_address("", "")
-        say("Stopping: what is durable is being loaded …")
     say("Stopped.")
+
+
+def _who_may(dashboard: DashboardInterface) -> str:
+    if KeyRepository(dashboard.parts.control).any():
+        return "every request needs a key"
+    return "no key is needed on this machine"
+
+
+def _tell(text: str) -> None:
+    """A line on standard output from within a signal handler, which must not wait for a lock of the stream's."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{text}\n".encode())
 
 
 def check(settings: ServerSettings, *, keys_exist: bool) -> None:
@@ -117,7 +134,8 @@ def check(settings: ServerSettings, *, keys_exist: bool) -> None:
     if not is_loopback(settings.host) and not keys_exist:
         raise InvalidSettings(
             "an address that others can reach needs a key first",
-            hint="Make one with `barograph key create --scope ingest`, or listen on 127.0.0.1.",
+            hint="Make one in this data directory (--data-dir) with `barograph key create --scope ingest`, "
+            "another with --scope read to look from elsewhere, or listen on 127.0.0.1.",
             value=settings.host,
         )
     if bool(settings.certificate) != bool(settings.private_key):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.to_thread import run_sync
@@ -25,6 +26,7 @@ from barograph.journal.entry import Outcome, Receipt
 from barograph.server.access import Access
 from barograph.server.bodies import Admission
 from barograph.server.connections import Connections
+from barograph.server.refused import Refused
 
 T = TypeVar("T")
 _DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
@@ -44,9 +46,11 @@ class Site:
         self.batches = BatchMemory(dashboard.parts.journal)
         self.clock = dashboard.parts.clock
         self.stopping = False
+        self.refused = Refused(self.clock)
         self._decoding = anyio.CapacityLimiter(_DECODERS)
         self._asking = anyio.CapacityLimiter(self.settings.questions)
         self._intakes: dict[str, Intake] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._processors = from_settings(dashboard.settings.collect, dashboard.parts.directory / USER_KEY)
 
     def intake(self, project: str) -> Intake:
@@ -57,6 +61,13 @@ class Site:
                 self._intakes.clear()
             validator = Validator(self.clock, self.dashboard.parts.identifiers, project)
             found = self._intakes[project] = Intake(validator, self._processors)
+        return found
+
+    def turn(self, who: str) -> asyncio.Lock:
+        """A lock that whoever has the same name waits for."""
+        found = self._turns.get(who)
+        if found is None:
+            found = self._turns[who] = asyncio.Lock()
         return found
 
     async def decode(self, work: Callable[[], T]) -> T:
