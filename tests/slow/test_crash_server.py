@@ -228,13 +228,15 @@ def test_a_numbered_batch_is_known_when_its_ids_are_long_forgotten(tmp_path: Pat
     toml = TOML.replace("duplicate_window = 5000", "duplicate_window = 1000")
     named = [{"event_id": str(uuid.uuid4()), "query": f"named {n}"} for n in range(5)]
     batch = json.dumps([*named, {"query": "nameless"}]).encode()
+    witness = {"event_id": str(uuid.uuid4()), "query": "witness"}
     numbered = {"Barograph-Client": str(uuid.uuid4()), "Barograph-Sequence": "1"}
     with Serving(tmp_path / "data", toml=toml) as server:
         assert server.ask("/api/v1/events", batch, numbered).json["stored"] == 6
+        assert server.ask("/api/v1/events", witness).json["stored"] == 1
         for _ in range(6):
             assert server.ask("/api/v1/events", [{"query": "later"}] * 1000).json["stored"] == 1000
+        assert server.ask("/api/v1/events", witness).json["stored"] == 1  # forgotten: it had no number
         assert server.ask("/api/v1/events", batch, numbered).json["duplicate"] == 6
         server.stop(signal.SIGKILL)
         server.start()
         assert server.ask("/api/v1/events", batch, numbered).json["duplicate"] == 6
-        assert server.ask("/api/v1/events", named).json["stored"] == 5  # without the number nobody could know
