@@ -221,6 +221,74 @@ class TestForked:
         assert server.doubles == 0
 
 
+MULTIPROCESSING = """
+import multiprocessing, sys, time
+from barograph_client import Client
+
+def client_of():
+    return Client(sys.argv[1], spool=sys.argv[2], environment={}, timeout=60.0, batch=100)
+
+shared = client_of() if sys.argv[4] == "shared" else None
+if __name__ != "__main__" and shared is not None:
+    shared.record_many([{"query": "imported"}] * 50)
+
+def work():
+    client = shared or client_of()
+    client.record_many([{"query": "child"}] * 1000)
+    if sys.argv[4] == "closed":
+        client.close()
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context(sys.argv[3]).Process(target=work)
+    child.start()
+    child.join()
+    print(child.exitcode)
+"""
+
+
+def run_multiprocessing(tmp_path: Path, server: ScriptedServer, method: str, made: str) -> None:
+    (tmp_path / "program.py").write_text(MULTIPROCESSING)
+    command = [sys.executable, str(tmp_path / "program.py"), server.url, str(tmp_path / "spool"), method, made]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    assert process.stdout == "0\n", process.stderr
+
+
+class TestMultiprocessing:
+    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    @pytest.mark.parametrize("made", ["shared", "own", "closed"])
+    def test_a_child_that_records_and_returns_loses_nothing(
+        self, server: ScriptedServer, tmp_path: Path, method: str, made: str
+    ) -> None:
+        run_multiprocessing(tmp_path, server, method, made)
+        queries = [event["query"] for event in server.events.values()]
+        assert queries.count("child") == 1000
+        assert queries.count("imported") == (50 if made == "shared" and method != "fork" else 0)
+        assert server.doubles == 0
+
+    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    def test_a_silent_server_holds_a_child_up_no_longer_than_the_end_of_a_program(
+        self, open_client: Open, server: ScriptedServer, tmp_path: Path, method: str
+    ) -> None:
+        server.always = Move(delay=60.0)
+        began = time.monotonic()
+        run_multiprocessing(tmp_path, server, method, "own")
+        assert time.monotonic() - began < 10
+        server.always = None
+        open_client()
+        until(lambda: len(server.events) == 1000)
+        assert server.doubles == 0
+
+    def test_multiprocessing_is_not_imported_for_it(self, server: ScriptedServer) -> None:
+        program = """
+            import sys
+            from barograph_client import Client
+            with Client(sys.argv[1], environment={}, spool=False) as client:
+                client.record("x", 1)
+            print("multiprocessing" in sys.modules)
+        """
+        assert start(program, server.url).communicate(timeout=WAIT)[0] == "False\n"
+
+
 APPLICATION = """
 import os
 from barograph_client import Client

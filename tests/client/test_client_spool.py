@@ -301,3 +301,12 @@ class Accounting(RuleBasedStateMachine):
 
 TestAccounting = Accounting.TestCase
 TestAccounting.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_the_account_adds_up_after_a_close_with_the_server_down(tmp_path: Path, open_client: Open) -> None:
+    client = open_client(url="http://127.0.0.1:9", spool=tmp_path / "spool")
+    client.record("x", 1)
+    client.close()
+    assert len(files(tmp_path / "spool")) == 1
+    assert client.counts.spooled == client.counts.recorded == 1
+    assert balanced(client.counts)

@@ -488,3 +488,22 @@ def test_recording_from_a_signal_handler_while_recording_is_safe(open_collector:
     assert ticks > 0
     assert counts.stored == len(recorded) + ticks
     assert len(recorded) + counts.dropped.get("queue full", 0) >= 5000
+
+
+def test_a_multiprocessing_child_that_records_and_returns_loses_nothing(tmp_path: Path):
+    body = """
+        import multiprocessing
+        journal.close()
+
+        def work():
+            global journal
+            journal = Journal(Path(sys.argv[1]), clock, JournalSettings())
+            record(collector())
+
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        sys.exit(child.exitcode)
+    """
+    assert finish(program(tmp_path, body)) == (0, "", "")
+    assert len(stored(tmp_path / "data")) == 2000

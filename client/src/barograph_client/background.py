@@ -159,6 +159,8 @@ class Background(Generic[Prepared]):
         except RuntimeError:
             self._thread = None
             raise
+        with suppress(Exception):  # of multiprocessing, half imported; the thread is there and goes on
+            self._exit.watch_child()
 
     def _drop(self, reason: str, events: int = 1) -> None:
         with self._giving:
@@ -185,10 +187,11 @@ class Background(Generic[Prepared]):
         """How many events are not settled yet."""
         return self._given - self._settled
 
-    def _flush_at_exit(self) -> None:
-        if not self.flush(EXIT_SECONDS / 2):
-            self._stop()
-            self.flush(EXIT_SECONDS / 2)
+    def _flush_at_exit(self) -> bool:
+        if self.flush(EXIT_SECONDS / 2):
+            return True
+        self._stop()
+        return self.flush(EXIT_SECONDS / 2)
 
     def _stop(self) -> None:
         """One more try of what waits, then it is dropped."""

@@ -1,7 +1,10 @@
-"""Lets what waits in memory reach the disk when the program ends: at exit, and on SIGTERM.
+"""Lets what waits in memory reach the disk when the program ends: at exit, on SIGTERM, with a multiprocessing child.
 
-Used by ``background``. A signal handler must not wait for a lock that the code it interrupted may hold, so it waits
-for nothing: a thread flushes and then sends the signal again, which goes to whoever handled it before.
+Used by ``background``. A child that multiprocessing forked ends with ``os._exit``, without what is registered with
+``atexit``, but calls the finalizers of ``multiprocessing.util`` before; those of its parent it forgets as it starts.
+
+A signal handler must not wait for a lock that the code it interrupted may hold, so it waits for nothing: a thread
+flushes and then sends the signal again, which goes to whoever handled it before.
 """
 
 from __future__ import annotations
@@ -10,21 +13,33 @@ import _thread
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.util import Finalize
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class ExitFlush:
-    """Calls ``flush`` at exit and, if made in the main thread, on SIGTERM before the previous handler."""
+    """Calls ``flush`` at exit and, if made in the main thread, on SIGTERM before the previous handler.
 
-    def __init__(self, flush: Callable[[], object]) -> None:
+    ``flush`` is bounded in time, and says whether it got through.
+    """
+
+    def __init__(self, flush: Callable[[], bool]) -> None:
         self._flush = flush
         self._pid = 0  # of the process that is flushing because of a signal
         self._done = False
         self._previous: Handler = None
+        self._finalizer: Finalize | None = None
+        self._finalizer_pid = 0  # of the child that it is for
+        self._hooked = False
+        self._gave_up = False
         atexit.register(self._at_exit)
         if threading.current_thread() is threading.main_thread():
             self._install()
@@ -39,9 +54,23 @@ class ExitFlush:
             return
         self._previous = previous
 
+    def watch_child(self) -> None:
+        """In a child of multiprocessing: flush at its end. Called when there is something to flush."""
+        util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+        if util is None or process is None:  # then this is no such child
+            return
+        if not self._hooked:  # a child of forkserver imports the program before it forgets all finalizers
+            self._hooked = True
+            util.register_after_fork(self, ExitFlush.watch_child)
+        if process.parent_process() is not None and self._finalizer_pid != os.getpid():
+            self._finalizer_pid, self._gave_up = os.getpid(), False
+            self._finalizer = util.Finalize(None, self._at_child_end, exitpriority=0)
+
     def remove(self) -> None:
         """Do nothing from now on. The handler stays, and passes on, if another was put in front of it."""
         atexit.unregister(self._at_exit)
+        if self._finalizer is not None:
+            self._finalizer.cancel()
         self._done = True
         if self._previous is None or threading.current_thread() is not threading.main_thread():
             return
@@ -49,7 +78,11 @@ class ExitFlush:
             signal.signal(signal.SIGTERM, self._previous)
 
     def _at_exit(self) -> None:
-        self._flush()
+        if not self._gave_up:
+            self._flush()
+
+    def _at_child_end(self) -> None:
+        self._gave_up = not self._flush()  # a child that was spawned comes to ``_at_exit`` too
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._done:

@@ -102,6 +102,7 @@ class Spool:
         self._adopted: list[_Folder] = []
         self._taken: Path | None = None  # what the drain is sending
         self._events = self._size = 0
+        self._closed = False
 
     def after_fork(self, client: str) -> None:
         """In the child: the folders are the parent's. Closing what was inherited does not unlock them."""
@@ -273,17 +274,21 @@ class Spool:
                     folder.waiting.popleft()
                     self._count(waiting, -1)
                     break
+            else:
+                if self._closed:  # it was on its way when the folders were let go
+                    self._events -= waiting.events
             for folder in [folder for folder in self._adopted if not folder.waiting]:
                 self._adopted.remove(folder)
                 folder.release()
 
     def close(self) -> None:
-        """Let go of the folders: what is left in them is the next process's to send."""
+        """Let go of the folders: what is left in them is the next process's to send. ``events`` still tells it."""
         with self._guard:
             for folder in self._folders():
                 folder.release()
             self._own, self._adopted = None, []
-            self._events = self._size = 0
+            self._size = 0
+            self._closed = True
 
     # bounds; the lock is held
 
