@@ -310,3 +310,21 @@ def test_the_account_adds_up_after_a_close_with_the_server_down(tmp_path: Path, 
     assert len(files(tmp_path / "spool")) == 1
     assert client.counts.spooled == client.counts.recorded == 1
     assert balanced(client.counts)
+
+
+def test_what_waits_under_another_key_for_the_same_server_is_told(
+    tmp_path: Path, open_client: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    old = open_client(url="http://127.0.0.1:9", key="old", spool=None, environment=cache)
+    old.record("x", 1)
+    assert old.flush(WAIT)
+    for url, key, told in (("9", "new", False), ("9", "new", True), ("9", "old", False), ("19", "new", False)):
+        if told:
+            old.close()  # until then it sends them itself
+        caplog.clear()
+        open_client(url=f"http://127.0.0.1:{url}", key=key, spool=None, environment=cache).close()
+        lines = [record.getMessage() for record in caplog.records if "another key" in record.getMessage()]
+        assert len(lines) == told
+        assert not told or "1 events" in lines[0]
+        assert not told or str(tmp_path / "barograph" / "spool") in lines[0]

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -124,6 +125,15 @@ class Account:
             self._problem = str(error)
         self._say(self._problem)
 
+    def found_elsewhere(self, server: str, spools: Mapping[Path, int]) -> None:
+        """Say that nobody sends what was spooled for the server under another key or project."""
+        if spools:
+            where = ", ".join(str(spool) for spool in spools)
+            _warn(
+                f"{sum(spools.values())} events for {server} wait under another key or project and are not sent: start "
+                f"a client once with that key and project, or remove {where}"
+            )
+
     def counts(self, recorded: int, waiting: int, spooled: int, dropped: Mapping[str, int]) -> Counts:
         """All of it, with what the queue and the spool know."""
         with self._lock:
@@ -149,5 +159,9 @@ class Account:
             if self._said_at is not None and now - self._said_at < QUIET_SECONDS:
                 return
             self._said_at = now
-        with suppress(Exception):  # a handler of the program's own; the thread goes on
-            _log.warning("%s", shorten(text, 500))
+        _warn(text)
+
+
+def _warn(text: str) -> None:
+    with suppress(Exception):  # a handler of the program's own; the thread goes on
+        _log.warning("%s", shorten(text, 500))

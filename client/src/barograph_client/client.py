@@ -87,6 +87,10 @@ class Client:
         self._account, self._spool, self._drain = parts.account, parts.spool, parts.drain
         self._delivery, self._background = parts.delivery, parts.background
         _clients.add(self)
+        given = os.environ if environment is None else environment
+        if self._spool is not None and (spool is None or spool is True) and not given.get("BAROGRAPH_SPOOL"):
+            self._spool.server = self._delivery.server
+            self._account.found_elsewhere(self._spool.server, self._spool.elsewhere())
         if self._drain is not None:
             self._drain.look()
 

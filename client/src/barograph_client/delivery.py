@@ -70,6 +70,11 @@ class Delivery:
         if self._drain is not None:
             self._drain.after_fork()
 
+    @property
+    def server(self) -> str:
+        """The address that it delivers to."""
+        return str(self._exchange.transport.address)
+
     def hurry(self) -> None:
         """The program ends: what waits goes to disk, or is tried once more, shortly, where there is no spool."""
         self._ending.set()

@@ -28,6 +28,7 @@ SET_ASIDE = "set-aside"
 MOST_SET_ASIDE = 100  # files; more are deleted
 _BLOCK = 4096  # bytes: what even the smallest file takes on the usual file systems
 _LOCK = "lock"
+_SERVER = "server"  # a file beside the folders of the processes: the address that their batches are for
 _NEW = ".new-"  # before the name of a folder that is not locked yet
 _FOLDER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FILE = re.compile(r"(\d{12,18})-(\d{1,9})-(\d{1,15})\.batch")  # sequence, events, Unix time in milliseconds
@@ -89,6 +90,7 @@ class Spool:
         self, directory: Path, client: str, clock: Clock, most_bytes: int, most_seconds: float, dropped: Dropped
     ) -> None:
         self.directory = directory
+        self.server = ""  # noted on disk with the first batch, for ``elsewhere``
         self._clock = clock
         self._most_bytes = most_bytes
         self._most_milliseconds = int(most_seconds * 1000)
@@ -139,6 +141,21 @@ class Spool:
         ours = {folder.path.name for folder in self._folders()}
         return any(name not in ours for name in _names(self.directory) if _FOLDER.fullmatch(name))
 
+    def elsewhere(self) -> dict[Path, int]:
+        """Spools beside this one with batches for the same server that no living process holds; events of each."""
+        found: dict[Path, int] = {}
+        for name in sorted(_names(self.directory.parent)):
+            other = self.directory.parent / name
+            try:
+                if other == self.directory or (other / _SERVER).read_text() != self.server:
+                    continue
+            except (OSError, ValueError):
+                continue
+            events = sum(_abandoned(other / process) for process in _names(other) if _FOLDER.fullmatch(process))
+            if events:
+                found[other] = events
+        return found
+
     # in
 
     def append(self, batch: Batch) -> None:
@@ -173,6 +190,8 @@ class Spool:
         lock = os.open(new / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.server:
+                (self.directory / _SERVER).write_text(self.server)
             new.rename(self.directory / self._client)
             _sync_directory(self.directory)
         except OSError:
@@ -351,6 +370,21 @@ def _adopted(path: Path) -> _Folder | None:
     except OSError:
         os.close(lock)
         return None
+
+
+def _abandoned(path: Path) -> int:
+    """How many events wait in the folder of a process that has ended; nothing in it is touched."""
+    try:
+        lock = os.open(path / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return sum(int(parts[2]) for name in _names(path) if (parts := _FILE.fullmatch(name)))
+    except OSError:
+        return 0
+    finally:
+        os.close(lock)
 
 
 def _waiting(path: Path) -> list[Waiting]:
