@@ -154,6 +154,13 @@ class TestWhatIsLate:
         monkeypatch.setattr(open_traces, "MAX_SPANS", 2)
         assert [book.add(head()) for _ in range(3)] == [True, True, False]
 
+    def test_the_root_is_taken_beyond_the_most(self, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(open_traces, "MAX_SPANS", 2)
+        assert [book.add(head()) for _ in range(3)] == [True, True, False]
+        assert [book.add(head(at=50, parent="")) for _ in range(2)] == [True, False]
+        (found,) = book.found(52)
+        assert len(found.places) == 3
+
 
 class TestWhatIsUncertain:
     def test_one_that_began_with_this_process_is_certain(self, book: Book) -> None:

@@ -59,14 +59,15 @@ class OpenTrace:
     """A trace that is coming in. ``recovered``: it began before this process did, which may have decided it."""
 
     __slots__ = (
-        "began", "instance", "last_seen", "looked_at", "many_instances", "places", "project", "recovered", "root_seen",
-        "trace_id", "waits",
+        "began", "bytes", "instance", "last_seen", "looked_at", "many_instances", "places", "project", "recovered",
+        "root_seen", "trace_id", "waits",
     )  # fmt: skip
 
     def __init__(self, head: SpanHead, recovered: bool) -> None:
         self.project = head.project
         self.trace_id = head.trace_id
         self.places: list[Place] = []
+        self.bytes = 0  # of the lines at these places
         self.began = head.time  # the earliest start of a span
         self.last_seen = head.received_at
         self.root_seen: datetime | None = None
@@ -108,16 +109,18 @@ class OpenTraces:
         key = f"{head.project}\0{head.trace_id}"
         if key in self._decided:
             return False
+        is_root = head.parent_span_id in _NO_PARENT and head.span_kind != _NO_ROOT
         trace = self._open.get(key)
         if trace is None:
             trace = self._open[key] = OpenTrace(head, recovered)
-        elif len(trace.places) >= MAX_SPANS:
-            return False
+        elif len(trace.places) >= MAX_SPANS and not (is_root and trace.root_seen is None):
+            return False  # but the root, which has one place more: without it the trace would end as a rootless one
         trace.places.append(place)
+        trace.bytes += place.end - place.start
         arrived = max(head.received_at, not_before)
         trace.last_seen = max(trace.last_seen, arrived)
         trace.began = min(trace.began, head.time)
-        if head.parent_span_id in _NO_PARENT and head.span_kind != _NO_ROOT and trace.root_seen is None:
+        if is_root and trace.root_seen is None:
             trace.root_seen = arrived
         if not trace.many_instances:
             resource = head.resource
