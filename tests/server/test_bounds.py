@@ -11,6 +11,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -306,23 +307,32 @@ class TestOddRequests:
 
 
 class TestWaiting:
-    def test_more_than_can_be_worked_on_is_told_to_wait_and_nothing_of_it_is_kept(self, tmp_path: Path) -> None:
+    def test_bodies_that_do_not_come_keep_nobody_out(self, tmp_path: Path) -> None:
         toml = "[server]\nrequests = 3\nbody_seconds = 20.0\n[collect]\nsampler_seconds = 0\n"
         with Serving(tmp_path / "data", toml=toml) as running, contextlib.ExitStack() as stack:
             body = b'[{"query":"slow"}]'
-            slow = [stack.enter_context(connected(running)) for _ in range(3)]
+            slow = [stack.enter_context(connected(running)) for _ in range(6)]
             for one in slow:
                 one.sendall(head("POST", EVENTS, JSON, f"Content-Length: {len(body)}", "Connection: close") + body[:5])
-            assert running.until(lambda: gauge(running, "barograph_requests_working") == 3, 5)
-            for path in (EVENTS, "/v1/traces"):
-                reply = running.ask(path, [{"query": "x"}] if path == EVENTS else {})
-                assert reply.status == 503
-                assert int(reply.headers["retry-after"]) >= 1
-            assert running.ask("/api/v1/stats").json["received"] == 0  # and questions are answered
+            assert running.until(lambda: gauge(running, "barograph_requests_held_bytes") == 30, 5)
+            assert running.ask(EVENTS, {"query": "x"}).status == 200
             for one in slow:
                 one.sendall(body[5:])
                 assert statuses(rest_of(one)) == [200]
-            assert running.ask(EVENTS, {"query": "x"}).status == 200
-            assert running.ask("/api/v1/stats").json["stored"] == 4
-            assert gauge(running, "barograph_requests_turned_away_total") == 2
+            assert running.ask("/api/v1/stats").json["stored"] == 7
+            assert gauge(running, "barograph_requests_held_bytes") == 0
+
+    def test_more_than_can_be_worked_on_is_told_to_wait_and_nothing_of_it_is_kept(self, tmp_path: Path) -> None:
+        toml = "[server]\nrequests = 1\n[collect]\nsampler_seconds = 0\n"
+        batch = [{"query": f"question {number} " * 20} for number in range(3_000)]
+        with Serving(tmp_path / "data", toml=toml) as running, ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: running.ask(EVENTS, batch), range(24)))
+            taken = [reply for reply in replies if reply.status == 200]
+            told = [reply for reply in replies if reply.status == 503]
+            assert taken
+            assert told
+            assert len(taken) + len(told) == 24
+            assert all(int(reply.headers["retry-after"]) >= 1 for reply in told)
+            assert running.ask("/api/v1/stats").json["received"] == 3_000 * len(taken)
+            assert gauge(running, "barograph_requests_turned_away_total") == len(told)
             assert gauge(running, "barograph_requests_held_bytes") == 0

@@ -2,26 +2,26 @@
 
 The journal's window knows the ids of the last million events; a client that could not reach the server for a day
 sends a spool whose ids may have left it. So each numbered batch leaves a line of its own in the journal, in the
-commit that keeps its events: both are there or neither. The lines are read again at the start, and retired after
-``KEPT_DAYS``, longer than a client keeps its spool. Used by the server.
+commit that keeps its events, and behind them: where the line is, they are. The lines are read again at the start,
+and retired after ``KEPT_DAYS``, longer than a client keeps its spool. Used by the server.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
 from msgspec import Struct
 
-from barograph.journal.entry import Entry
+from barograph.journal.entry import WITNESS, Entry
 from barograph.journal.journal import Journal
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidInput
 
-KIND = "batch"
+KIND = WITNESS
 KEPT_DAYS = 9
 MAX_CLIENTS = 100_000  # remembered; the ones that sent least lately go first
 MAX_SEQUENCE = 2**53
@@ -96,9 +96,10 @@ class BatchMemory:
 
     def _known(self) -> OrderedDict[tuple[str, str], _Client]:
         if self._clients is None:
-            self._clients = OrderedDict()
+            found: OrderedDict[tuple[str, str], _Client] = OrderedDict()
             for line in self._lines():
-                self._remember(self._clients, line.project, line.client, line.sequence)
+                self._remember(found, line.project, line.client, line.sequence)
+            self._clients = found
         return self._clients
 
     @staticmethod
@@ -113,9 +114,8 @@ class BatchMemory:
             clients.move_to_end(key)
         found.add(sequence)
 
-    def _lines(self) -> Sequence[BatchLine]:
+    def _lines(self) -> Iterator[BatchLine]:
         decode = msgspec.json.Decoder(BatchLine).decode
-        found: list[BatchLine] = []
         for segment in self._journal.snapshot().segments:
             if segment.kind != KIND:
                 continue
@@ -127,11 +127,10 @@ class BatchMemory:
                     break
                 for line in data[:end].split(b"\n")[:-1]:
                     try:
-                        found.append(decode(line))
+                        yield decode(line)
                     except (msgspec.MsgspecError, ValueError):  # somebody edited it; the others still count
                         continue
                 start += end
-        return found
 
 
 def retire_batches(journal: Journal, clock: Clock) -> None:

@@ -12,13 +12,14 @@ from datetime import datetime
 
 from barograph.journal.catalogue import StreamKey
 from barograph.journal.duplicates import DuplicateWindow, Key, key_of, short_of
-from barograph.journal.entry import DEFAULT_PROJECT, Entry, Outcome, Receipt, duplicate_body
+from barograph.journal.entry import DEFAULT_PROJECT, WITNESS, Entry, Outcome, Receipt, duplicate_body
 from barograph.journal.rejected import Family
 from barograph.journal.segment import Lines
 
 Target = StreamKey | Family
 Record = tuple[Family, str, bytes]  # what goes into ``rejected/``: where, whose, and the line without its end
 DUPLICATES: Family = "duplicates"
+WITNESSES: Target = (WITNESS, True)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +62,10 @@ class Commit:
                 group = self._group(family)
                 group.bodies.append(body)
                 group.count(project)
+
+    def ordered(self) -> list[tuple[Target, Group]]:
+        """The groups as they are to be written: what witnesses others comes last, so that no kill leaves it alone."""
+        return sorted(self.groups.items(), key=lambda item: item[0] == WITNESSES)
 
     def _group(self, target: Target) -> Group:
         group = self.groups.get(target)

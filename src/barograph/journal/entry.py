@@ -18,6 +18,7 @@ from barograph_client.errors import JournalError
 from barograph_client.limits import MAX_LINE
 
 Outcome = Literal["stored", "duplicate"]
+WITNESS = "batch"  # the kind of a line that says of others in its commit that they are there: written behind them
 DEFAULT_PROJECT = "default"  # the one that a line without a project belongs to
 
 

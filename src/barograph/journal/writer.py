@@ -16,7 +16,7 @@ from functools import partial
 from barograph.core.durations import Durations
 from barograph.core.settings import JournalSettings
 from barograph.journal.catalogue import Catalogue
-from barograph.journal.commit import Commit, Target, Work, line_end
+from barograph.journal.commit import WITNESSES, Commit, Target, Work, line_end
 from barograph.journal.disk import journal_error
 from barograph.journal.duplicates import DuplicateWindow, recent_ids
 from barograph.journal.entry import Receipt
@@ -187,7 +187,10 @@ class Writer:
             self._damaged.remove(file)
             self._close_if_left(file)
         end = line_end(moment)
-        for target, group in commit.groups.items():
+        for target, group in commit.ordered():
+            if target == WITNESSES and self._always_sync:
+                for file in marks:
+                    file.sync()  # a power cut must not leave the witness alone
             file = self._stream(target).ready(moment.date())
             marks[file] = file.mark()
             if not self._unsynced:

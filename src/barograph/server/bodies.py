@@ -10,15 +10,18 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
+import anyio
 import zstandard
-from starlette.concurrency import run_in_threadpool
+from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 
 from barograph.core.settings import ServerSettings
 from barograph.server.problems import RETRY_SECONDS, Problem
 
 ENCODINGS = ("identity", "gzip", "deflate", "zstd")
+_UNPACKED_AT_A_TIME = 2  # bodies, whose plain bytes are counted only when they are there
 _MOST_MEMBERS = 100  # members of a gzip body, frames of a zstd body
 _GZIP, _ZLIB = 31, 15  # zlib's window bits, which also tell the format
 _ZSTD_WINDOW = 27  # 128 MiB: what a decompressor may have to remember
@@ -35,10 +38,20 @@ class Admission:
         self.requests = 0
         self.bytes = 0
         self.turned_away = 0
+        self.unpacking = anyio.CapacityLimiter(_UNPACKED_AT_A_TIME)
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Admitted]:
-        """A place for one request that sends events. Raises Problem 503 when there is none."""
+        """What one request holds, until its end."""
+        admitted = Admitted(self)
+        try:
+            yield admitted
+        finally:
+            self.requests -= admitted.works
+            self.bytes -= admitted.bytes
+
+    def work(self) -> None:
+        """Count one more request that is worked on. Raises Problem 503 where they are too many."""
         if self.requests >= self._most_requests:
             self.turned_away += 1
             raise Problem(
@@ -49,12 +62,6 @@ class Admission:
                 retry_after=RETRY_SECONDS,
             )
         self.requests += 1
-        admitted = Admitted(self)
-        try:
-            yield admitted
-        finally:
-            self.requests -= 1
-            self.bytes -= admitted.bytes
 
     def hold(self, size: int) -> None:
         """Count bytes of a body. Raises Problem 503 where they are too many together."""
@@ -76,6 +83,17 @@ class Admitted:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self.bytes = 0
+        self.works = False
+
+    @property
+    def unpacking(self) -> anyio.CapacityLimiter:
+        """Who may unpack a body now."""
+        return self._admission.unpacking
+
+    def work(self) -> None:
+        """Take a place, once the body is whole: one that never comes keeps nobody out. Raises Problem 503."""
+        self._admission.work()
+        self.works = True
 
     def hold(self, size: int) -> None:
         """Count more bytes for this request. Raises Problem 503."""
@@ -84,7 +102,7 @@ class Admitted:
 
 
 async def read_body(request: Request, settings: ServerSettings, admitted: Admitted) -> bytes:
-    """The body, decompressed. Raises Problem 400, 408, 413, 415 or 503."""
+    """The body, whole and decompressed; the request has its place then. Raises Problem 400, 408, 413, 415 or 503."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ENCODINGS:
         raise Problem(415, "unknown-encoding", "the body's Content-Encoding is not known here",
@@ -107,10 +125,12 @@ async def read_body(request: Request, settings: ServerSettings, admitted: Admitt
                       hint="Send smaller batches.") from None  # fmt: skip
     except ClientDisconnect:
         raise Problem(400, "cut-off", "the connection ended before the body did") from None
+    admitted.work()
     body = b"".join(parts)
     if encoding == "identity":
         return body
-    plain = await run_in_threadpool(decompress, body, encoding, settings.plain_bytes)  # which may take a while
+    unpack = partial(decompress, body, encoding, settings.plain_bytes)
+    plain = await run_sync(unpack, limiter=admitted.unpacking)  # it may take a while
     admitted.hold(len(plain))
     return plain
 

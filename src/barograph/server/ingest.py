@@ -109,9 +109,10 @@ async def _keep_once(site: Site, project: str, client: str, sequence: int, taken
     rejections = [one.rejection for one in taken if one.rejection is not None]
     async with site.turn(f"{project}\0{client}"):  # who sent it again may not have waited for the first answer
         if await site.decode(lambda: (project, client, sequence) in site.batches):
-            await settled(site.dashboard.parts.journal.repeat(entries, rejections))
+            journal = site.dashboard.parts.journal
+            await settled(await site.decode(lambda: journal.repeat(entries, rejections)))
             return ["duplicate"] * len(entries)
-        outcomes = await settled(site.sink.submit([*entries, mark], rejections))
+        outcomes = await settled(await site.decode(lambda: site.sink.submit([*entries, mark], rejections)))
         site.batches.add(project, client, sequence)
         return outcomes[:-1]
 

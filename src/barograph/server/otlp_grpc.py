@@ -110,6 +110,7 @@ def _export(site: Site, signal: Signal) -> Handler:
         try:
             caller = await site.access.caller(_as_request(context), "ingest")
             async with site.admission.request() as admitted:
+                admitted.work()
                 body = await _message(messages, site.settings, admitted)
                 if body.startswith(_GZIP):
                     body = await site.decode(lambda: decompress(body, "gzip", site.settings.plain_bytes))

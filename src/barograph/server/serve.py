@@ -101,7 +101,7 @@ def serve(
                 server.beside = otlp_grpc(site)
                 await server.beside.start()
             address = address_of(bounds, listener)
-            dashboard.parts.journal.tell_address(address, token)
+            dashboard.parts.journal.tell_address(address.removesuffix(bounds.root_path), token)
             say(f"Barograph listens on {address}")
             if server.beside:
                 say(f"OTLP/gRPC: {server.beside.address}")
