@@ -25,6 +25,7 @@ from barograph.server.problems import Problem, problem_of
 from barograph.server.site import Site, settled
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+ARRAY_BYTES = 8 * 2**20  # of a JSON array, which is read whole before its events can be counted
 CLIENT_HEADER, SEQUENCE_HEADER = "barograph-client", "barograph-sequence"
 
 
@@ -149,10 +150,16 @@ def _number(request: Request) -> tuple[str, int] | None:
 
 
 def _take(body: bytes, lines: bool | None, intake: Intake, kind: str | None, most: int) -> tuple[Batch, list[Taken]]:
+    if lines and body.count(b"\n") > 2 * most:  # before anything is made of them; half of them may be blank
+        raise _too_many(most)
     batch = _lines(body) if lines else _json(body)
     if len(batch.items) > most:
-        raise Problem(413, "too-many-events", f"a batch has at most {most:,} events", hint="Send smaller batches.")
+        raise _too_many(most)
     return batch, [intake.take_item(item, kind) for item in batch.items]
+
+
+def _too_many(most: int) -> Problem:
+    return Problem(413, "too-many-events", f"a batch has at most {most:,} events", hint="Send smaller batches.")
 
 
 def _lines(body: bytes) -> Batch:
@@ -166,6 +173,9 @@ def _json(body: bytes) -> Batch:
         if not body.strip():
             raise Problem(400, "no-body", "there is no event in the body", hint="Send a JSON object, or an array.")
         return Batch([body.strip()], single=True)
+    if len(body) > ARRAY_BYTES:
+        raise Problem(413, "too-large", f"an array has at most {ARRAY_BYTES:,} bytes",
+                      hint="Send one event a line, as application/x-ndjson.")  # fmt: skip
     try:
         return Batch([bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])], single=False)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
