@@ -11,6 +11,7 @@ from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.trace import Trace, trace_of, trace_page
 from barograph.visualize.visualizer import Visualizer
 from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidQuery
 
 
 def looked_up(dashboard: DashboardInterface, wanted: str) -> Trace:
@@ -67,3 +68,40 @@ def test_spans_in_a_circle_orphans_and_escape_sequences_are_drawn_all_the_same(d
     assert "\x1b" not in text
     assert "no query, or still coming in" in text
     assert "error" in text
+
+
+def test_an_id_may_be_of_any_case_and_its_beginning_will_do_where_only_one_begins_so(
+    dashboard: DashboardInterface,
+) -> None:
+    with dashboard:
+        for trace_id in ("abcdef0011", "abcdef0022", "short", "Mixed.Case", "a.b*c+d"):
+            dashboard.record_query_execution({"query": f"of {trace_id}", "trace_id": trace_id})
+        event_id = dashboard.record_query_execution({"query": "without a trace"})
+        span = {"trace_id": "5pan0nly77", "span_id": "s", "name": "alone", "time": SystemClock().now()}
+        dashboard.collector.record_event("span", span)
+        dashboard.flush()
+        for wanted, found in (
+            ("ABCDEF0011", "abcdef0011"), ("abcdef002", "abcdef0022"), ("mixed.", "Mixed.Case"), ("a.b*c+", "a.b*c+d"),
+            ("SHORT", "short"), ("5PAN0N", "5pan0nly77"),
+        ):  # fmt: skip
+            assert looked_up(dashboard, wanted).trace_id == found
+        by_event = looked_up(dashboard, event_id[:-3].upper()).query
+        assert by_event is not None
+        assert by_event["query"] == "without a trace"
+        with pytest.raises(InvalidQuery, match=r"several ids begin so: abcdef00(11, abcdef0022|22, abcdef0011)"):
+            looked_up(dashboard, "abcdef")
+        for unknown in ("abcde", "shor", "axb*c+", "gone" * 80, "0" * 32):
+            assert trace_of(dashboard.store, "default", unknown, SystemClock().now()) is None
+
+
+def test_an_error_is_shown_with_its_type_and_stage(dashboard: DashboardInterface) -> None:
+    with dashboard:
+        for trace_id, fields in (
+            ("t1", {"error_type": "Timeout", "error_stage": "retrieval", "error_message": "took too long"}),
+            ("t2", {"error_stage": "rerank"}),
+        ):
+            dashboard.record_query_execution({"query": "q", "trace_id": trace_id, "status": "error", **fields})
+        dashboard.flush()
+        one, two = (Visualizer("ascii", 80).draw(trace_page(looked_up(dashboard, t), "UTC")) for t in ("t1", "t2"))
+    assert "Timeout in retrieval: took too long" in one
+    assert "in rerank" in two

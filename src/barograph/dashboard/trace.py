@@ -6,6 +6,7 @@ went, the passages, the judgements. Asked by the server and the command line by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +18,17 @@ from barograph.core.query import EventQuery, Filter, Reader, Window
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
 from barograph.visualize.chart import Column, Page, Panel, Part, Table, Text
+from barograph_client.errors import InvalidQuery
 
 _BEFORE, _AFTER = timedelta(days=1), timedelta(days=8)  # where spans and judgements of a query are looked for
 _UNROOTED = timedelta(days=30)  # and those of a trace that has no query
 MOST_SPANS = 1_000
 _TEXT = 2_000  # characters of a question or an answer that a page shows
+LEAST_PREFIX = 6  # characters of an id that may stand for the whole of it
+_NAMED = 5  # ids that an ambiguous beginning is told with
+_LOOKED_AT = 50  # rows that are read for them: a query may have come twice, a trace has many spans
+_WHOLE = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # of nothing longer
+_LONGEST = 100  # characters of a beginning: escaped they fit into a pattern
 _LANE = 24  # cells of the picture of when a span ran
 
 Row = dict[str, Any]
@@ -42,7 +49,21 @@ class Trace(Struct, frozen=True, kw_only=True):
 
 
 def trace_of(reader: Reader, project: str, wanted: str, now: datetime) -> Trace | None:
-    """The trace of that id, or that of the query event of that id; None where there is neither."""
+    """The trace of that id, or that of the query event of that id; None where there is neither.
+
+    An id may be written in any case, and from ``LEAST_PREFIX`` characters on its beginning will do: of those of the
+    last 30 days. Raises InvalidQuery where several begin so.
+    """
+    for spelled in dict.fromkeys((wanted, wanted.lower())):
+        found = _exactly(reader, project, spelled, now)
+        if found is not None:
+            return found
+    may_begin = LEAST_PREFIX <= len(wanted) < _LONGEST and wanted.isprintable() and not _WHOLE.fullmatch(wanted)
+    whole = _completed(reader, project, wanted, now) if may_begin else None
+    return _exactly(reader, project, whole, now) if whole else None
+
+
+def _exactly(reader: Reader, project: str, wanted: str, now: datetime) -> Trace | None:
     query = _query(reader, project, wanted, now)
     trace_id = query["trace_id"] if query else wanted
     moment: datetime = query["time"] if query else now
@@ -75,6 +96,26 @@ def _query(reader: Reader, project: str, wanted: str, now: datetime) -> Row | No
     return None
 
 
+def _completed(reader: Reader, project: str, beginning: str, now: datetime) -> str | None:
+    """The one id that begins so, in any case: a trace's, else a query event's, else that of a trace without a query."""
+    window = Window(now - _UNROOTED, now + _BEFORE)
+    pattern = f"(?i)^{re.escape(beginning)}"
+    for kind, name in (("query", "trace_id"), ("query", "event_id"), ("span", "trace_id")):
+        where = (Filter(name, "match", (pattern,)),)
+        page = reader.events(EventQuery(kind=kind, window=window, where=where, limit=_LOOKED_AT, project=project))
+        ids = list(dict.fromkeys(item[name] for item in page.items))
+        if len(ids) > 1:
+            more = ", …" if len(ids) > _NAMED or page.cursor else ""
+            raise InvalidQuery(
+                f"several ids begin so: {', '.join(ids[:_NAMED])}{more}",
+                hint="Write more of the one that is meant.",
+                value=beginning,
+            )
+        if ids:
+            return str(ids[0])
+    return None
+
+
 def _rows(reader: Reader, project: str, kind: str, trace_id: str, window: Window) -> list[Row]:
     """What names the trace, oldest first; what came again after the journal had forgotten it is one all the same."""
     if not trace_id:
@@ -91,9 +132,8 @@ def trace_page(trace: Trace, timezone: str) -> Page:
     """The trace for people."""
     query = trace.query or {}
     parts: list[Part] = [*_head(trace, timezone)]
-    for name, title in (("query", "Question"), ("answer", "Answer"), ("error_message", "Error")):
-        if query.get(name):
-            parts.append(Panel(title=title, parts=[Text(text=_cut(query[name]))]))
+    texts = (("Question", query.get("query")), ("Answer", query.get("answer")), ("Error", _error(query)))
+    parts += [Panel(title=title, parts=[Text(text=_cut(text))]) for title, text in texts if text]
     if trace.spans:
         parts.append(_spans(trace.spans))
     if query.get("documents"):
@@ -131,6 +171,13 @@ def _head(trace: Trace, timezone: str) -> list[Part]:
     if incomplete:
         lines.append(f"Incomplete: {incomplete}.")
     return [Text(text=line) for line in lines if line]
+
+
+def _error(query: Row) -> str:
+    """What failed, in which stage, and what it said."""
+    stage = f"in {query['error_stage']}" if query.get("error_stage") else ""
+    what = " ".join(filter(None, [query.get("error_type"), stage]))
+    return ": ".join(filter(None, [what, query.get("error_message")]))
 
 
 def _spans(spans: Sequence[Row]) -> Table:
