@@ -66,6 +66,23 @@ class TestKeys:
         with ControlPlane(empty / CONTROL, SystemClock()) as plane:
             assert KeyRepository(plane).find(key["key"]) is None
 
+    def test_say_with_the_first_that_everybody_needs_one_now(self, empty: Path) -> None:
+        create = ["key", "create", "--scope", "ingest", "-d", str(empty)]
+        first, second = several([[*create, "--json"], create])
+        assert keys.FIRST in first.stderr
+        assert json.loads(first.stdout)["key"]
+        assert keys.FIRST not in second.stderr
+
+    def test_are_revoked_by_their_whole_text_which_is_never_repeated(self, empty: Path) -> None:
+        text = barograph("key", "create", "--scope", "admin", "-d", empty).stdout.strip()
+        secret = text.rpartition("_")[2]
+        unknown = f"barograph_admin_{'0' * 12}_{secret}"
+        tried = several([["key", "revoke", one, "-d", empty] for one in (secret, text[:-2] + "!", unknown, text)])
+        assert [one.returncode for one in tried] == [Exit.INPUT] * 3 + [0]
+        assert not any(secret[:8] in one.stdout + one.stderr for one in tried)
+        with ControlPlane(empty / CONTROL, SystemClock()) as plane:
+            assert KeyRepository(plane).find(text) is None
+
     def test_that_cannot_be_made_or_found_are_refused_with_a_hint(self, empty: Path) -> None:
         wrong = [
             ["key", "create", "--scope", "root"], ["key", "create", "--scope", "read", "--expires", "soon"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -26,6 +27,12 @@ MAY = {
     "admin": "may send, read and decide",
 }
 
+FIRST = (
+    "It is the first key of this directory: from now on every request to a server of it needs a key, those to other "
+    "projects too. Programs that send or ask without one are refused until they have theirs."
+)
+_ID = re.compile(r"(?:barograph_[a-z]+_)?([0-9a-f]{12})(?:_[0-9a-f]*)?")  # alone, or in a key's text
+
 
 def create(
     scope: Annotated[str, typer.Option("--scope", help=f"{', '.join(MAY)}.")],
@@ -45,15 +52,18 @@ def create(
     with control_of(data_dir) as control:
         wanted = project or control.own
         control.projects.require(wanted)
+        first = not control.keys.any()
         key, text = control.keys.create(
             project=wanted, scope=cast("Scope", scope), name=name, actor=actor(), expires_at=_end(expires)
         )
     if json:
         print_json({"key": text, **_document(key)})
-        return
-    say(text)
-    until = f", until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
-    note(f"It {MAY[key.scope]}, in the project {key.project}{until}. It is shown this once: keep it now.")
+    else:
+        say(text)
+        until = f", until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
+        note(f"It {MAY[key.scope]}, in the project {key.project}{until}. It is shown this once: keep it now.")
+    if first:
+        note(FIRST)
 
 
 def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
@@ -74,13 +84,18 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
 
 
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="Its id; `barograph key list` shows it.")],
+    wanted: Annotated[
+        str, typer.Argument(metavar="ID", help="Its id, which `barograph key list` shows, or its whole text.")
+    ],
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
     """Let a key open nothing from now on. The keys that are left, or none, open what they did."""
+    found = _ID.fullmatch(wanted.strip())
+    if found is None:  # it may be a part of a secret, so it is not repeated
+        raise InvalidInput("that is neither a key's id nor a key", hint="`barograph key list` shows the ids.")
     with control_of(data_dir) as control:
-        key = control.keys.revoke(key_id, actor())
+        key = control.keys.revoke(found[1], actor())
     print_json(_document(key)) if json else say(f"The key {key.id} opens nothing any more.")
 
 
