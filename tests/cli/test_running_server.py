@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import pytest
 from tests.cli.cli_support import barograph, several
 from tests.support.serving import Serving
 
+from barograph.cli import remote_desk
 from barograph.cli.options import Exit
-from barograph.journal.lock import server_of
+from barograph.cli.remote_desk import RemoteDesk
+from barograph.journal.lock import Owner, server_of
+from barograph_client.errors import ServerUnavailable
 
 LINES = "\n".join(
     json.dumps({"query": f"question {i}", "response_time": 1 + i % 3, "model": f"m{i % 2}", "trace_id": f"t{i}"})
@@ -92,6 +97,42 @@ def test_projects_are_seen_apart_through_the_server(serving: Serving) -> None:
     assert [one.returncode for one in (created, recorded, there, here)] == [0] * 4, recorded.stderr + there.stderr
     assert json.loads(there.stdout)["rows"][0]["value"] == 1
     assert json.loads(here.stdout)["rows"][0]["value"] < 9
+
+
+def test_single_queries_are_listed_and_found_by_their_beginning_through_the_server(serving: Serving) -> None:
+    directory = serving.directory
+    slow = {"query": "the slow one", "response_time": 99, "trace_id": "abcdef0123456789abcdef0123456789"}
+    assert barograph("record", "-d", directory, stdin=json.dumps(slow)).returncode == 0
+    listed, told, traced, wrong = several([
+        ["queries", "-d", directory, "--order", "response_time", "--limit", "1", "--width", "80"],
+        ["queries", "-d", directory, "--where", "response_time:gte:90", "--json"],
+        ["trace", "ABCDEF01", "-d", directory],
+        ["queries", "-d", directory, "--where", "response_time"],
+    ])  # fmt: skip
+    assert [one.returncode for one in (listed, told, traced, wrong)] == [0, 0, 0, Exit.INPUT], listed.stderr
+    assert "abcdef01  ok" in listed.stdout
+    assert "the slow one" in listed.stdout
+    assert "--limit" in listed.stdout
+    (row,) = json.loads(told.stdout)["items"]
+    assert (row["query"], row["trace_id"], row["response_time"]) == ("the slow one", slow["trace_id"], 99)
+    assert "the slow one" in traced.stdout
+
+
+def test_a_server_that_gives_no_answer_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (remote_desk.PATIENCE, remote_desk.CARE_PATIENCE) == (30, 3600)
+    monkeypatch.setattr(remote_desk, "PATIENCE", 0.2)
+    monkeypatch.setattr(remote_desk, "CARE_PATIENCE", 0.4)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with RemoteDesk(tmp_path, Owner(os.getpid(), "open", address, "token"), "") as desk:
+            for ask, patience in ((desk.status, 0.2), (desk.verify, 0.4)):
+                with pytest.raises(ServerUnavailable, match=f"process {os.getpid()}, gave no answer: {address}"):
+                    ask()
+                assert desk._transport.timeout == patience
 
 
 def test_a_key_is_needed_by_others_and_not_by_the_command_line(serving: Serving) -> None:

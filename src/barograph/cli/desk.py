@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from barograph.store.verification import Report
     from barograph_client.errors import InvalidEvent
 
-UNKNOWN_TRACE = "`barograph show queries` lists some; a trace is there after its grace of a few seconds."
+UNKNOWN_TRACE = "`barograph queries` lists them; a trace is there after its grace of a few seconds."
 COUNTED = ("received", "stored", "rejected", "duplicate")
 
 
@@ -73,6 +73,26 @@ class Question(Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
+class Search(Struct, frozen=True, kw_only=True):
+    """A question for single events as the command line has it."""
+
+    kind: str
+    window: tuple[datetime, datetime]
+    where: list[str] = []
+    order: str = "time"
+    ascending: bool = False
+    limit: int = 20
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """The events, each a row of its fields; whether there are more; and the zone of the settings."""
+
+    items: list[dict[str, Any]]
+    more: bool
+    complete_to: datetime
+    timezone: str
+
+
 class Desk(Protocol):
     """What commands need. Everything raises BarographError; what was just recorded is in the answers."""
 
@@ -83,6 +103,7 @@ class Desk(Protocol):
     def trace(self, wanted: str, drawing: Drawing) -> str: ...
     def report(self, hours: float, drawing: Drawing) -> str: ...
     def query(self, question: Question) -> tuple[MetricAnswer, Asked]: ...
+    def events(self, search: Search) -> Listed: ...
     def record(self, kind: str, fields: dict[str, object]) -> str: ...
     def record_lines(self, lines: Sequence[bytes], kind: str | None) -> Sequence[str | InvalidEvent]: ...
     def counts(self) -> dict[str, int]: ...
@@ -100,7 +121,7 @@ def desk_of(directory: Path, project: str | None = None) -> Iterator[Desk]:
     if server is not None:
         from barograph.cli.remote_desk import RemoteDesk
 
-        with RemoteDesk(directory, server.address, server.token, project or "") as remote:
+        with RemoteDesk(directory, server, project or "") as remote:
             yield remote
     else:
         from barograph.cli.local_desk import LocalDesk

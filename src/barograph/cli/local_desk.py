@@ -9,9 +9,9 @@ from typing import cast
 
 import msgspec
 
-from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Question, Span, Told
+from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Listed, Question, Search, Span, Told
 from barograph.cli.options import visualizer_for, window_of
-from barograph.core.query import Calendar, MetricAnswer, Period, Window, parse_duration
+from barograph.core.query import Calendar, EventQuery, MetricAnswer, Period, Window, parse_duration
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.dashboard_interface import DashboardInterface
@@ -99,6 +99,29 @@ class LocalDesk:
             missing=missing,
         )
         return answer, asked
+
+    def events(self, search: Search) -> Listed:
+        from barograph.server.parameters import filters  # which knows the other names of fields, as the server does
+
+        dashboard = self._dashboard
+        dashboard.flush()
+        page = dashboard.store.events(
+            EventQuery(
+                kind=search.kind,
+                window=Window(*search.window),
+                where=filters(search.where, search.kind),
+                order=search.order,
+                descending=not search.ascending,
+                limit=search.limit,
+                project=dashboard.project,
+            )
+        )
+        return Listed(
+            items=list(page.items),
+            more=bool(page.cursor),
+            complete_to=page.complete_to,
+            timezone=dashboard.settings.timezone,
+        )
 
     def record(self, kind: str, fields: dict[str, object]) -> str:
         return self._dashboard.collector.record_event(kind, fields)

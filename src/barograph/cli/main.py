@@ -18,7 +18,7 @@ from typing import Annotated, cast
 import typer
 
 import barograph
-from barograph.cli import care, events, keys, projects, questions, replay, serve
+from barograph.cli import care, events, keys, listing, projects, questions, replay, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -95,6 +95,7 @@ for command in (
     questions.trace,
     questions.report,
     questions.query,
+    listing.queries,
     questions.metrics,
     care.verify,
     care.rebuild,

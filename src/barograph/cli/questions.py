@@ -75,7 +75,7 @@ def show(
 
 
 def trace(
-    wanted: Annotated[str, typer.Argument(help="A trace's id, or a query event's.", metavar="ID")],
+    wanted: Annotated[str, typer.Argument(help="A trace's id or a query event's, or its beginning.", metavar="ID")],
     format: Form = "text",
     charset: Charset = None,
     width: Width = None,

@@ -18,11 +18,12 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct, field
 
-from barograph.cli.desk import COUNTED, Drawing, Question, Span, Told
+from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.doctor import Finding
+from barograph.journal.lock import Owner
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
 from barograph.visualize.charset import choose
@@ -37,11 +38,13 @@ from barograph_client.errors import (
     InvalidQuery,
     JournalError,
     QueryTooExpensive,
+    ServerUnavailable,
     UnknownMetric,
 )
 from barograph_client.transport import Transport
 
-PATIENCE = 3600.0  # seconds: making an engine again may take long
+PATIENCE = 30.0  # seconds that the server may be silent over a question
+CARE_PATIENCE = 3600.0  # and over the care of the directory: making an engine again may take long
 BODY_BYTES = 4 * 2**20  # of lines sent in one request
 
 _ERRORS: dict[str, type[BarographError]] = {
@@ -109,15 +112,25 @@ class _Answer(Struct):
     missing: str = ""
 
 
+class _Events(Struct):
+    items: list[dict[str, Any]]
+    cursor: str
+    complete_to: datetime
+
+
 class RemoteDesk:
     """Asks the server; see ``Desk``. A context manager."""
 
-    def __init__(self, directory: Path, address: str, token: str, project: str) -> None:
+    def __init__(self, directory: Path, server: Owner, project: str) -> None:
         self.directory = directory
+        self._server = server
         # The name in the certificate is the one for others; this machine's owner wrote the address down himself.
-        context = ssl._create_unverified_context() if address.startswith("https:") else None  # noqa: S323
-        self._transport = Transport(parse_address(address), PATIENCE, context)
-        self._headers = {"Authorization": f"Bearer {token}", **({"Barograph-Project": project} if project else {})}
+        context = ssl._create_unverified_context() if server.address.startswith("https:") else None  # noqa: S323
+        self._transport = Transport(parse_address(server.address), PATIENCE, context)
+        self._headers = {
+            "Authorization": f"Bearer {server.token}",
+            **({"Barograph-Project": project} if project else {}),
+        }
         self._counts = dict.fromkeys(COUNTED, 0)
 
     def __enter__(self) -> Self:
@@ -130,12 +143,20 @@ class RemoteDesk:
 
     def _ask(
         self, method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None,
-        media: str = "application/json",
+        media: str = "application/json", patience: float | None = None,
     ) -> bytes:  # fmt: skip
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         target = f"/api/v1/{path}?{urlencode(given, doseq=True)}" if given else f"/api/v1/{path}"
         headers = self._headers if body is None else {**self._headers, "Content-Type": media}
-        reply = self._transport.request(method, target, headers, body)
+        self._transport.timeout = PATIENCE if patience is None else patience
+        try:
+            reply = self._transport.request(method, target, headers, body)
+        except ServerUnavailable as error:
+            pid = self._server.pid
+            raise ServerUnavailable(
+                f"the server of {self.directory}, process {pid}, gave no answer: {error.message}",
+                hint=f"Look at what it logs; `kill {pid}` ends it, and what was acknowledged is kept.",
+            ) from None
         if reply.status != 200:
             raise _error(reply.body)
         return reply.body
@@ -177,6 +198,16 @@ class RemoteDesk:
             missing=found.missing,
         )
 
+    def events(self, search: Search) -> Listed:
+        start, end = search.window
+        asked = {
+            "kind": search.kind, "from": start.isoformat(), "to": end.isoformat(), "where": search.where,
+            "order": search.order, "ascending": str(search.ascending).lower(), "limit": search.limit, "fresh": "true",
+        }  # fmt: skip
+        page = msgspec.json.decode(self._ask("GET", "events", asked), type=_Events)
+        told = msgspec.json.decode(self._ask("GET", "status"), type=Told)
+        return Listed(items=page.items, more=bool(page.cursor), complete_to=page.complete_to, timezone=told.timezone)
+
     def record(self, kind: str, fields: dict[str, object]) -> str:
         body = msgspec.json.encode({**fields, "kind": kind})
         answer = msgspec.json.decode(self._ask("POST", "events", body=body), type=_Recorded)
@@ -206,22 +237,25 @@ class RemoteDesk:
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
 
+    def _care(self, what: str, body: bytes = b"{}") -> bytes:
+        return self._ask("POST", f"care/{what}", body=body, patience=CARE_PATIENCE)
+
     def verify(self) -> Report:
-        return msgspec.json.decode(self._ask("POST", "care/verify", body=b"{}"), type=Report)
+        return msgspec.json.decode(self._care("verify"), type=Report)
 
     def rebuild(self, day: date | None) -> Report:
         body = msgspec.json.encode({"day": day.isoformat() if day else None})
-        return msgspec.json.decode(self._ask("POST", "care/rebuild", body=body), type=Report)
+        return msgspec.json.decode(self._care("rebuild", body), type=Report)
 
     def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]:
         body = msgspec.json.encode({"older_than": older_than, "kinds": list(kinds)})
-        return msgspec.json.decode(self._ask("POST", "care/prune", body=body), type=list[Pruned])
+        return msgspec.json.decode(self._care("prune", body), type=list[Pruned])
 
     def compress(self) -> int:
-        return int(msgspec.json.decode(self._ask("POST", "care/compress", body=b"{}"))["segments"])
+        return int(msgspec.json.decode(self._care("compress"))["segments"])
 
     def findings(self) -> Sequence[Finding]:
-        return msgspec.json.decode(self._ask("POST", "care/doctor", body=b"{}"), type=list[Finding])
+        return msgspec.json.decode(self._care("doctor"), type=list[Finding])
 
 
 def _look(drawing: Drawing) -> dict[str, Any]:
