@@ -601,6 +601,29 @@ class TestPosition:
         assert min(start for start, _ in read) == segment.size
         assert world.asked == []  # the other trace is wholly known to this life
 
+    def test_what_it_passes_is_durable_before_it_is_noted(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In interval mode an append returns before the sync."""
+        noted: list[bool] = []
+        right = world.journal.sync
+
+        def sync() -> None:
+            noted.append(world.position.exists())
+            right()
+
+        monkeypatch.setattr(world.journal, "sync", sync)
+        world.send(*rag())
+        world.later(GRACE + 0.1)
+        world.assembler.stop()
+        assert noted == [False]
+        world.assembler.stop()
+        assert noted == [False]  # nothing to note, nothing to sync
+        before = world.position.read_bytes()
+        world.send(*rag(OTHER))
+        monkeypatch.setattr(world.journal, "sync", full)
+        with pytest.raises(DiskFull):
+            world.later(GRACE + 0.1)
+        assert world.position.read_bytes() == before
+
     def test_it_does_not_pass_what_an_open_trace_needs(self, world: World) -> None:
         waiting = rag()[1:]
         world.send(*waiting)

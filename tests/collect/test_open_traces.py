@@ -57,11 +57,11 @@ class Book:
         place = Place("segment", self.at - 10, self.at)
         return self.traces.add(one, place, START + timedelta(seconds=not_before), recovered)
 
-    def due(self, seconds: float, most: int = 100) -> list[str]:
-        return [trace.trace_id for trace in self.found(seconds, most)]
+    def due(self, seconds: float, most: int = 100, most_bytes: int = 10_000) -> list[str]:
+        return [trace.trace_id for trace in self.found(seconds, most, most_bytes)]
 
-    def found(self, seconds: float, most: int = 100) -> list[OpenTrace]:
-        return self.traces.due(START + timedelta(seconds=seconds), most)
+    def found(self, seconds: float, most: int = 100, most_bytes: int = 10_000) -> list[OpenTrace]:
+        return self.traces.due(START + timedelta(seconds=seconds), most, most_bytes)
 
     def decide(self, seconds: float) -> list[str]:
         found = self.found(seconds)
@@ -195,6 +195,20 @@ class TestWhatIsUncertain:
 
 
 class TestBounds:
+    def test_no_more_bytes_than_asked_for_are_given_but_one_trace_in_any_case(self, book: Book) -> None:
+        for name in ("a", "b", "c", "c", "c", "c", "d"):
+            book.add(head(name, parent=""))
+        assert book.due(10, most_bytes=25) == ["a", "b"]
+        assert book.due(10, most_bytes=25) == ["c"]
+        assert book.due(10, most_bytes=25) == ["d"]
+        assert book.due(10, most_bytes=25) == []
+
+    def test_no_more_bytes_than_asked_for_are_given_early(self, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(open_traces, "MAX_OPEN", 1)
+        for name in ("a", "a", "a", "b", "c", "d"):
+            book.add(head(name))
+        assert book.due(1, most_bytes=25) == ["a"]
+
     def test_the_oldest_are_given_early_where_there_are_too_many(
         self, book: Book, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -36,6 +36,7 @@ LOOK_SECONDS = 0.2
 _CHUNK = 4 * 2**20  # bytes read at a time
 _GAP = 64 * 2**10  # bytes between two spans that are read rather than sought
 _BATCH = 2_000  # traces decided in one commit
+_BATCH_BYTES = 32 * 2**20  # of their lines, which are all in memory then
 _SAVE_SECONDS = 2.0  # between two notes of the position
 _AGAIN = timedelta(seconds=5)  # a trace that could not be decided waits so long
 _FIRST_SEGMENTS = 2  # looked back over when no position is known
@@ -197,7 +198,7 @@ class Assembler:
     def _decide(self, segments: Mapping[str, Segment]) -> bool:
         """Decide what is complete, a batch of it; whether something was."""
         self._unanswered = None
-        traces = self._traces.due(self._read_to, _BATCH)
+        traces = self._traces.due(self._read_to, _BATCH, _BATCH_BYTES)
         if not traces:
             return False
         try:
@@ -313,13 +314,17 @@ class Assembler:
     # the position
 
     def _save(self) -> None:
-        """Note from where the next life reads: the first byte that an open trace needs, else what was read."""
+        """Note from where the next life reads: the first byte that an open trace needs, else what was read.
+
+        Raises JournalError, with nothing noted.
+        """
         if self._read is None or self._uncounted:
             return
         needed = self._traces.needed_from()
         position = {name: min(read, needed.get(name, read)) for name, read in self._read.items()}
         data = msgspec.json.encode(position)
         if data != self._saved:
+            self._journal.sync()  # in interval mode the decisions that it lies behind are not durable by themselves
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_new(self._path, data)
             self._saved = data

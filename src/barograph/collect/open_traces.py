@@ -140,24 +140,36 @@ class OpenTraces:
         trace.looked_at = moment
         heapq.heappush(self._agenda, (moment, key))
 
-    def due(self, read_to: datetime, most: int) -> list[OpenTrace]:
-        """The traces that are complete at that moment, at most so many, and the oldest where there are too many."""
+    def due(self, read_to: datetime, most: int, most_bytes: int) -> list[OpenTrace]:
+        """The traces that are complete at that moment, and the oldest where there are too many.
+
+        At most so many, and as many as have so few bytes in the journal: but one in any case.
+        """
         found: list[OpenTrace] = []
-        while self._agenda and self._agenda[0][0] <= read_to and len(found) < most:
+        size = 0
+        while self._agenda and self._agenda[0][0] <= read_to and len(found) < most and size < most_bytes:
             moment, key = heapq.heappop(self._agenda)
             trace = self._open.get(key)
             if trace is None or trace.looked_at != moment:
                 continue
             trace.waits = False
             due = trace.due(self._patience)
-            if due <= read_to:
-                trace.looked_at = None
-                found.append(trace)
-            else:
+            if due > read_to:
                 self._look_at(key, trace, due)
+                continue
+            size += trace.bytes
+            if found and size > most_bytes:
+                self._look_at(key, trace, moment)
+                break
+            trace.looked_at = None
+            found.append(trace)
         if not found and len(self._open) > MAX_OPEN:
             oldest = (trace for trace in self._open.values() if not trace.waits)
-            found = list(islice(oldest, min(most, len(self._open) - MAX_OPEN)))
+            for trace in islice(oldest, min(most, len(self._open) - MAX_OPEN)):
+                size += trace.bytes
+                if found and size > most_bytes:
+                    break
+                found.append(trace)
         return found
 
     def put_back(self, traces: Iterable[OpenTrace], moment: datetime) -> None:
