@@ -222,6 +222,12 @@ class TestPartialSuccess:
         assert count == 1
         assert "hexadecimal" in why
 
+    def test_an_id_with_white_space_is_refused(self, server: Serving) -> None:
+        body = as_json(traces(made := span())).replace(made.span_id.hex().encode(), b"ab cd ef 01 2345")
+        count, why = rejected_of(send(server, "traces", body, JSON))
+        assert count == 1
+        assert "hexadecimal" in why
+
     def test_a_time_that_is_no_number_costs_one_span(self, server: Serving) -> None:
         body = json.loads(as_json(traces(span("good"), span("no time"), span("no end"))))
         of = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
@@ -395,6 +401,19 @@ class TestMetrics:
             assert rejected_of(send(server, "metrics", request, form), "metrics") == (0, "")
         assert len(kept(server, "metric", name="again")) == 1
 
+    def test_points_that_differ_in_scope_unit_or_what_no_tag_tells_are_all_kept(self, server: Serving) -> None:
+        def one(name: str = "alike", unit: str = "1", scope: str = "", last: int = 0) -> Any:
+            made = metrics(Metric(name=name, unit=unit, gauge=Gauge(data_points=[data])),
+                           service={f"a{number:03}": number if number < 99 else last for number in range(100)})  # fmt: skip
+            made.resource_metrics[0].scope_metrics[0].scope.name = scope
+            return made
+
+        data = point(1.0)
+        for request in (one(), one(unit="s"), one(scope="a"), one(scope="b"), one(last=1)):
+            for form in (PROTOBUF, JSON):
+                assert rejected_of(send(server, "metrics", request, form), "metrics") == (0, "")
+        assert len(kept(server, "metric", name="alike")) == 5
+
     @pytest.mark.parametrize("form", FORMS)
     def test_what_is_not_understood_is_told_as_rejected(self, server: Serving, form: str) -> None:
         exponential = ExponentialHistogram(
@@ -451,6 +470,17 @@ class TestLogs:
         (event,) = line["events"]
         assert event["name"] == "gen_ai.user.message"
         assert event["attributes"] == {"gen_ai.system": "openai", "content": "How many?", "role": "user"}
+
+    def test_the_same_message_inside_two_spans_is_two_events(self, server: Serving) -> None:
+        inside = span()
+        records = [
+            LogRecord(time_unix_nano=inside.start_time_unix_nano, trace_id=inside.trace_id, span_id=parent,
+                      event_name="gen_ai.user.message", body=value({"content": "How many?"}))
+            for parent in (inside.span_id, b"\x01" * 8)
+        ]  # fmt: skip
+        assert rejected_of(send(server, "logs", logs(*records)), "logs") == (0, "")
+        lines = kept(server, "span", trace_id=inside.trace_id.hex())
+        assert {line["parent_span_id"] for line in lines} == {inside.span_id.hex(), "01" * 8}
 
     @pytest.mark.parametrize("form", FORMS)
     def test_an_evaluation_becomes_a_score(self, server: Serving, form: str) -> None:

@@ -8,6 +8,8 @@ not know which it has. https://opentelemetry.io/docs/specs/otlp/ and opentelemet
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +31,7 @@ MAX_NAME = 128  # characters of an attribute's name
 MAX_TEXT = 262_144  # and of its text
 _KEPT_ORIGINAL = 4096  # characters of a refused record that are kept
 _DEEPEST = 16  # levels of a list or a map in an attribute
+_HEXADECIMAL = re.compile("[0-9a-f]+")  # and no white space, which bytes.fromhex takes
 
 
 class Wire(Struct, rename="camel"):
@@ -299,6 +302,12 @@ class Attributes:
         return {"shortened": ", ".join(self.cut)[:MAX_TAG_TEXT]} if self.cut else {}
 
 
+def identity(items: Sequence[Any]) -> str:
+    """All of an attribute list in a few characters: the same for the same names and values, in whatever order."""
+    texts = sorted(f"{item.key}\1{item.value.string_value or _text(item.value)}" for item in items)
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
 def _text(value: Any) -> str:
     which = value.WhichOneof("value")
     if which == "int_value":
@@ -340,11 +349,8 @@ def identifier(raw: bytes | str, length: int, name: str) -> str:
     text = raw.hex() if isinstance(raw, bytes) else raw.lower()
     if len(text) != 2 * length or not text.strip("0"):
         raise InvalidEvent(name, f"must have {length} bytes that are not all zero", value=text)
-    if isinstance(raw, str):
-        try:
-            bytes.fromhex(raw)
-        except ValueError:
-            raise InvalidEvent(name, "must be written in hexadecimal", value=raw) from None
+    if not _HEXADECIMAL.fullmatch(text):
+        raise InvalidEvent(name, "must be written in hexadecimal", value=raw)
     return text
 
 

@@ -56,7 +56,7 @@ def _event(record: Any, resource: dict[str, str], scope: str, project: str, late
         return _score(attributes, trace_id, time, project)
     span_id = identifier(record.span_id, 8, "span_id")
     details = _body(record.body, reader) | attributes
-    own = hashlib.blake2b(msgspec.json.encode([name, details, time]), digest_size=8).hexdigest()
+    own = hashlib.blake2b(msgspec.json.encode([span_id, name, details, time]), digest_size=8).hexdigest()
     return Span(
         event_id=event_id_of(trace_id, own),
         time=time,

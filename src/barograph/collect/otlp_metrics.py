@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from barograph.collect.intake import Intake, Taken
-from barograph.collect.otlp import Attributes, moment, original
+from barograph.collect.otlp import Attributes, identity, moment, original
 from barograph.core.event import AHEAD_SECONDS, EARLIEST, MAX_NUMBER, MAX_TAGS, Metric
 from barograph_client.errors import InvalidEvent
 from barograph_client.identifiers import content_id
@@ -36,13 +36,15 @@ def take_points(message: Any, intake: Intake, project: str, now: datetime) -> It
     for of_resource in message.resource_metrics:
         reader = Attributes()
         resource = reader.read(of_resource.resource.attributes, MAX_TAGS)
+        whole = identity(of_resource.resource.attributes)
         for of_scope in of_resource.scope_metrics:
+            source = f"{whole}\0{of_scope.scope.name}\0{of_scope.scope.version}"
             for metric in of_scope.metrics:
-                yield from _metric(metric, resource, intake, project, latest)
+                yield from _metric(metric, source, resource, intake, project, latest)
 
 
 def _metric(
-    metric: Any, resource: dict[str, str], intake: Intake, project: str, latest: datetime
+    metric: Any, source: str, resource: dict[str, str], intake: Intake, project: str, latest: datetime
 ) -> Iterator[list[Taken]]:
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind) if kind else None
@@ -53,7 +55,7 @@ def _metric(
         return
     for point in data.data_points:
         try:
-            events = _events(metric, kind, data, point, resource, project, latest)
+            events = _events(metric, kind, data, point, source, resource, project, latest)
         except InvalidEvent as error:
             yield [intake.refuse("metric", original(point), error, project)]
         else:
@@ -61,7 +63,14 @@ def _metric(
 
 
 def _events(
-    metric: Any, kind: str, data: Any, point: Any, resource: dict[str, str], project: str, latest: datetime
+    metric: Any,
+    kind: str,
+    data: Any,
+    point: Any,
+    source: str,
+    resource: dict[str, str],
+    project: str,
+    latest: datetime,
 ) -> list[Metric]:
     if not 0 < len(metric.name) <= _NAME:
         raise InvalidEvent("name", f"has 1 to {_NAME} characters", value=metric.name)
@@ -79,7 +88,10 @@ def _events(
         tags["temporality"] = _TEMPORALITY.get(data.aggregation_temporality, "unspecified")
     if kind == "sum":
         tags["monotonic"] = "true" if data.is_monotonic else "false"
-    tags |= reader.tags()
+    series = f"{source}\0{metric.unit}"
+    if reader.cut:  # what tells this point from another may be in what was cut
+        tags |= reader.tags()
+        series += f"\0{identity(point.attributes)}"
     labels = {
         "unit": metric.unit[:_LABEL],
         "pipeline": resource.get("service.name", "")[:_LABEL],
@@ -89,7 +101,7 @@ def _events(
     }
     return [
         Metric(
-            event_id=_event_id(name, all_tags, time),
+            event_id=_event_id(name, series, all_tags, time),
             time=time,
             project=project,
             name=name,
@@ -135,7 +147,7 @@ def _number(value: Any, name: str) -> float:
     return number
 
 
-def _event_id(name: str, tags: dict[str, str], time: datetime) -> str:
+def _event_id(name: str, series: str, tags: dict[str, str], time: datetime) -> str:
     """The same point has the same id, so a batch that is exported twice is kept once (a UUID version 8)."""
-    key = "\0".join([name, time.isoformat(), *(f"{key}\1{text}" for key, text in sorted(tags.items()))])
+    key = "\0".join([name, series, time.isoformat(), *(f"{key}\1{text}" for key, text in sorted(tags.items()))])
     return content_id(key.encode("utf-8", "replace"))
