@@ -61,7 +61,7 @@ async def _ask(site: Site, caller: Caller, fresh: bool, work: Callable[[Dashboar
 
 async def query(site: Site, caller: Caller, request: Request) -> Response:
     """One metric over a window."""
-    question = await from_body(request, MetricQuestion)
+    question = await from_body(request, MetricQuestion, site.settings.body_seconds)
 
     def work(dashboard: DashboardInterface) -> dict[str, object]:
         names = [question.metric] if isinstance(question.metric, str) else question.metric

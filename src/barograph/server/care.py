@@ -29,7 +29,7 @@ async def verify(site: Site, caller: Caller, request: Request) -> Response:
 
 async def rebuild(site: Site, caller: Caller, request: Request) -> Response:
     """Make the engine again from the journal, whole or one day."""
-    wanted = (await from_body(request, RebuildBody)).day
+    wanted = (await from_body(request, RebuildBody, site.settings.body_seconds)).day
     try:
         day = date.fromisoformat(wanted) if wanted else None
     except ValueError:
@@ -39,7 +39,7 @@ async def rebuild(site: Site, caller: Caller, request: Request) -> Response:
 
 async def prune(site: Site, caller: Caller, request: Request) -> Response:
     """Retire raw events of old days; their rollups go on answering."""
-    body = await from_body(request, PruneBody)
+    body = await from_body(request, PruneBody, site.settings.body_seconds)
     unknown = [kind for kind in body.kinds if kind not in KINDS]
     if unknown:
         raise InvalidInput("no such kind of event", hint=f"Use {', '.join(KINDS)}.", value=unknown[0])

@@ -1,7 +1,9 @@
 """Connections: uvicorn's HTTP protocol with bounds on how slow and how large a client may be.
 
 A head that does not come in time or is too long ends its connection, and so does a client that does not read its
-answer. Bodies have bounds of their own (``bodies``). A connection beyond the most there may be is closed at once.
+answer, or that is answered before its body is there and then takes its time with the rest. Bodies that are read have
+bounds of their own (``bodies``), which answer before the one here. A connection beyond the most there may be is closed
+at once.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from barograph.core.settings import ServerSettings
 
 MAX_HEAD = 60 * 1024  # bytes before the body
 UNREAD_SECONDS = 60.0  # an answer that nobody reads
+_BODY_GRACE = 2.0  # seconds beyond those for a body, in which whoever reads it says that it is late
+_REST_SECONDS = 5.0  # what comes of a body after its answer is let go by, so that no reset overtakes the answer
 _END = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 _NO_HTTP = b"HTTP/1.1 400 Bad Request\r\n" + _END
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _END
@@ -98,10 +102,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._cancel_deadline()
         super().on_headers_complete()
+        self._await_body()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head = True
+        self._cancel_deadline()
+        if self.cycle.response_complete:  # it was answered before its end
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        last = not self.pipeline  # the answer is that of the newest request
+        super().on_response_complete()
+        if last and not self._in_head and not self.transport.is_closing():
+            self._cancel_deadline()
+            seconds = min(_REST_SECONDS, self.connections_of.settings.body_seconds)
+            self._deadline = self.loop.call_later(seconds, self._abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -117,6 +136,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         self._deadline = self.loop.call_later(seconds, self._too_slow)
 
+    def _await_body(self) -> None:
+        self._cancel_deadline()
+        seconds = self.connections_of.settings.body_seconds + _BODY_GRACE
+        self._deadline = self.loop.call_later(seconds, self._body_too_slow)
+
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -125,6 +149,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self.connections_of.timed_out += 1
         self._end(_TOO_SLOW)
+
+    def _body_too_slow(self) -> None:
+        if self.pipeline or self.flow.read_paused:  # it is us who do not read
+            self._await_body()
+        elif self.cycle.response_started:  # no other answer can be put into it
+            self._abort()
+        else:
+            self._too_slow()
 
     def _abort(self) -> None:
         self.connections_of.timed_out += 1

@@ -6,6 +6,7 @@ bad one is told by its name.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated as A
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta as M
 from msgspec import Struct
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
@@ -183,20 +184,26 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
         raise _bad(error, "parameter") from None
 
 
-async def from_body(request: Request, kind: type[P]) -> P:
-    """The body of a question. Raises Problem 400, 413 or 415."""
+async def from_body(request: Request, kind: type[P], seconds: float) -> P:
+    """The body of a question, within so many seconds. Raises Problem 400, 408, 413 or 415."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise Problem(
             415, "unknown-content-type", "the body comes as JSON", hint="Send Content-Type: application/json."
         )
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise Problem(
-                413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes", hint="Ask for less at a time."
-            )
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                body += part
+                if len(body) > LONGEST_BODY:
+                    raise Problem(
+                        413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes", hint="Ask for less at a time."
+                    )
+    except TimeoutError:
+        raise Problem(408, "too-slow", f"the body did not come within {seconds:g} s", hint="Ask again.") from None
+    except ClientDisconnect:
+        raise Problem(400, "cut-off", "the connection ended before the body did") from None
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
