@@ -65,6 +65,8 @@ def trace_of(reader: Reader, project: str, wanted: str, now: datetime) -> Trace 
 
 def _exactly(reader: Reader, project: str, wanted: str, now: datetime) -> Trace | None:
     query = _query(reader, project, wanted, now)
+    if query and not query["documents"] and query["document_count"] is None:
+        query["documents"] = None  # the engine has no list that is absent
     trace_id = query["trace_id"] if query else wanted
     moment: datetime = query["time"] if query else now
     window = Window(moment - (_BEFORE if query else _UNROOTED), min(moment + _AFTER, now + _BEFORE))
