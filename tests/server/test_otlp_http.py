@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -49,6 +50,9 @@ from otlp_support import (
 )
 from tests.support.serving import Reply, Serving
 
+from barograph.collect import otlp
+from barograph_client.errors import InvalidInput
+
 FORMS = (PROTOBUF, JSON)
 BODY, PLAIN = 200_000, 2_000_000
 EVERY_KIND = {
@@ -68,6 +72,19 @@ EVERY_KIND = {
     "no map": {},
     "nothing": None,
 }
+
+
+CROWDS = [
+    ("traces", '{"resourceSpans":[%s]}'),
+    ("traces", '{"resourceSpans":[{"scopeSpans":[%s]}]}'),
+    ("traces", '{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}'),
+    ("logs", '{"resourceLogs":[{"scopeLogs":[{"logRecords":[%s]}]}]}'),
+    ("metrics", '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[%s]}]}]}'),
+    *(
+        ("metrics", f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"{kind}":{{"dataPoints":[%s]}}}}]}}]}}]}}')
+        for kind in ("gauge", "sum", "histogram", "exponentialHistogram", "summary")
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +353,45 @@ class TestRefusals:
         assert reply.status == 413
         assert not kept(server, "span", name="of many")
 
+    @pytest.mark.parametrize("form", ["protobuf", "json"])
+    @pytest.mark.parametrize(("signal", "around"), CROWDS)
+    def test_too_many_are_refused_before_they_are_built(
+        self, monkeypatch: pytest.MonkeyPatch, signal: otlp.Signal, around: str, form: otlp.Form
+    ) -> None:
+        monkeypatch.setattr(otlp, "_FEW_BRACES", 10_000)
+        messages = otlp._PROTOBUF
+        bodies = {count: (around % ",".join(["{}"] * count)).encode() for count in (20, 21, 20_000)}
+        if form == "protobuf":
+            bodies = {
+                count: json_format.Parse(body, messages[signal]()).SerializeToString() for count, body in bodies.items()
+            }
+        otlp.read(signal, bodies[20], form, 20)
+        monkeypatch.setattr(otlp, "_PROTOBUF", {})
+        monkeypatch.setattr(otlp, "_JSON", {})
+        for count in (21, 20_000):
+            with pytest.raises(otlp.TooManyRecords):
+                otlp.read(signal, bodies[count], form, 20)
+
+    def test_what_is_not_known_or_long_is_stepped_over(self) -> None:
+        made = traces(*(span("long " * 100, {"a": "b" * 300}) for _ in range(20)), service={"a": 1}, scope="s")
+        unknown = b"\x98\x06\x81\x01" + b"\x99\x06" + bytes(8) + b"\x9d\x06" + bytes(4) + b"\x9a\x06\x02\x0a\x00"
+        unknown += b"\x9b\x06\x18\x01\x9c\x06"  # a group
+        body = unknown + made.SerializeToString() + unknown
+        assert len(otlp.read("traces", body, "protobuf", 20).resource_spans[0].scope_spans[0].spans) == 20
+        with pytest.raises(otlp.TooManyRecords):
+            otlp.read("traces", body, "protobuf", 19)
+        with pytest.raises(InvalidInput, match="no OTLP"):
+            otlp.read("traces", body[:-1], "protobuf", 20)
+        with pytest.raises(otlp.TooManyRecords):
+            otlp.read("traces", b"\x18\x01" * 100_000, "protobuf", 20)
+
+    @pytest.mark.parametrize("many", [False, True])
+    def test_many_in_json_are_told_as_too_many(self, server: Serving, many: bool) -> None:
+        body = b'{"resourceSpans": [null, {"scopeSpans": [{"scope": null, "spans": [%s]}]}]}'
+        reply = send(server, "traces", body % b",".join([b"{}"] * (60_000 if many else 501)), JSON)
+        assert reply.status == 413
+        assert "500 records" in status_of(reply)[1]
+
     @pytest.mark.parametrize("form", FORMS)
     def test_a_full_queue_says_when_to_try_again(self, tmp_path: Any, form: str) -> None:
         toml = "[server]\nwaiting_bytes = 1048576\n"
@@ -403,8 +459,8 @@ class TestMetrics:
 
     def test_points_that_differ_in_scope_unit_or_what_no_tag_tells_are_all_kept(self, server: Serving) -> None:
         def one(name: str = "alike", unit: str = "1", scope: str = "", last: int = 0) -> Any:
-            made = metrics(Metric(name=name, unit=unit, gauge=Gauge(data_points=[data])),
-                           service={f"a{number:03}": number if number < 99 else last for number in range(100)})  # fmt: skip
+            service = {f"a{number:03}": number for number in range(99)} | {"z": last}
+            made = metrics(Metric(name=name, unit=unit, gauge=Gauge(data_points=[data])), service=service)
             made.resource_metrics[0].scope_metrics[0].scope.name = scope
             return made
 

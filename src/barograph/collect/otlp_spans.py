@@ -86,7 +86,9 @@ def _span(one: Any, resource: dict[str, str], scope: str, project: str, latest: 
     attributes = reader.read(one.attributes, MAX_ATTRIBUTES)
     name = one.name[:_LABEL]
     events = [_event(event, reader) for event in one.events[:MAX_SPAN_EVENTS]] if one.events else []
-    links = [SpanLink(trace_id=_link(link.trace_id), span_id=_link(link.span_id)) for link in one.links[:MAX_SPAN_EVENTS]]
+    links = [
+        SpanLink(trace_id=_link(link.trace_id), span_id=_link(link.span_id)) for link in one.links[:MAX_SPAN_EVENTS]
+    ]
     if len(one.events) > MAX_SPAN_EVENTS:
         reader.cut.append("events")
     return Span(

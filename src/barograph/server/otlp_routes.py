@@ -95,7 +95,9 @@ def otlp_problem(problem: Problem, form: Form | None) -> Response:
 
 def _decode(site: Site, project: str, signal: Signal, form: Form, body: bytes) -> Decoded:
     try:
-        message = otlp.read(signal, body, form)
+        message = otlp.read(signal, body, form, most=site.settings.batch_events)
+    except otlp.TooManyRecords:
+        raise _too_many(site.settings) from None
     except BarographError as error:
         raise problem_of(error) from None
     try:
@@ -121,12 +123,16 @@ def _gather(records: Iterable[list[Taken]], settings: ServerSettings) -> Decoded
     for record in records:
         kept.append(record)
         if len(kept) > settings.batch_events:
-            raise Problem(413, "too-many-records", f"a request has at most {settings.batch_events:,} records",
-                          hint="Lower the exporter's batch size.")  # fmt: skip
+            raise _too_many(settings)
         error = next((taken.error for taken in record if taken.error is not None), None)
         if error is not None:
             rejected[str(error)] += 1
     return Decoded(list(chain.from_iterable(kept)), rejected)
+
+
+def _too_many(settings: ServerSettings) -> Problem:
+    return Problem(413, "too-many-records", f"a request has at most {settings.batch_events:,} records",
+                   hint="Lower the exporter's batch size.")  # fmt: skip
 
 
 def _reasons(rejected: Counter[str]) -> str:
