@@ -191,3 +191,24 @@ class TestEvents:
 def test_the_numbers_for_prometheus_name_the_own_project_only(two: Two) -> None:
     text = two.ask("/metrics").body.decode()
     assert set(re.findall(r'project="([^"]*)"', text)) == {"ours"}
+
+
+def test_the_load_of_another_project_is_seen_in_no_number(two: Two) -> None:
+    def seen() -> list[Any]:
+        told = two.ask("/metrics").body.decode()
+        lines = [line for line in told.splitlines() if not line.startswith("barograph_engine_lag_seconds ")]
+        stats, status = two.ask("/api/v1/stats").json, two.ask("/api/v1/status").json
+        for one in (stats, status, status["store"]):
+            del one["complete_to"]
+        return [lines, stats, status]
+
+    before = seen()
+    for _ in range(3):
+        late = {"kind": "feedback", "rating": 1, "trace_id": uuid.uuid4().hex}  # of a query that never comes
+        load = [*({"query": SECRET, "status": "error"} for _ in range(50)), late, {"query": 3, "status": SECRET}]
+        assert two.server.ask("/api/v1/events", load, key=two.theirs).json["rejected"] == 1
+        assert two.server.ask("/v1/traces", spans(SECRET), key=two.theirs).status == 200
+        assert two.server.ask("/api/v1/query", {"metric": "nothing"}, key=two.theirs).status >= 400
+        assert seen() == before
+    time.sleep(1.0)  # what is derived of theirs is there
+    assert seen() == before

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Annotated as A
 from typing import Any, Literal
 
+from msgspec import UNSET, Struct, UnsetType
 from msgspec import Meta as M
-from msgspec import Struct
 
 Count = A[int, M(ge=0)]
 Item = A[dict[str, Any], M(description="An event with all fields of its kind; docs/events.md tells them")]
@@ -79,11 +79,11 @@ class AccountNow(Struct, kw_only=True):
 
 
 class Stats(AccountNow, kw_only=True):
-    """The account of a project, and how far the engine is behind."""
+    """The account of a project, and, for one who is bound to none, how far the engine is behind."""
 
     project: str
     complete_to: CompleteTo
-    bytes_behind: Count
+    bytes_behind: Count | UnsetType = UNSET
 
 
 class Reason(Struct, kw_only=True):

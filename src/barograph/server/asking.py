@@ -38,6 +38,7 @@ from barograph.visualize.visualizer import Visualizer
 
 T = TypeVar("T")
 _USUAL = "24h"
+_OF_ALL_PROJECTS = ("bytes_behind", "undecided")  # of the store, not for one who is bound to a project
 _MEDIA = {"text": "text/plain", "json": "application/json", "csv": "text/csv"}
 
 
@@ -157,19 +158,23 @@ async def query_detail(site: Site, caller: Caller, request: Request) -> Response
 async def status(site: Site, caller: Caller, request: Request) -> Response:
     """Healthy, warning, critical or no data, with the reasons."""
     fresh = from_address(request.query_params, FreshParameters).fresh
-    return answer(await _ask(site, caller, fresh, status_document))
+    return answer(await _ask(site, caller, fresh, lambda dashboard: status_document(dashboard, caller)))
 
 
-def status_document(dashboard: DashboardInterface) -> dict[str, object]:
+def status_document(dashboard: DashboardInterface, caller: Caller) -> dict[str, object]:
     """The status for programs."""
     found = dashboard.status()
+    store = msgspec.structs.asdict(dashboard.store.health())
+    if not caller.everywhere:
+        for name in _OF_ALL_PROJECTS:
+            del store[name]
     return {
         "state": found.state,
         "reasons": found.reasons,
         "alerts": dashboard.alerts.active(),
         "account": dashboard.account(),
         "complete_to": dashboard.store.watermark(),
-        "store": dashboard.store.health(),
+        "store": store,
         "timezone": dashboard.settings.timezone,
     }
 
@@ -183,7 +188,7 @@ async def stats(site: Site, caller: Caller, request: Request) -> Response:
             **account,
             "project": caller.project,
             "complete_to": health.complete_to,
-            "bytes_behind": health.bytes_behind,
+            **({"bytes_behind": health.bytes_behind} if caller.everywhere else {}),
         }
 
     return answer(await _ask(site, caller, False, work))

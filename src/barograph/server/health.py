@@ -13,7 +13,6 @@ from barograph.core.durations import Durations
 from barograph.server.access import Caller
 from barograph.server.asking import answer
 from barograph.server.site import Site
-from barograph_client.errors import BarographError
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,10 +33,9 @@ def unready(site: Site) -> list[str]:
     reasons: list[str] = []
     if site.stopping:
         reasons.append("The server is stopping.")
-    try:
-        site.dashboard.parts.journal.sync()
-    except BarographError:
-        reasons.append("The journal cannot be written.")
+    trouble = site.probe.trouble()
+    if trouble:
+        reasons.append(trouble)
     health = site.dashboard.store.health()
     if health.problem:
         reasons.append("The engine does not answer.")
@@ -58,7 +56,7 @@ def lag_seconds(site: Site) -> float:
 
 
 async def metrics(site: Site, caller: Caller, request: Request) -> Response:
-    """The numbers: events of the caller's project, or of every project for one who is bound to none."""
+    """The numbers: those of the caller's project, or all there are for one who is bound to none."""
     return Response(await site.ask(lambda: _text(site, caller)), media_type=TEXT)
 
 
@@ -105,14 +103,16 @@ def _text(site: Site, caller: Caller) -> str:
         for project, account in accounts.items():
             page.value(f"barograph_events_{name}_total", getattr(account, name), project=project)
     traces, health = parts.assembler.progress(), parts.store.health()
+    page.one("barograph_engine_ready", "gauge", "Whether the engine is open and has caught up once.", health.ready)
+    page.one("barograph_engine_lag_seconds", "gauge", "How far the engine is behind the journal.", lag_seconds(site))
+    if not caller.everywhere:  # what follows counts the work of other projects too
+        return "\n".join([*page.lines, ""])
     alerts = site.dashboard.alerts.counters
     for name, kind, about, value in (
         ("trace_queries_total", "counter", "Query events made of traces by this process.", traces.queries),
         ("trace_not_queries_total", "counter", "Traces that were no query.", traces.not_queries),
         ("trace_late_spans_total", "counter", "Spans that came after their trace was decided.", traces.late),
         ("traces_waiting", "gauge", "Traces that are still coming in.", traces.waiting),
-        ("engine_ready", "gauge", "Whether the engine is open and has caught up once.", health.ready),
-        ("engine_lag_seconds", "gauge", "How far the engine is behind the journal.", lag_seconds(site)),
         ("engine_behind_bytes", "gauge", "Durable bytes that are not in the engine yet.", health.bytes_behind),
         ("attribution_waiting", "gauge", "Feedback and scores whose query is still looked for.", health.undecided),
         ("journal_free_bytes", "gauge", "Free on the disk of the data directory.", parts.journal.free_bytes()),

@@ -26,6 +26,7 @@ from barograph.journal.entry import Outcome, Receipt
 from barograph.server.access import Access
 from barograph.server.bodies import Admission
 from barograph.server.connections import Connections
+from barograph.server.probe import Probe
 from barograph.server.refused import Refused
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Site:
         self.batches = BatchMemory(dashboard.parts.journal)
         self.clock = dashboard.parts.clock
         self.stopping = False
+        self.probe = Probe(dashboard.parts.journal.directory, self.clock)
         self.refused = Refused(self.clock)
         self._decoding = anyio.CapacityLimiter(_DECODERS)
         self._asking = anyio.CapacityLimiter(self.settings.questions)
