@@ -56,7 +56,8 @@ def test_spans_in_a_circle_orphans_and_escape_sequences_are_drawn_all_the_same(d
             dashboard.collector.record_event(
                 "span",
                 {
-                    "trace_id": "t", "span_id": name, "parent_span_id": parent, "name": f"\x1b[31m{name}", "duration": 1.0,
+                    "trace_id": "t", "span_id": name, "parent_span_id": parent, "name": f"\x1b[31m{name}",
+                    "duration": 1.0,
                     "time": now - timedelta(seconds=9), "status": "error" if name == "d" else "ok",
                 },
             )  # fmt: skip

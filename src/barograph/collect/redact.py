@@ -118,7 +118,8 @@ class Redact:
 
     Texts are the query, answer, error message, comment, annotation, status message, the documents' texts and the
     values of tags and of attributes, those of a span's events too. Own patterns come first and are used as they are:
-    one that backtracks without bound is slow without bound. Raises InvalidSettings for an unknown name or an expression that cannot be used.
+    one that backtracks without bound is slow without bound. Raises InvalidSettings for an unknown name or an
+    expression that cannot be used.
     """
 
     def __init__(self, what: Iterable[str] = BUILT_IN, patterns: Mapping[str, str] | None = None) -> None:
