@@ -50,7 +50,7 @@ from otlp_support import (
 )
 from tests.support.serving import Reply, Serving
 
-from barograph.collect import otlp
+from barograph.collect import otlp, otlp_crowd
 from barograph_client.errors import InvalidInput
 
 FORMS = (PROTOBUF, JSON)
@@ -358,7 +358,7 @@ class TestRefusals:
     def test_too_many_are_refused_before_they_are_built(
         self, monkeypatch: pytest.MonkeyPatch, signal: otlp.Signal, around: str, form: otlp.Form
     ) -> None:
-        monkeypatch.setattr(otlp, "_FEW_BRACES", 10_000)
+        monkeypatch.setattr(otlp_crowd, "_FEW_BRACES", 10_000)
         messages = otlp._PROTOBUF
         bodies = {count: (around % ",".join(["{}"] * count)).encode() for count in (20, 21, 20_000)}
         if form == "protobuf":
@@ -369,7 +369,7 @@ class TestRefusals:
         monkeypatch.setattr(otlp, "_PROTOBUF", {})
         monkeypatch.setattr(otlp, "_JSON", {})
         for count in (21, 20_000):
-            with pytest.raises(otlp.TooManyRecords):
+            with pytest.raises(otlp_crowd.TooManyRecords):
                 otlp.read(signal, bodies[count], form, 20)
 
     def test_what_is_not_known_or_long_is_stepped_over(self) -> None:
@@ -378,11 +378,11 @@ class TestRefusals:
         unknown += b"\x9b\x06\x18\x01\x9c\x06"  # a group
         body = unknown + made.SerializeToString() + unknown
         assert len(otlp.read("traces", body, "protobuf", 20).resource_spans[0].scope_spans[0].spans) == 20
-        with pytest.raises(otlp.TooManyRecords):
+        with pytest.raises(otlp_crowd.TooManyRecords):
             otlp.read("traces", body, "protobuf", 19)
         with pytest.raises(InvalidInput, match="no OTLP"):
             otlp.read("traces", body[:-1], "protobuf", 20)
-        with pytest.raises(otlp.TooManyRecords):
+        with pytest.raises(otlp_crowd.TooManyRecords):
             otlp.read("traces", b"\x18\x01" * 100_000, "protobuf", 20)
 
     @pytest.mark.parametrize("many", [False, True])

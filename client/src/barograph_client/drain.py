@@ -15,7 +15,8 @@ from barograph_client.backoff import Backoff, Pace
 from barograph_client.clock import Clock
 from barograph_client.errors import ServerUnavailable
 from barograph_client.exchange import Exchange
-from barograph_client.spool import Spool, Unreadable, Waiting
+from barograph_client.spool import Spool, Unreadable
+from barograph_client.spool_folder import Waiting
 
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 

@@ -23,15 +23,21 @@ import msgspec
 
 from barograph_client.batch import Batch
 from barograph_client.clock import Clock
+from barograph_client.spool_folder import (
+    LOCK,
+    Folder,
+    Waiting,
+    abandoned,
+    adopted,
+    names_in,
+    on_disk,
+)
 
 SET_ASIDE = "set-aside"
 MOST_SET_ASIDE = 100  # files; more are deleted
-_BLOCK = 4096  # bytes: what even the smallest file takes on the usual file systems
-_LOCK = "lock"
 _SERVER = "server"  # a file beside the folders of the processes: the address that their batches are for
 _NEW = ".new-"  # before the name of a folder that is not locked yet
 _FOLDER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_FILE = re.compile(r"(\d{12,18})-(\d{1,9})-(\d{1,15})\.batch")  # sequence, events, Unix time in milliseconds
 
 Dropped = Callable[[str, int], None]  # called with a reason and a number of events
 
@@ -49,34 +55,6 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     encoding: str
     length: int
     checksum: int  # CRC-32 of the body
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A batch that waits: what its file's name and size tell."""
-
-    path: Path
-    sequence: int
-    events: int
-    made: int
-    size: int
-
-
-class _Folder:
-    """The batches of one process, in order, and the lock that makes them ours."""
-
-    def __init__(self, path: Path, lock: int, waiting: deque[Waiting]) -> None:
-        self.path = path
-        self.lock = lock
-        self.waiting = waiting
-
-    def release(self) -> None:
-        """Let go of it; an empty one is removed."""
-        if not self.waiting:
-            with suppress(OSError):
-                os.unlink(self.path / _LOCK)
-            with suppress(OSError):
-                self.path.rmdir()
-        os.close(self.lock)
 
 
 class Spool:
@@ -100,8 +78,8 @@ class Spool:
     def _start(self, client: str) -> None:
         self._guard = threading.RLock()
         self._client = client
-        self._own: _Folder | None = None
-        self._adopted: list[_Folder] = []
+        self._own: Folder | None = None
+        self._adopted: list[Folder] = []
         self._taken: Path | None = None  # what the drain is sending
         self._events = self._size = 0
         self._closed = False
@@ -115,7 +93,7 @@ class Spool:
 
     # what waits
 
-    def _folders(self) -> Iterator[_Folder]:
+    def _folders(self) -> Iterator[Folder]:
         yield from self._adopted
         if self._own is not None:
             yield self._own
@@ -139,19 +117,19 @@ class Spool:
     def left_behind(self) -> bool:
         """Whether there are folders of other processes, alive or not."""
         ours = {folder.path.name for folder in self._folders()}
-        return any(name not in ours for name in _names(self.directory) if _FOLDER.fullmatch(name))
+        return any(name not in ours for name in names_in(self.directory) if _FOLDER.fullmatch(name))
 
     def elsewhere(self) -> dict[Path, int]:
         """Spools beside this one with batches for the same server that no living process holds; events of each."""
         found: dict[Path, int] = {}
-        for name in sorted(_names(self.directory.parent)):
+        for name in sorted(names_in(self.directory.parent)):
             other = self.directory.parent / name
             try:
                 if other == self.directory or (other / _SERVER).read_text() != self.server:
                     continue
             except (OSError, ValueError):
                 continue
-            events = sum(_abandoned(other / process) for process in _names(other) if _FOLDER.fullmatch(process))
+            events = sum(abandoned(other / process) for process in names_in(other) if _FOLDER.fullmatch(process))
             if events:
                 found[other] = events
         return found
@@ -175,19 +153,19 @@ class Spool:
         path = folder.path / f"{batch.sequence:012d}-{batch.events}-{made}.batch"
         _write(path, content)
         with self._guard:
-            one = Waiting(path, batch.sequence, batch.events, made, _on_disk(len(content)))
+            one = Waiting(path, batch.sequence, batch.events, made, on_disk(len(content)))
             folder.waiting.append(one)
             self._count(one, 1)
             self._bound()
 
-    def _open_own(self) -> _Folder:
+    def _open_own(self) -> Folder:
         own = self._own
         if own is not None and own.path.is_dir():
             return own
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.directory / (_NEW + self._client)
         new.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(new / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(new / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self.server:
@@ -202,17 +180,17 @@ class Spool:
                 os.close(own.lock)
                 while own.waiting:
                     self._drop(own, 0, "spool unreadable")
-            self._own = _Folder(self.directory / self._client, lock, deque())
+            self._own = Folder(self.directory / self._client, lock, deque())
             return self._own
 
     def adopt(self) -> int:
         """Take over what processes that have ended left; how many events that is."""
         events = 0
         ours = {folder.path.name for folder in self._folders()}
-        for name in sorted(_names(self.directory)):
+        for name in sorted(names_in(self.directory)):
             if name in ours or name == self._client or not _FOLDER.fullmatch(name):
                 continue
-            folder = _adopted(self.directory / name)
+            folder = adopted(self.directory / name)
             if folder is None:
                 continue
             if not folder.waiting:
@@ -276,7 +254,7 @@ class Spool:
         aside = self.directory / SET_ASIDE
         try:
             aside.mkdir(mode=0o700, exist_ok=True)
-            if len(_names(aside)) < MOST_SET_ASIDE:
+            if len(names_in(aside)) < MOST_SET_ASIDE:
                 waiting.path.rename(aside / f"{waiting.path.parent.name}-{waiting.path.name}")
             else:
                 os.unlink(waiting.path)
@@ -324,9 +302,9 @@ class Spool:
         while (found := self._oldest()) is not None and found[0].waiting[found[1]].made < oldest:
             self._drop(*found, "spool expired")
 
-    def _oldest(self) -> tuple[_Folder, int] | None:
+    def _oldest(self) -> tuple[Folder, int] | None:
         """Where the oldest batch is that nobody is sending."""
-        best: tuple[_Folder, int] | None = None
+        best: tuple[Folder, int] | None = None
         for folder in self._folders():
             place = 1 if folder.waiting and folder.waiting[0].path == self._taken else 0
             if place < len(folder.waiting) and (
@@ -335,69 +313,13 @@ class Spool:
                 best = folder, place
         return best
 
-    def _drop(self, folder: _Folder, place: int, reason: str) -> None:
+    def _drop(self, folder: Folder, place: int, reason: str) -> None:
         one = folder.waiting[place]
         del folder.waiting[place]
         self._count(one, -1)
         with suppress(OSError):
             os.unlink(one.path)
         self._dropped(reason, one.events)
-
-
-def _on_disk(length: int) -> int:
-    """What a file takes: whole blocks."""
-    return -(-length // _BLOCK) * _BLOCK
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
-
-
-def _adopted(path: Path) -> _Folder | None:
-    """The folder, if nobody else has it."""
-    try:
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path / _LOCK).st_ino != os.fstat(lock).st_ino:  # it was removed before we had the lock
-            raise FileNotFoundError
-        return _Folder(path, lock, deque(_waiting(path)))
-    except OSError:
-        os.close(lock)
-        return None
-
-
-def _abandoned(path: Path) -> int:
-    """How many events wait in the folder of a process that has ended; nothing in it is touched."""
-    try:
-        lock = os.open(path / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return sum(int(parts[2]) for name in _names(path) if (parts := _FILE.fullmatch(name)))
-    except OSError:
-        return 0
-    finally:
-        os.close(lock)
-
-
-def _waiting(path: Path) -> list[Waiting]:
-    found = []
-    for name in _names(path):
-        if parts := _FILE.fullmatch(name):
-            with suppress(OSError):
-                size = _on_disk(os.stat(path / name).st_size)
-                found.append(Waiting(path / name, int(parts[1]), int(parts[2]), int(parts[3]), size))
-        elif name != _LOCK:  # half written when its process ended
-            with suppress(OSError):
-                os.unlink(path / name)
-    return sorted(found, key=lambda one: one.sequence)
 
 
 def _write(path: Path, content: bytes) -> None:

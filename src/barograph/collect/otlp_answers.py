@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from barograph.collect.otlp import Form, Signal
+from barograph.collect.otlp_messages import Form, Signal
 
 _RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 _ANSWERS: dict[Signal, tuple[type[Any], str]] = {

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 import barograph
-from barograph.collect.otlp import Wire
+from barograph.collect.otlp_messages import Wire
 from barograph.core.event import CALLER_KINDS, Document
 from barograph.server.problems import CONTENT_TYPE
 

@@ -18,8 +18,8 @@ import grpc
 import grpc.aio
 from starlette.requests import Request
 
-from barograph.collect.otlp import Signal
 from barograph.collect.otlp_answers import failure
+from barograph.collect.otlp_messages import Signal
 from barograph.core.settings import ServerSettings
 from barograph.server.access import PROJECT_HEADER
 from barograph.server.bodies import Admitted, decompress

@@ -19,9 +19,10 @@ from starlette.responses import Response
 
 from barograph.collect import otlp
 from barograph.collect.intake import Taken
-from barograph.collect.otlp import Form, Signal
 from barograph.collect.otlp_answers import answer, failure
+from barograph.collect.otlp_crowd import TooManyRecords
 from barograph.collect.otlp_logs import take_records
+from barograph.collect.otlp_messages import Form, Signal
 from barograph.collect.otlp_metrics import take_points
 from barograph.collect.otlp_spans import take_spans
 from barograph.core.settings import ServerSettings
@@ -96,7 +97,7 @@ def otlp_problem(problem: Problem, form: Form | None) -> Response:
 def _decode(site: Site, project: str, signal: Signal, form: Form, body: bytes) -> Decoded:
     try:
         message = otlp.read(signal, body, form, most=site.settings.batch_events)
-    except otlp.TooManyRecords:
+    except TooManyRecords:
         raise _too_many(site.settings) from None
     except BarographError as error:
         raise problem_of(error) from None

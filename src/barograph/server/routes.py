@@ -13,7 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from barograph.collect.otlp import LogsRequest, MetricsRequest, TracesRequest
+from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.server import asking, care, health
 from barograph.server.access import Caller, Scope
 from barograph.server.answers import (
