@@ -29,7 +29,7 @@ SEED = 20261124
 TOML = """
 [journal]
 duplicate_window = 5000
-duplicate_seconds = 0
+duplicate_seconds = 600
 [traces]
 grace = 0.3
 distributed_grace = 0.3
@@ -225,7 +225,9 @@ class TestStopping:
 
 @pytest.mark.slow
 def test_a_numbered_batch_is_known_when_its_ids_are_long_forgotten(tmp_path: Path) -> None:
-    toml = TOML.replace("duplicate_window = 5000", "duplicate_window = 1000")
+    toml = TOML.replace(
+        "duplicate_window = 5000\nduplicate_seconds = 600", "duplicate_window = 1000\nduplicate_seconds = 0"
+    )
     named = [{"event_id": str(uuid.uuid4()), "query": f"named {n}"} for n in range(5)]
     batch = json.dumps([*named, {"query": "nameless"}]).encode()
     witness = {"event_id": str(uuid.uuid4()), "query": "witness"}

@@ -31,7 +31,7 @@ Key = Short | tuple[str, Short]
 
 CAP = 4  # the window holds at most so many times the least number of ids
 _BLOCK = 4096  # ids that are remembered and forgotten together
-_CHUNK = 1 << 22  # bytes of the journal read at a time
+_CHUNK = 1 << 18  # bytes of the journal read at a time: the last block of each stream must fit into a small window
 _FOREVER_AGO = datetime.min.replace(tzinfo=UTC)
 _UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _uuid = re.compile(_UUID).fullmatch
