@@ -80,8 +80,11 @@ class Intake:
         except InvalidEvent as error:
             return self._refused(kind, raw, error)
 
-    def take_item(self, item: object, kind: str | None) -> Taken:
-        """The same for an item of a batch: a mapping, or a line of JSON; without ``kind`` it may name its own."""
+    def take_item(self, item: object, kind: str | None, event_id: str = "") -> Taken:
+        """The same for an item of a batch: a mapping, or a line of JSON; without ``kind`` it may name its own.
+
+        ``event_id`` is for one that has none.
+        """
         raw = item
         if isinstance(item, bytes | bytearray | memoryview | str):
             try:
@@ -92,9 +95,9 @@ class Intake:
             own = raw.get("kind", "query") if type(raw) is dict else "query"
             if type(own) is not str:
                 return self._refused(_NO_KIND, item, InvalidEvent("kind", "must be text", value=own))
-            taken = self.take(own, raw)
+            taken = self.take(own, raw, event_id=event_id)
         else:
-            taken = self.take(kind, raw)
+            taken = self.take(kind, raw, event_id=event_id)
         if taken.error is not None and raw is not item:  # the line itself is what is kept
             return self._refused(taken.rejection.kind if taken.rejection else _NO_KIND, item, taken.error)
         return taken

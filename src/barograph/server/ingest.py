@@ -23,6 +23,7 @@ from barograph.server.access import Caller
 from barograph.server.bodies import read_body
 from barograph.server.problems import Problem, problem_of
 from barograph.server.site import Site, settled
+from barograph_client.identifiers import derived_id
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 ARRAY_BYTES = 8 * 2**20  # of a JSON array, which is read whole before its events can be counted
@@ -66,7 +67,8 @@ async def take_events(site: Site, caller: Caller, request: Request, kind: str | 
     async with site.admission.request() as admitted:
         body = await read_body(request, site.settings, admitted)
         intake = site.intake(caller.project)
-        batch, taken = await site.decode(lambda: _take(body, lines, intake, kind, site.settings.batch_events))
+        batch = await site.decode(lambda: _split(body, lines, site.settings.batch_events))
+        taken = await site.decode(lambda: _take(batch, intake, kind, numbered))
         outcomes: Sequence[Outcome]
         if numbered is None:
             outcomes = await site.keep(taken)
@@ -149,13 +151,28 @@ def _number(request: Request) -> tuple[str, int] | None:
     return client, int(sequence)
 
 
-def _take(body: bytes, lines: bool | None, intake: Intake, kind: str | None, most: int) -> tuple[Batch, list[Taken]]:
+def _take(batch: Batch, intake: Intake, kind: str | None, numbered: tuple[str, int] | None) -> list[Taken]:
+    """What becomes of each event.
+
+    In a numbered batch one without an id gets it from its place there: a server that was killed between the events and
+    the line of their batch knows them again.
+    """
+    if numbered is None:
+        return [intake.take_item(item, kind) for item in batch.items]
+    client, sequence = numbered
+    return [
+        intake.take_item(item, kind, derived_id(f"{client}/{sequence}", str(place)))
+        for place, item in enumerate(batch.items)
+    ]
+
+
+def _split(body: bytes, lines: bool | None, most: int) -> Batch:
     if lines and body.count(b"\n") > 2 * most:  # before anything is made of them; half of them may be blank
         raise _too_many(most)
     batch = _lines(body) if lines else _json(body)
     if len(batch.items) > most:
         raise _too_many(most)
-    return batch, [intake.take_item(item, kind) for item in batch.items]
+    return batch
 
 
 def _too_many(most: int) -> Problem:
