@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_support import START, Open, crash, entries, entry, served_ids, uuid
 
 from barograph.journal import duplicates, stream
-from barograph.journal.duplicates import CAP, DuplicateWindow, key_of
+from barograph.journal.duplicates import CAP, Block, DuplicateWindow, key_of
 from barograph_client.clock import ManualClock
 from barograph_client.errors import JournalError
 
@@ -180,3 +180,20 @@ def test_a_restart_does_not_read_more_ids_than_the_cap(open_journal: Open, monke
     first.close()
     again = open_journal(duplicate_window=1000, duplicate_seconds=3600)
     assert again.append([*entries(7000, 1000), *entries(0, 1)]) == ["duplicate"] * 1000 + ["stored"]
+
+
+def test_old_ids_of_one_stream_do_not_end_the_restoring_before_the_new_ones_of_another():
+    def at(seconds: float) -> datetime:
+        return START + timedelta(seconds=seconds)
+
+    blocks = [
+        Block(at(0), at(100), list(range(3000))),  # a stream that reaches far back, with the newest line of all
+        Block(at(90), at(99), list(range(3000, 3450))),
+        Block(at(90), at(98), list(range(3450, 3900))),
+        Block(at(-100), at(-1), list(range(3900, 4000))),
+        Block(at(-200), at(-150), list(range(4000, 9000))),
+    ]
+    window = DuplicateWindow(1000, 0)
+    window.restore(blocks)
+    assert all(key in window for key in range(3900))
+    assert 8999 not in window

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from sys import intern
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,7 +32,7 @@ Key = Short | tuple[str, Short]
 
 CAP = 4  # the window holds at most so many times the least number of ids
 _BLOCK = 4096  # ids that are remembered and forgotten together
-_CHUNK = 1 << 18  # bytes of the journal read at a time: the last block of each stream must fit into a small window
+_CHUNK = 1 << 16  # bytes of the journal read at a time: the last block of each stream must fit into a small window
 _FOREVER_AGO = datetime.min.replace(tzinfo=UTC)
 _UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _uuid = re.compile(_UUID).fullmatch
@@ -100,39 +101,55 @@ class DuplicateWindow:
         left = len(self._known) - len(oldest)
         return len(self._known) > CAP * self._least or (left >= self._least and now - latest > self._age)
 
-    def restore(self, blocks: Iterable[tuple[datetime, list[Key]]]) -> None:
-        """Fill the empty window with blocks of ids, newest first, until it holds what it should."""
+    def restore(self, blocks: Iterable[Block]) -> None:
+        """Fill the empty window with blocks of ids, newest first, until it holds what it should.
+
+        A block reaches back over others: its ids count towards the least number only once it is newer as a whole than
+        whatever comes next.
+        """
         newest: datetime | None = None
-        for moment, keys in blocks:
-            newest = newest or moment
-            if len(self._known) >= self._least and newest - moment > self._age:
+        newer, waiting = 0, list[tuple[datetime, int]]()
+        for block in blocks:
+            newest = newest or block.latest
+            newer += sum(ids for earliest, ids in waiting if earliest >= block.latest)
+            waiting = [one for one in waiting if one[0] < block.latest]
+            if newer >= self._least and newest - block.latest > self._age:
                 break
-            fresh = [key for key in keys if key not in self._known]
+            fresh = [key for key in block.keys if key not in self._known]
             self._known.update(fresh)
+            waiting.append((block.earliest, len(fresh)))
             for end in range(len(fresh), 0, -self._size):
-                self._blocks.appendleft((moment, fresh[max(0, end - self._size) : end]))
+                self._blocks.appendleft((block.latest, fresh[max(0, end - self._size) : end]))
             if len(self._known) >= CAP * self._least:
                 break
 
 
-def recent_ids(catalogue: Catalogue) -> Iterator[tuple[datetime, list[Key]]]:
-    """The ids of the journal's lines in blocks with the arrival of their last, newest first over all streams."""
+class Block(NamedTuple):
+    """The ids of some lines that follow each other in a stream, and when the first and the last of them arrived."""
+
+    earliest: datetime
+    latest: datetime
+    keys: list[Key]
+
+
+def recent_ids(catalogue: Catalogue) -> Iterator[Block]:
+    """The ids of the journal's lines in blocks, the ones with the latest arrival first, over all streams."""
     heap = []
     for order, files in enumerate(catalogue.streams().values()):
         blocks = _backwards(catalogue, files)
         first = next(blocks, None)
         if first is not None:
-            heap.append((-first[0].timestamp(), order, first, blocks))
+            heap.append((-first.latest.timestamp(), order, first, blocks))
     heapq.heapify(heap)
     while heap:
         _, order, block, blocks = heapq.heappop(heap)
         yield block
         after = next(blocks, None)
         if after is not None:
-            heapq.heappush(heap, (-after[0].timestamp(), order, after, blocks))
+            heapq.heappush(heap, (-after.latest.timestamp(), order, after, blocks))
 
 
-def _backwards(catalogue: Catalogue, files: list[SegmentFile]) -> Iterator[tuple[datetime, list[Key]]]:
+def _backwards(catalogue: Catalogue, files: list[SegmentFile]) -> Iterator[Block]:
     for file in reversed(files):
         end = file.size
         while end > 0:
@@ -140,9 +157,10 @@ def _backwards(catalogue: Catalogue, files: list[SegmentFile]) -> Iterator[tuple
                 start, data = _lines_before(catalogue, file, end)
             except (OSError, JournalError):
                 break  # a damaged file costs the memory of its ids, not the start
-            moment, keys = _parse(data, file.kind)
+            latest, keys = _parse(data, file.kind)
             if keys:
-                yield moment, keys
+                first = event_head(data[: data.find(b"\n") + 1])
+                yield Block(first.received_at if first else _FOREVER_AGO, latest, keys)
             end = start
 
 
