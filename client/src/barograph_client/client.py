@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from barograph_client.clock import Clock, SystemClock
 from barograph_client.errors import InvalidEvent
-from barograph_client.timing import TimedQuery, timed
+from barograph_client.recording import Recording
 
 if TYPE_CHECKING:
     from barograph_client.account import Counts, Refusal
@@ -31,12 +30,10 @@ SPOOL_DAYS = 7.0
 TIMEOUT = 10.0  # seconds a server may be silent
 CLOSE_SECONDS = 30.0  # how long close waits for what is still in memory
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Result = str | InvalidEvent
 
 
-class Client:
+class Client(Recording):
     """Sends events of one project to a server. Safe to share between threads and to fork; a context manager.
 
     ``url``, ``key`` and ``project`` come from BAROGRAPH_URL, BAROGRAPH_KEY and BAROGRAPH_PROJECT where they are not
@@ -104,61 +101,9 @@ class Client:
 
     # one event
 
-    def record_query_execution(self, fields: Mapping[str, object]) -> str:
-        """Record one execution of the RAG system; docs/events.md has the fields and their aliases."""
-        return self._background.put("query", fields)
-
-    def record_feedback(self, fields: Mapping[str, object]) -> str:
-        """Record what a user said of an answer."""
-        return self._background.put("feedback", fields)
-
-    def record_score(self, fields: Mapping[str, object]) -> str:
-        """Record a named judgement: ``name`` and ``value``."""
-        return self._background.put("score", fields)
-
-    def record_system(self, fields: Mapping[str, object]) -> str:
-        """Record the state of a machine."""
-        return self._background.put("system", fields)
-
-    def record_exposure(self, fields: Mapping[str, object]) -> str:
-        """Record that an experiment's arm took effect for a unit."""
-        return self._background.put("exposure", fields)
-
-    def record(self, name: str, value: float, tags: Mapping[str, object] | None = None, **more: object) -> str:
-        """Record any named number. ``more`` are fields of a metric event, such as unit, pipeline or time."""
-        fields: dict[str, object] = {"name": name, "value": value, **more}
-        if tags is not None:
-            fields["tags"] = tags
-        return self._background.put("metric", fields)
-
-    def annotate(
-        self,
-        title: str,
-        category: str = "other",
-        text: str = "",
-        link: str = "",
-        time: datetime | str | float | None = None,
-        environment: str = "",
-    ) -> str:
-        """Record something people did: a deploy, a new prompt, an index rebuild. Shown on charts."""
-        fields: dict[str, object] = {
-            "title": title, "category": category, "text": text, "link": link, "environment": environment,
-        }  # fmt: skip
-        if time is not None:
-            fields["time"] = time
-        return self._background.put("annotation", fields)
-
     def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
         """Record an event of any kind that callers may send."""
         return self._background.put(kind, fields)
-
-    def query(self, **fields: object) -> TimedQuery:
-        """A context manager that times one query and its stages, and records it when its block ends."""
-        return TimedQuery(self.record_query_execution, self._clock, fields)
-
-    def timed(self, **fields: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A decorator that records each call of a RAG function as a query."""
-        return timed(self.record_query_execution, self._clock, **fields)
 
     # many events
 

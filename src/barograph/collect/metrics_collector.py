@@ -10,11 +10,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
 from barograph.collect.intake import Counts, Intake, Taken, Tally, deliver, take_internal
 from barograph.collect.processors import Processor
@@ -27,19 +26,17 @@ from barograph_client.background import Background, Item
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidEvent, JournalClosed, JournalError
 from barograph_client.identifiers import IdentifierSource
-from barograph_client.timing import TimedQuery, timed
+from barograph_client.recording import Recording
 
 BATCH = 1000  # items of record_many that share a commit
 CLOSE_SECONDS = 30.0  # how long close waits for the disk
 _IN_FLIGHT = 4  # batches that wait for the journal while the next is made
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Result = str | InvalidEvent
 _Sent = tuple[list[Taken], Receipt]
 
 
-class MetricsCollector:
+class MetricsCollector(Recording):
     """Records events of one project into a sink. Safe to share between threads; a context manager.
 
     The record methods return the event's id. In synchronous mode they return once it is durable (a duplicate is) and
@@ -81,50 +78,6 @@ class MetricsCollector:
 
     # one event
 
-    def record_query_execution(self, fields: Mapping[str, object]) -> str:
-        """Record one execution of the RAG system; docs/events.md has the fields and their aliases."""
-        return self.record_event("query", fields)
-
-    def record_feedback(self, fields: Mapping[str, object]) -> str:
-        """Record what a user said of an answer."""
-        return self.record_event("feedback", fields)
-
-    def record_score(self, fields: Mapping[str, object]) -> str:
-        """Record a named judgement: ``name`` and ``value``."""
-        return self.record_event("score", fields)
-
-    def record_system(self, fields: Mapping[str, object]) -> str:
-        """Record the state of a machine."""
-        return self.record_event("system", fields)
-
-    def record_exposure(self, fields: Mapping[str, object]) -> str:
-        """Record that an experiment's arm took effect for a unit."""
-        return self.record_event("exposure", fields)
-
-    def record(self, name: str, value: float, tags: Mapping[str, object] | None = None, **more: object) -> str:
-        """Record any named number. ``more`` are fields of a metric event, such as unit, pipeline or time."""
-        fields: dict[str, object] = {"name": name, "value": value, **more}
-        if tags is not None:
-            fields["tags"] = tags
-        return self.record_event("metric", fields)
-
-    def annotate(
-        self,
-        title: str,
-        category: str = "other",
-        text: str = "",
-        link: str = "",
-        time: datetime | str | float | None = None,
-        environment: str = "",
-    ) -> str:
-        """Record something people did: a deploy, a new prompt, an index rebuild. Shown on charts."""
-        fields: dict[str, object] = {
-            "title": title, "category": category, "text": text, "link": link, "environment": environment,
-        }  # fmt: skip
-        if time is not None:
-            fields["time"] = time
-        return self.record_event("annotation", fields)
-
     def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
         """Record an event of any kind that callers may send."""
         if self._background is not None:
@@ -138,14 +91,6 @@ class MetricsCollector:
     def record_internal(self, event: Event) -> Outcome:
         """Record an event of Barograph's own; durable on return. Raises InvalidEvent or JournalError."""
         return self._sink.submit([take_internal(event)]).wait()[0]
-
-    def query(self, **fields: object) -> TimedQuery:
-        """A context manager that times one query and its stages, and records it when its block ends."""
-        return TimedQuery(self.record_query_execution, self._clock, fields)
-
-    def timed(self, **fields: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A decorator that records each call of a RAG function as a query."""
-        return timed(self.record_query_execution, self._clock, **fields)
 
     # many events
 
