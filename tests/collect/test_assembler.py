@@ -692,16 +692,16 @@ class TestThread:
         """Its waits move the clock that only tests have, so it does in moments what takes seconds."""
         world.send(*rag())
         failures = iter([ZeroDivisionError("unforeseen"), EngineUnavailable("away")])
-        right = world.assembler.step
+        right = world.assembler._follow
 
-        def step() -> bool:
+        def follow(segments: Sequence[Segment]) -> bool:
             for error in failures:
                 problems.append(world.assembler.progress().problem)
                 raise error
-            return right()
+            return right(segments)
 
         problems: list[str] = []
-        monkeypatch.setattr(world.assembler, "step", step)
+        monkeypatch.setattr(world.assembler, "_follow", follow)
         world.assembler.start()
         end = START + timedelta(seconds=LONG)
         while not world.queries() and world.clock.now() < end:

@@ -9,7 +9,6 @@ kept, and counted by a line of its own. Run by a thread of the open data directo
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from barograph.collect.otlp_logs import EVENT_KIND
 from barograph.collect.validate import encode
 from barograph.core.event import EPOCH, LATE_SPANS, NOT_A_QUERY, Event, Metric, Query, Span
 from barograph.core.settings import TraceSettings
+from barograph.core.worker import Worker
 from barograph.journal.disk import write_new
 from barograph.journal.entry import Entry
 from barograph.journal.journal import Journal
@@ -84,25 +84,21 @@ class Assembler:
         self._queries = self._not_queries = self._late = 0
         self._saved: bytes = b""
         self._saved_at = clock.monotonic()
-        self._problem: BarographError | None = None
         self._uncounted: list[SpanHead] = []  # late spans that have no line yet
         self._unanswered: BarographError | None = None  # why the store could not tell, in this round
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="barograph-assembler", daemon=True)
+        self._worker = Worker("barograph-assembler", "assembling traces", self.step, clock, LOOK_SECONDS)
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """End after the round it is in, and note the position. What is open goes on in the next life."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._worker.stop()
         self._save()
 
     def progress(self) -> Progress:
         """What became of the traces so far."""
-        problem = self._problem
+        problem = self._worker.problem
         return Progress(
             queries=self._queries,
             not_queries=self._not_queries,
@@ -110,19 +106,6 @@ class Assembler:
             waiting=len(self._traces),
             problem=str(problem) if problem else "",
         )
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                busy = self.step()
-                self._problem = None
-            except BarographError as error:
-                self._problem, busy = error, False
-            except Exception as error:  # it must outlive what nobody thought of; it is told, and tried again
-                self._problem = BarographError(f"assembling traces failed: {type(error).__name__}: {error}")
-                busy = False
-            if not busy:
-                self._clock.wait(self._stopping, LOOK_SECONDS)
 
     def step(self) -> bool:
         """Read what is new and decide what is complete; whether there is more to do at once. Raises BarographError."""

@@ -24,6 +24,7 @@ from barograph.core.event import EPOCH, NOT_A_QUERY
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
 from barograph.core.settings import EngineSettings
+from barograph.core.worker import Worker
 from barograph.journal.journal import Journal
 from barograph.store.archive_rollups import archived
 from barograph.store.attribution import Attributor
@@ -31,7 +32,7 @@ from barograph.store.checkpoint import Checkpoint
 from barograph.store.decisions import decisions
 from barograph.store.engine import Engine
 from barograph.store.event_answers import event_page
-from barograph.store.loader import Loader, LoaderThread
+from barograph.store.loader import Loader
 from barograph.store.metric_answers import Answerer
 from barograph.store.rebuilding import import_archive, rebuild_day
 from barograph.store.retention import Pruned, retire_days
@@ -78,7 +79,7 @@ class DataStore:
         self._attributor = Attributor(journal, self._engine, clock)
         self._loader = Loader(journal, self._engine, self._checkpoint, self._attributor.loaded)
         self._answerer = Answerer(self._engine, catalogue)
-        self._thread = LoaderThread(self._round, clock, settings.load_interval)
+        self._thread = Worker("barograph-loader", "loading", lambda: not self._round(), clock, settings.load_interval)
         self._ready = threading.Event()  # opened, migrated, caught up and checked
         self._rebuilt: set[date] = set()
         self._made_again = ""  # why the whole engine was, in a sentence

@@ -3,7 +3,7 @@
 A range is cut at line ends, written to the checkpoint, sent as one block under a token that names its bytes, and
 only then counted as loaded. A line that is no event is set aside with its offset and reason, and the rest of its
 range is served; what the engine refuses all the same is bisected until the bad line stands alone. ``step`` does one
-round; ``LoaderThread`` keeps doing so.
+round; a worker keeps doing so.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from barograph.store.checkpoint import Checkpoint, Range
 from barograph.store.engine import Engine
 from barograph.store.readable import lines, unreadable, without
 from barograph.store.schema import EVENT_TABLES, KEPT_TOKENS
-from barograph_client.clock import Clock
-from barograph_client.errors import BarographError, EngineRefused, JournalError
+from barograph_client.errors import EngineRefused, JournalError
 
 BLOCK_LINES = 50_000
 BLOCK_BYTES = 16 * 2**20
 BLOCK = f"{BLOCK_LINES}/{BLOCK_BYTES}"
 ROUND_BYTES = 64 * 2**20  # read and sent between two looks at the journal
 ROUND_RANGES = KEPT_TOKENS // 5  # all of them may go out again, and the engine must still know each
-SLOWEST_RETRY = 5.0  # seconds between attempts while the engine is away
 
 # ClickHouse's codes for input that it cannot read: the block was refused before any of it was kept.
 UNREADABLE = frozenset(
@@ -188,38 +186,3 @@ class Loader:
                 self._journal.set_aside(segment, part.start + offset, line, reason)
                 aside.add(offset)
         return aside
-
-
-class LoaderThread:
-    """Runs a round again and again until stopped; an engine that is away costs a delay and is told in ``problem``."""
-
-    def __init__(self, work: Callable[[], bool], clock: Clock, interval: float) -> None:
-        self.problem: BarographError | None = None
-        self._work = work
-        self._clock = clock
-        self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="barograph-loader", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end after the round it is in, and wait for that."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        pause = self._interval
-        while not self._stopping.is_set():
-            try:
-                complete = self._work()
-                self.problem, pause = None, self._interval if complete else 0.0
-            except BarographError as error:
-                self.problem, pause = error, min(max(pause * 2, self._interval), SLOWEST_RETRY)
-            except Exception as error:  # the loader must outlive what nobody thought of; it is told, and tried again
-                self.problem = BarographError(f"loading failed: {type(error).__name__}: {error}")
-                pause = SLOWEST_RETRY
-            if pause:
-                self._clock.wait(self._stopping, pause)

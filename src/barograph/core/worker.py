@@ -1,0 +1,53 @@
+"""A thread that does a piece of work again and again until it is stopped, and outlives whatever goes wrong in it.
+
+The store's loader and the assembler of traces are such workers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError
+
+SLOWEST_RETRY = 5.0  # seconds between attempts while the work fails
+
+
+class Worker:
+    """Calls ``work`` at once again while it returns true, else after ``interval`` seconds.
+
+    What goes wrong costs a delay, which grows, and is told in ``problem`` until it is over, under the word ``doing``.
+    """
+
+    def __init__(self, name: str, doing: str, work: Callable[[], bool], clock: Clock, interval: float) -> None:
+        self.problem: BarographError | None = None
+        self._doing = doing
+        self._work = work
+        self._clock = clock
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end after the round it is in, and wait for that."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = self._interval
+        while not self._stopping.is_set():
+            try:
+                more = self._work()
+                self.problem, pause = None, 0.0 if more else self._interval
+            except BarographError as error:
+                self.problem, pause = error, min(max(pause * 2, self._interval), SLOWEST_RETRY)
+            except Exception as error:  # it must outlive what nobody thought of; it is told, and tried again
+                self.problem = BarographError(f"{self._doing} failed: {type(error).__name__}: {error}")
+                pause = SLOWEST_RETRY
+            if pause:
+                self._clock.wait(self._stopping, pause)
