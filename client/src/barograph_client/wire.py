@@ -10,9 +10,10 @@ import json
 from datetime import UTC, datetime
 
 from barograph_client.aliases import ALIASES
-from barograph_client.errors import InvalidEvent, shorten
+from barograph_client.errors import InvalidEvent
 from barograph_client.limits import MAX_LINE
 from barograph_client.plain import Plain, original, plain
+from barograph_client.sendable import unsendable
 
 _IDS = {kind: tuple(a.name for a in aliases if a.field == "event_id") for kind, aliases in ALIASES.items()}
 _TIMES = {kind: tuple(a.name for a in aliases if a.field == "time") for kind, aliases in ALIASES.items()}
@@ -53,7 +54,7 @@ def _line(kind: object, fields: object, moment: datetime, event_id: str) -> byte
     try:
         line = _encode(value).encode("utf-8") + b"\n"
     except (ValueError, OverflowError):  # UnicodeEncodeError is one too
-        raise _unsendable(value, "") or InvalidEvent("", "cannot be written as JSON") from None
+        raise unsendable(value) or InvalidEvent("", "cannot be written as JSON") from None
     if len(line) > MAX_LINE:
         raise InvalidEvent(
             "", f"an event has at most {MAX_LINE:,} bytes as JSON", hint="Shorten its texts", value=len(line)
@@ -71,27 +72,3 @@ def _completed(kind: str, fields: dict[str, Plain], moment: datetime, event_id: 
     if "time" not in given and not any(name in given for name in _TIMES.get(kind, ())):
         given["time"] = moment.astimezone(UTC).isoformat()
     return given
-
-
-def _unsendable(value: Plain, path: str) -> InvalidEvent | None:
-    """The first number that is not finite, or text that is not Unicode: JSON has neither."""
-    if isinstance(value, float) and value - value != 0.0:
-        return InvalidEvent(path, "must be a finite number", hint="Leave it out when it is unknown", value=value)
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            reason = f"holds half a surrogate pair, which is no character, at position {error.start}"
-            return InvalidEvent(path, reason, hint="Decode the text with errors='replace'", value=value)
-    elif isinstance(value, int) and value.bit_length() > 10_000:
-        return InvalidEvent(path, "has too many digits", hint="Send it as text")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            name = f"{path}.{key}" if path else key
-            if found := _unsendable(key, path) or _unsendable(item, shorten(name)):
-                return found
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            if found := _unsendable(item, f"{path}[{i}]"):
-                return found
-    return None

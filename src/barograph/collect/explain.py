@@ -111,24 +111,3 @@ def _in_mapping(path: str, fields: Mapping[str, object]) -> InvalidEvent:
             reason, hint = _reason(str(error), value)
             return InvalidEvent(f"{path}.{key}", reason, hint=hint, value=value)
     return InvalidEvent(path, "must be a mapping of names to texts", value=find(fields, path))
-
-
-def lone_surrogate(value: object, path: str = "") -> InvalidEvent | None:
-    """The first text that is not valid Unicode, in builtin types."""
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            reason = f"holds half a surrogate pair, which is no character, at position {error.start}"
-            return InvalidEvent(path, reason, hint="Decode the text with errors='replace'", value=value)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            name = f"{path}.{key}" if path else str(key)
-            found = lone_surrogate(key, path) or lone_surrogate(item, name)
-            if found:
-                return found
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            if found := lone_surrogate(item, f"{path}[{i}]"):
-                return found
-    return None

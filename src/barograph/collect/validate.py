@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from barograph.collect.explain import explain, lone_surrogate
+from barograph.collect.explain import explain
 from barograph.core.event import (
     AHEAD_SECONDS,
     CALLER_KINDS,
@@ -33,6 +33,7 @@ from barograph_client.errors import InvalidEvent, shorten
 from barograph_client.identifiers import IdentifierSource
 from barograph_client.limits import MAX_LINE
 from barograph_client.plain import Plain, plain, tag_text
+from barograph_client.sendable import unsendable
 
 MAX_TAG_NAME = 128
 _RECEIVED = len(',"received_at":"2026-11-24T09:00:00.000000Z"}\n')  # what the journal adds to a line
@@ -350,7 +351,7 @@ def encode(event: Event) -> bytes:
     try:
         body = _encoder.encode(event)
     except UnicodeEncodeError:
-        found = lone_surrogate(msgspec.to_builtins(event))
+        found = unsendable(msgspec.to_builtins(event))
         raise (found or InvalidEvent("", "holds a text that is not valid Unicode")) from None
     if len(body) + _RECEIVED > MAX_LINE:
         raise InvalidEvent(
