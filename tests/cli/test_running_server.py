@@ -142,6 +142,12 @@ def test_a_key_is_needed_by_others_and_not_by_the_command_line(serving: Serving)
     assert barograph("status", "-d", serving.directory).returncode == 0
 
 
+def test_a_server_behind_a_path_of_a_proxy_is_found(tmp_path: Path) -> None:
+    with Serving(tmp_path / "rag-data", "--root-path", "/barograph") as server:
+        assert server.url.endswith("/barograph")
+        assert barograph("status", "-d", server.directory).returncode == 0
+
+
 def test_a_server_that_was_killed_is_not_asked(tmp_path: Path) -> None:
     with Serving(tmp_path / "rag-data") as server:
         assert server_of(server.directory) is not None

@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import msgspec
 import pytest
 from otlp_support import kept, span, traces
 from test_otlp_grpc import METHODS, SECONDS, GrpcServing, run
+from tests.cli.cli_support import barograph
 from tests.support.serving import Serving
+
+from barograph.cli.remote_desk import RemoteDesk
+from barograph.journal.lock import server_of
+from barograph_client.errors import ServerUnavailable
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -52,6 +58,20 @@ class TestServed:
             urllib.request.urlopen(f"{server.url}/healthz", timeout=SECONDS)
         with pytest.raises(OSError):
             urllib.request.urlopen(server.url.replace("https", "http") + "/healthz", timeout=SECONDS)
+
+    def test_the_commands_of_this_machine_speak_tls_and_trust_that_certificate_alone(
+        self, server: GrpcServing, tmp_path: Path
+    ) -> None:
+        asked = barograph("status", "-d", server.directory, "--json")
+        assert asked.returncode == 0, asked.stderr
+        owner = server_of(server.directory)
+        assert owner is not None
+        stranger, _ = signed(tmp_path, "stranger")
+        with (
+            RemoteDesk(server.directory, msgspec.structs.replace(owner, certificate=str(stranger)), "") as desk,
+            pytest.raises(ServerUnavailable, match="not trusted"),
+        ):
+            desk.status()
 
     def test_spans_are_taken_over_https_and_grpc(
         self, server: GrpcServing, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch

@@ -159,9 +159,9 @@ class Journal:
         """How long the syncs of this process took."""
         return self._writer.sync_times
 
-    def tell_address(self, address: str, token: str) -> None:
+    def tell_address(self, address: str, token: str, certificate: str = "") -> None:
         """Write into the lock file where this process answers, for the command line of this machine."""
-        self._owner.tell_address(address, token)
+        self._owner.tell_address(address, token, certificate)
 
     @property
     def lost(self) -> int:

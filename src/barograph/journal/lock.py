@@ -18,7 +18,7 @@ from barograph.journal.disk import journal_error, make_directories, sync_directo
 from barograph_client.errors import DirectoryLocked
 
 FILE_NAME = "lock"
-_LENGTH = 511  # bytes before the line feed: always the same, so one write replaces the other whole
+_LENGTH = 4095  # bytes before the line feed: always the same, so one write replaces the other whole
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -27,7 +27,8 @@ class Owner(msgspec.Struct, frozen=True):
     pid: int
     state: str  # "open" or "clean"
     address: str = ""  # http://127.0.0.1:4318
-    token: str = msgspec.field(default="")
+    token: str = ""
+    certificate: str = ""  # the file of the one it shows, where it speaks TLS
 
 
 class DirectoryLock:
@@ -59,15 +60,15 @@ class DirectoryLock:
             os.close(self._descriptor)
             raise journal_error(error, f"locking {path}") from error
 
-    def _write(self, state: str, address: str = "", token: str = "") -> None:
-        text = msgspec.json.encode(Owner(os.getpid(), state, address, token)).ljust(_LENGTH) + b"\n"
+    def _write(self, state: str, address: str = "", token: str = "", certificate: str = "") -> None:
+        text = msgspec.json.encode(Owner(os.getpid(), state, address, token, certificate)).ljust(_LENGTH) + b"\n"
         os.pwrite(self._descriptor, text, 0)
         os.fsync(self._descriptor)
 
-    def tell_address(self, address: str, token: str) -> None:
+    def tell_address(self, address: str, token: str, certificate: str) -> None:
         """Say where this process answers over HTTP; nothing when it does no longer."""
         if self._descriptor >= 0:
-            self._write("open", address, token)
+            self._write("open", address, token, certificate)
 
     def release(self, *, clean: bool) -> None:
         """Give the directory up; ``clean`` says that nothing is left to recover."""
@@ -107,7 +108,7 @@ def server_of(directory: Path) -> Owner | None:
 
 def _read(descriptor: int) -> Owner | None:
     try:
-        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Owner)
+        return msgspec.json.decode(os.pread(descriptor, 4 * _LENGTH, 0), type=Owner)
     except (OSError, msgspec.DecodeError):
         return None
 

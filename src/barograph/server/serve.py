@@ -101,7 +101,8 @@ def serve(
                 server.beside = otlp_grpc(site)
                 await server.beside.start()
             address = address_of(bounds, listener)
-            dashboard.parts.journal.tell_address(address.removesuffix(bounds.root_path), token)
+            shown = str(Path(bounds.certificate).absolute()) if bounds.certificate else ""
+            dashboard.parts.journal.tell_address(address.removesuffix(bounds.root_path), token, shown)
             say(f"Barograph listens on {address}")
             if server.beside:
                 say(f"OTLP/gRPC: {server.beside.address}")
