@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -30,7 +31,7 @@ class MLflow(System):
     """Its server in the environment of its own. Background jobs, which score traces, are off."""
 
     health = "/health"
-    headers = {"X-MLflow-Experiment-Id": _EXPERIMENT}  # noqa: RUF012 (declared ClassVar by System)
+    headers: ClassVar[dict[str, str]] = {"X-MLflow-Experiment-Id": _EXPERIMENT}
 
     @property
     def _file(self) -> Path:

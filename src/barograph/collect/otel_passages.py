@@ -38,8 +38,8 @@ class Passage:
 
     __slots__ = ("id", "rank", "rerank_rank", "rerank_score", "retriever", "score", "source", "text")
 
-    def __init__(self, id: str, text: str, score: float | None, source: str) -> None:  # noqa: A002
-        self.id = id
+    def __init__(self, identifier: str, text: str, score: float | None, source: str) -> None:
+        self.id = identifier
         self.text = text
         self.score = score
         self.source = source

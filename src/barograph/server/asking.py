@@ -28,6 +28,7 @@ from barograph.server.parameters import (
     ReportParameters,
     SearchParameters,
     TraceParameters,
+    caller_kind,
     filters,
     from_address,
     from_body,
@@ -108,7 +109,7 @@ async def queries(site: Site, caller: Caller, request: Request) -> Response:
 async def events(site: Site, caller: Caller, request: Request) -> Response:
     """A page of events of any kind."""
     parameters = from_address(request.query_params, EventSearchParameters)
-    return await _search(site, caller, parameters, parameters.kind)
+    return await _search(site, caller, parameters, caller_kind(parameters.kind))
 
 
 async def _search(site: Site, caller: Caller, parameters: SearchParameters, kind: str) -> Response:

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.collect.intake import SAMPLED_REASON, Intake, Taken
-from barograph.core.event import CALLER_KINDS
 from barograph.journal.entry import Outcome
 from barograph.server.access import Caller
 from barograph.server.bodies import read_body
+from barograph.server.parameters import caller_kind
 from barograph.server.problems import Problem, problem_of
 from barograph.server.site import Site, settled
 from barograph_client.identifiers import derived_id
@@ -62,13 +62,18 @@ class Batch(NamedTuple):
 async def take_events(site: Site, caller: Caller, request: Request, kind: str | None = None) -> Response:
     """Keep the events of a body. Raises Problem."""
     lines = _is_lines(request)
-    kind = kind or _kind(request)
+    if "kind" in request.query_params:
+        kind = kind or caller_kind(request.query_params["kind"])
     numbered = _number(request)
     async with site.admission.request() as admitted:
         body = await read_body(request, site.settings, admitted)
         intake = site.intake(caller.project)
-        batch = await site.decode(lambda: _split(body, lines, site.settings.batch_events))
-        taken = await site.decode(lambda: _take(batch, intake, kind, numbered))
+
+        def events() -> tuple[Batch, list[Taken]]:
+            batch = _split(body, lines, site.settings.batch_events)
+            return batch, _take(batch, intake, kind, numbered)
+
+        batch, taken = await site.decode(events)
         outcomes: Sequence[Outcome]
         if numbered is None:
             outcomes = await site.keep(taken)
@@ -118,15 +123,6 @@ async def _keep_once(site: Site, project: str, client: str, sequence: int, taken
         outcomes = await settled(await site.decode(lambda: site.sink.submit([*entries, mark], rejections)))
         site.batches.add(project, client, sequence)
         return outcomes[:-1]
-
-
-def _kind(request: Request) -> str | None:
-    """The kind of all events of the body, where the address names one. Raises Problem 400."""
-    kind = request.query_params.get("kind")
-    if kind is not None and kind not in CALLER_KINDS:
-        raise Problem(400, "invalid-input", "there is no such kind of event", field="kind",
-                      hint=f"It is one of {', '.join(CALLER_KINDS)}.")  # fmt: skip
-    return kind
 
 
 def _is_lines(request: Request) -> bool | None:

@@ -90,7 +90,15 @@ class SearchParameters(Span, kw_only=True):
 class EventSearchParameters(SearchParameters, kw_only=True):
     """A page of events of any kind."""
 
-    kind: A[Literal[tuple(CALLER_KINDS)], M(description="The kind of event")] = "query"  # type: ignore[valid-type]
+    kind: A[str, M(description="The kind of event", extra_json_schema={"enum": list(CALLER_KINDS)})] = "query"
+
+
+def caller_kind(text: str) -> str:
+    """A kind of event that callers send. Raises Problem 400."""
+    if text not in CALLER_KINDS:
+        raise Problem(400, "invalid-input", "there is no such kind of event", field="kind",
+                      hint=f"It is one of {', '.join(CALLER_KINDS)}.")  # fmt: skip
+    return text
 
 
 class FreshParameters(Struct, kw_only=True):
