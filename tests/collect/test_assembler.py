@@ -20,6 +20,7 @@ from barograph.collect import assembler as assembler_module
 from barograph.collect import open_traces
 from barograph.collect.otlp_logs import EVENT_KIND
 from barograph.core.event import LATE_SPANS, Span
+from barograph.journal.segment import Segment
 from barograph_client.errors import DiskFull, EngineUnavailable, JournalError
 
 PROGRAMS = ("llama_index", "langchain", "openllmetry_langchain", "openllmetry_llama_index", "genai_semconv",
