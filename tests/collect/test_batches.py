@@ -71,7 +71,7 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_memory_is_bounded_whatever_clients_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MAX_CLIENTS", 3)
-    monkeypatch.setattr(batches, "_MOST_AHEAD", 5)
+    monkeypatch.setattr(batches, "_MOST_RUNS", 5)
     with opened(tmp_path) as journal:
         memory = BatchMemory(journal)
         for client in ("a", "b", "c", "d"):

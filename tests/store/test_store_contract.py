@@ -5,6 +5,7 @@ What the engine answers is held against ``DictionaryReader``, the plain meaning 
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -417,6 +418,7 @@ class TestEvents:
             {"cursor": "x"},
             {"cursor": "é"},
             {"cursor": "WyJhIiwgImIiXQ=="},
+            {"cursor": base64.urlsafe_b64encode(b'["query time up",1,"b"]').decode()},  # of another order
         ],
     )
     def test_a_page_that_cannot_be_given_says_so(self, week: Site, change: dict[str, Any]) -> None:

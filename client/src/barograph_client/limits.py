@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+MAX_SPOOL_DAYS = 8  # that a batch may wait on disk; a server knows it again for a day longer
 MAX_LINE = 1_048_576  # bytes of one event as JSON

@@ -18,6 +18,7 @@ import msgspec
 
 from barograph_client.address import Address, parse_address, proxy_for
 from barograph_client.errors import InvalidSettings
+from barograph_client.limits import MAX_SPOOL_DAYS
 
 DEFAULT_URL = "http://127.0.0.1:4318"
 _OFF = frozenset(("off", "no", "none", "0", "false"))
@@ -104,7 +105,7 @@ def resolve(
     _check("queue", queue, 1, 10_000_000)
     _check("batch", batch, 1, 10_000)
     _check("spool_bytes", spool_bytes, 1, 2**50)
-    _check("spool_days", spool_days, 0, 3_650)
+    _check("spool_days", spool_days, 0, MAX_SPOOL_DAYS)
     return ClientSettings(
         connection=connection,
         spool=_spool(spool, connection, given["environment"]),

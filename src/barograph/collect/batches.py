@@ -9,6 +9,7 @@ and retired after ``KEPT_DAYS``, longer than a client keeps its spool. Used by t
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,12 +21,13 @@ from barograph.journal.entry import WITNESS, Entry
 from barograph.journal.journal import Journal
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidInput
+from barograph_client.limits import MAX_SPOOL_DAYS
 
 KIND = WITNESS
-KEPT_DAYS = 9
+KEPT_DAYS = MAX_SPOOL_DAYS + 1
 MAX_CLIENTS = 100_000  # remembered; the ones that sent least lately go first
 MAX_SEQUENCE = 2**53
-_MOST_AHEAD = 10_000  # sequences beyond the first gap that are remembered one by one
+_MOST_RUNS = 10_000  # of a client; so many batches must have been dropped by it before any is mistaken
 _CHUNK = 4 * 2**20
 
 
@@ -40,27 +42,34 @@ class BatchLine(Struct, frozen=True, kw_only=True, tag_field="kind", tag=KIND):
 
 
 class _Client:
-    """The sequences of one client: all up to ``through``, and some beyond."""
+    """The sequences of one client, as runs without a gap: mostly one, as it counts 1, 2, 3, …"""
 
-    __slots__ = ("beyond", "through")
+    __slots__ = ("runs",)
 
     def __init__(self) -> None:
-        self.through = 0
-        self.beyond: set[int] = set()
+        self.runs: list[list[int]] = []  # first and last, in order
 
     def add(self, sequence: int) -> None:
-        if sequence <= self.through:
+        if sequence in self:
             return
-        self.beyond.add(sequence)
-        while self.through + 1 in self.beyond:
-            self.through += 1
-            self.beyond.remove(self.through)
-        if len(self.beyond) > _MOST_AHEAD:  # what is missing since so long was dropped by the client
-            self.through = min(self.beyond)
-            self.beyond.remove(self.through)
+        runs = self.runs
+        place = bisect_left(runs, [sequence])
+        before = place > 0 and runs[place - 1][1] == sequence - 1
+        after = place < len(runs) and runs[place][0] == sequence + 1
+        if before and after:
+            runs[place - 1][1] = runs.pop(place)[1]
+        elif before:
+            runs[place - 1][1] = sequence
+        elif after:
+            runs[place][0] = sequence
+        else:
+            runs.insert(place, [sequence, sequence])
+            if len(runs) > _MOST_RUNS:  # what is missing between the oldest two was dropped by the client long ago
+                runs[0][1] = runs.pop(1)[1]
 
     def __contains__(self, sequence: int) -> bool:
-        return sequence <= self.through or sequence in self.beyond
+        place = bisect_right(self.runs, [sequence, MAX_SEQUENCE]) - 1
+        return place >= 0 and sequence <= self.runs[place][1]
 
 
 class BatchMemory:

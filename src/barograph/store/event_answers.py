@@ -51,7 +51,7 @@ def event_page(
     rows = engine.select(*_statement(question, hours))
     more = len(rows) > question.limit
     rows = rows[: question.limit]
-    cursor = _cursor(rows[-1]) if more else ""
+    cursor = _cursor(question, rows[-1]) if more else ""
     return EventPage(items=tuple(_row(row) for row in rows), cursor=cursor, complete_to=complete_to)
 
 
@@ -70,7 +70,7 @@ def _statement(question: EventQuery, windows: list[Window]) -> tuple[str, dict[s
         f"isNotNull({by})",
     ]
     if question.cursor:
-        last, event_id = _read_cursor(question.cursor)
+        last, event_id = _read_cursor(question)
         if not isinstance(last, int if order in _TIMES else (int, float) if order in NUMBERS else str):
             raise _not_ours(question.cursor)
         kept = "String" if isinstance(last, str) else "Float64" if isinstance(last, float) else "Int64"
@@ -102,15 +102,25 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _cursor(row: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([row["order_by"], row["event_id"]])).decode()
+def _order(question: EventQuery) -> str:
+    """Which way a cursor goes on; it is good for no other."""
+    return f"{question.kind} {question.order} {'down' if question.descending else 'up'}"
 
 
-def _read_cursor(text: str) -> tuple[str | int | float, str]:
+def _cursor(question: EventQuery, row: dict[str, Any]) -> str:
+    mark = [_order(question), row["order_by"], row["event_id"]]
+    return base64.urlsafe_b64encode(msgspec.json.encode(mark)).decode()
+
+
+def _read_cursor(question: EventQuery) -> tuple[str | int | float, str]:
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=tuple[str | int | float, str])
+        raw = base64.urlsafe_b64decode(question.cursor.encode())
+        order, last, event_id = msgspec.json.decode(raw, type=tuple[str, str | int | float, str])
     except (ValueError, msgspec.MsgspecError):
-        raise _not_ours(text) from None
+        raise _not_ours(question.cursor) from None
+    if order != _order(question):
+        raise _not_ours(question.cursor)
+    return last, event_id
 
 
 def _not_ours(cursor: str) -> InvalidQuery:
