@@ -266,8 +266,9 @@ def newest_parts(directory: Path, table: str) -> list[Path]:
     """The part with the newest block, and those that were merged into it and still lie there."""
     parts = {}
     for path in table_folder(directory, table).glob("*/checksums.txt"):
-        partition, first, last, _ = path.parent.name.split("_")
-        parts[path.parent] = (partition, int(first), int(last))
+        name = re.fullmatch(r"([^_]+)_(\d+)_(\d+)_\d+(_\d+)?", path.parent.name)
+        if name:  # the others are merges that a kill cut short, and parts on their way out
+            parts[path.parent] = (name[1], int(name[2]), int(name[3]))
     newest = max(parts, key=lambda part: (parts[part][2], -parts[part][1]))
     return [
         part
