@@ -56,11 +56,11 @@ def opener(folder: Path, address: str) -> tuple[OpenSite, list[Site]]:
 
 @pytest.fixture
 def open_site(tmp_path: Path, address: str) -> Iterator[OpenSite]:
-    """Opens sites on the engine at hand; what is left open is closed."""
+    """Opens sites on the engine at hand; what they left is discarded."""
     open_it, opened = opener(tmp_path, address)
     yield open_it
     for site in opened:
-        site.close()
+        site.discard()
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def open_embedded(tmp_path: Path, embedded: str) -> Iterator[OpenSite]:
     open_it, opened = opener(tmp_path, embedded)
     yield open_it
     for site in opened:
-        site.close()
+        site.discard()

@@ -51,7 +51,7 @@ def site_on(address: str, **options: Any) -> Iterator[Site]:
         try:
             yield site
         finally:
-            site.close()
+            site.discard()
 
 
 @st.composite
