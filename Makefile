@@ -10,7 +10,7 @@ DEVELOP := $(VENV)/.develop
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load lint bench bench-peers docs pin clean
+.PHONY: help demo test soak lint bench bench-peers docs pin clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -18,11 +18,16 @@ help: ## List what can be made
 demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (ARGS=--live goes on)
 	@$(BIN)/barograph demo $(ARGS)
 
-test: $(DEVELOP) ## Run every test, two files at a time (ARGS=-x stops at the first failure)
-	$(BIN)/python -m pytest -v -n 2 --dist loadfile $(ARGS)
+# Hundreds of tests start programs: none shall compile the package anew, or have threads of BLAS spin beside it.
+test soak: export PYTHONDONTWRITEBYTECODE =
+test soak: export OPENBLAS_NUM_THREADS = 1
 
-load: $(DEVELOP) ## Ten minutes of a thousand connections, good and hostile, against a real server
-	BAROGRAPH_LOAD_SECONDS=600 $(BIN)/python -m pytest -v tests/slow/test_load.py $(ARGS)
+test: $(DEVELOP) ## Run every test, three files at a time (ARGS=-x stops at the first failure)
+	$(BIN)/python -m pytest -v -n 3 --dist loadfile $(ARGS)
+
+# What repeats what chance decides reads tests/support/soak.py.
+soak: $(DEVELOP) ## Crashes, outages and load in their long form, about half an hour (ten minutes of it 1,000 connections)
+	BAROGRAPH_SOAK=1 $(BIN)/python -m pytest -v -o timeout=3600 $$(grep -rl --include='test_*.py' support.soak tests) $(ARGS)
 
 lint: $(DEVELOP) ## Check style, types and which folder imports which
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from client_support import SEED, WAIT, balanced, files, start
 from scripted_server import until
 from test_client_processes import RECORDER, told
 from tests.support.serving import Serving
+from tests.support.soak import times
 
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.collect.sinks import HttpSink
@@ -138,7 +139,7 @@ class TestClient:
     def test_neither_death_loses_or_doubles_an_event(self, real: RealServer, tmp_path: Path) -> None:
         spool = tmp_path / "spool"
         safe: list[str] = []
-        for _ in range(3):
+        for _ in range(lives := times(2, 10)):
             process = start(RECORDER, real.url, spool, 100_000, 20)
             assert process.stdout is not None
             for _ in range(20):
@@ -158,7 +159,7 @@ class TestClient:
         stored = [event["event_id"] for event in real.stored]
         assert len(stored) == len(set(stored))
         assert set(safe) <= set(stored)
-        assert len(safe) >= 3 * 60 * 20
+        assert len(safe) >= lives * 60 * 20
 
 
 def collector(sink: HttpSink, **options: Any) -> MetricsCollector:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from client_support import WAIT, Open, balanced, files, start
 from scripted_server import Move, ScriptedServer, until
+from tests.support.soak import times
 
 RECORDER = """
     import sys, threading
@@ -60,7 +61,7 @@ class TestKilled:
         assert balanced(client.counts)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("seed", range(2))
+    @pytest.mark.parametrize("seed", range(times(1, 8)))
     def test_no_kill_at_any_moment_loses_or_doubles_what_was_safe(
         self, open_client: Open, server: ScriptedServer, tmp_path: Path, seed: int
     ) -> None:

@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.serving import Serving
+from tests.support.soak import times
 
-ROUNDS = 6
+ROUNDS = times(6, 40)
 SEED = 20261124
 TOML = """
 [journal]

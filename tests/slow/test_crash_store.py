@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.soak import times
 
 ROOT = Path(__file__).resolve().parents[2]
-LIVES = 50
+LIVES = times(25, 100)
 SEED = 20261124
 
 LIFE = '''
@@ -240,15 +241,15 @@ def assert_agrees(lives: Lives, told: dict, *, lost: bool = False) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_kills_lose_nothing_and_count_nothing_twice(lives: Lives) -> None:
+def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(lives: Lives) -> None:
     chance = random.Random(SEED)
     for life in range(LIVES):
-        lives.kill_after(chance.random() ** 1.5 * 1.4 + (1.0 if life < 3 else 0.0), days=life // 20)
-    told = lives.settle(LIVES // 20)
+        lives.kill_after(chance.random() ** 1.5 * 1.4 + (1.0 if life < 3 else 0.0), days=life // 10)
+    told = lives.settle(LIVES // 10)
     assert told["unclean"]
     assert_agrees(lives, told)
-    assert len(lives.acknowledged) > 100
-    again = lives.settle(LIVES // 20)
+    assert len(lives.acknowledged) > 2 * LIVES
+    again = lives.settle(LIVES // 10)
     assert not again["unclean"]
     assert again["answers"] == told["answers"]
 

@@ -2,14 +2,13 @@
 
 One process of clients: senders of OTLP and JSON in bursts on connections of their own, sockets that stay half open,
 and garbage. Every answer is counted; what was acknowledged must be in the journal, once, and in the engine. The run
-of the tests lasts ``SECONDS``; `make load` runs the same for ten minutes.
+of the tests lasts ``SECONDS``; `make soak` runs the same for ten minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 import resource
@@ -22,8 +21,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from tests.support.serving import Serving
+from tests.support.soak import times
 
-SECONDS = float(os.environ.get("BAROGRAPH_LOAD_SECONDS", "15"))
+SECONDS = times(15, 600)
 CONNECTIONS = 1_000
 SEED = 20261124
 MOST_MEMORY = 1_100 * 2**20  # bytes of the server's resident memory

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.store.conftest import START
 from tests.support.clickhouse_server import ClickHouseServer
+from tests.support.soak import times
 from tests.support.store_site import Site, queries
 
 from barograph.core.event import Event, Feedback
@@ -96,7 +97,7 @@ def test_a_store_that_starts_before_its_engine_answers_when_it_comes(
         assert_exact(site)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(times(2, 10)))
 def test_lost_replies_cut_requests_and_refusals_lose_and_double_nothing(
     own_server: ClickHouseServer, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.store.conftest import START
+from tests.support.soak import times
 from tests.support.store_site import Site, answers, assert_same_answer, at, queries
 
 from barograph.core.event import AHEAD_SECONDS
@@ -28,7 +29,7 @@ from barograph_client.clock import ManualClock
 # An example takes a second or two, so a failing one is shown as it was drawn: making it smaller would take minutes.
 SLOW = settings(
     deadline=None,
-    max_examples=4,
+    max_examples=times(4, 40),
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
@@ -106,7 +107,7 @@ def test_rollups_equal_raw(embedded: str, seed: int, asked: list[MetricQuery]) -
                 assert_same_answer(raw, oracle.query(question), relative=0.008 if sketched else 1e-9)
 
 
-@settings(SLOW, max_examples=3)
+@settings(SLOW, max_examples=times(3, 30))
 @given(
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6),

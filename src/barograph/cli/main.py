@@ -134,6 +134,7 @@ for name, about, verbs in GROUPS:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     signal.signal(signal.SIGTERM, _end)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads spin while they wait, and nothing here needs them
     # The engine's Python layer would load it for tables that we never ask for: 27 MB and a blink. None is "not there".
     sys.modules.setdefault("pyarrow", cast("ModuleType", None))
     try:
