@@ -7,6 +7,7 @@ last step. The cause is the innermost failed span that the error came up from.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from barograph.collect.otel_tree import Node, Tree
@@ -48,24 +49,25 @@ def _last_step(tree: Tree) -> Node | None:
 
 def _cause(node: Node) -> Node:
     """Down through the failed children, past those after which the same was done again with success."""
-    seen = 0
     while True:
-        failed = [child for child in node.children if child.span.status == "error" and not _recovered(child)]
+        failed = _failed(node)
         if not failed:
             return node
         node = max(failed, key=lambda child: (child.end, child.start, child.span.span_id))
-        seen += 1
 
 
-def _recovered(node: Node) -> bool:
-    parent = node.parent
-    if parent is None:
-        return False
-    return any(
-        other.span.status != "error" and other.kind == node.kind and other.span.name == node.span.name
-        and other.start >= node.start
-        for other in parent.children
-    )  # fmt: skip
+def _failed(node: Node) -> list[Node]:
+    """The failed children after which none of the same kind and name began that did not fail."""
+    began: dict[tuple[str, str], float] = {}
+    for child in node.children:
+        if child.span.status != "error":
+            same = (child.kind, child.span.name)
+            began[same] = max(child.start, began.get(same, child.start))
+    return [
+        child
+        for child in node.children
+        if child.span.status == "error" and began.get((child.kind, child.span.name), -math.inf) < child.start
+    ]
 
 
 def _failure(cause: Node, top: Node) -> Failure:
