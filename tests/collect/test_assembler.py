@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from otel_support import QUESTION, START, TRACE, Trace, captured, event, listed
 
 from barograph.collect import assembler as assembler_module
-from barograph.collect import open_traces
+from barograph.collect import burst, open_traces
 from barograph.collect.otlp_logs import EVENT_KIND
 from barograph.core.event import LATE_SPANS, Span
 from barograph.journal.segment import Segment
@@ -684,6 +684,53 @@ class TestPosition:
             assert not world.metrics(LATE_SPANS)
         finally:
             world.close()
+
+
+class TestBurst:
+    @pytest.fixture
+    def fast(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(burst, "BYTES_A_SECOND", 5_000)
+
+    def turn(self, world: World, *spans: Span) -> None:
+        """A look at what came in the last 0.2 seconds."""
+        world.send(*spans)
+        world.clock.advance(0.2)
+        while world.assembler._turn():
+            pass
+
+    @pytest.mark.usefixtures("fast")
+    def test_it_goes_first_for_the_grace_and_no_longer(self, world: World) -> None:
+        sent = [rag(f"{number:032x}") for number in range(40)]
+        self.turn(world)
+        waiting = []
+        for spans in sent:
+            self.turn(world, *spans)
+            waiting.append(world.assembler.progress().waiting)
+        looks = round(GRACE / 0.2)
+        assert waiting[: looks - 1] == [0] * (looks - 1)  # nothing was read
+        assert all(waiting[looks:])
+        world.settle()
+        assert sorted(one.trace_id for one in world.queries()) == [spans[0].trace_id for spans in sent]
+        assert not world.metrics(LATE_SPANS)
+
+    @pytest.mark.usefixtures("fast")
+    def test_when_it_ends_all_is_taken_up_at_once_and_the_next_goes_first_again(self, world: World) -> None:
+        self.turn(world)
+        for number in range(2):
+            self.turn(world, *rag(f"{2 * number:032x}"))
+            assert world.assembler.progress().waiting == 0
+            self.turn(world)
+            assert world.assembler.progress().waiting == 1
+            for _ in range(round(GRACE / 0.2)):
+                self.turn(world)
+            assert len(world.queries()) == number + 1
+
+    def test_what_stands_in_the_journal_at_the_start_is_none(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(burst, "BYTES_A_SECOND", 1)
+        self.turn(world, *rag())
+        assert world.assembler.progress().waiting == 1
 
 
 class TestThread:

@@ -576,7 +576,7 @@ class TestCare:
         site.close()
         again = open_site(site.directory, **options)
         again.store.flush()
-        assert again.store._loader.lines_loaded == 0
+        assert again.store._loader.bytes_loaded == 0
         assert same(answers(again, self.QUESTIONS), before)
         assert again.store.verify().ok
 

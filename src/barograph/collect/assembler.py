@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from barograph.collect.burst import LOOK_SECONDS, Burst
 from barograph.collect.intake import take_internal
 from barograph.collect.open_traces import OpenTrace, OpenTraces, Patience, Place, SpanHead
 from barograph.collect.otel import query_of
@@ -32,7 +33,6 @@ from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, JournalError, shorten
 from barograph_client.identifiers import derived_id
 
-LOOK_SECONDS = 0.2
 _CHUNK = 4 * 2**20  # bytes read at a time
 _GAP = 64 * 2**10  # bytes between two spans that are read rather than sought
 _BATCH = 2_000  # traces decided in one commit
@@ -82,11 +82,12 @@ class Assembler:
         self._read_to = EPOCH  # every span that arrived up to then is known
         self._recovering: dict[str, int] = {}  # by segment, the bytes that stood in it at the start
         self._queries = self._not_queries = self._late = 0
+        self._burst = Burst(clock, settings.grace, self._span_bytes)
         self._saved: bytes = b""
         self._saved_at = clock.monotonic()
         self._uncounted: list[SpanHead] = []  # late spans that have no line yet
         self._unanswered: BarographError | None = None  # why the store could not tell, in this round
-        self._worker = Worker("barograph-assembler", "assembling traces", self.step, clock, LOOK_SECONDS)
+        self._worker = Worker("barograph-assembler", "assembling traces", self._turn, clock, LOOK_SECONDS)
 
     def start(self) -> None:
         self._worker.start()
@@ -106,6 +107,18 @@ class Assembler:
             waiting=len(self._traces),
             problem=str(problem) if problem else "",
         )
+
+    def _turn(self) -> bool:
+        """A step, unless a burst goes first."""
+        if self._burst.goes_first():
+            return False
+        more = self.step()
+        if not more:
+            self._burst.all_done()
+        return more
+
+    def _span_bytes(self) -> int:
+        return sum(one.size for one in self._journal.snapshot().segments if one.kind == "span")
 
     def step(self) -> bool:
         """Read what is new and decide what is complete; whether there is more to do at once. Raises BarographError."""

@@ -30,7 +30,7 @@ class Range(Struct, frozen=True):
 
         The place alone would not do: where a power cut shortened a segment, other bytes come to stand later.
         """
-        return f"{self.segment}:{self.start}-{self.end}:{hashlib.blake2b(block, digest_size=8).hexdigest()}"
+        return f"{self.segment}:{self.start}-{self.end}:{hashlib.sha256(block).hexdigest()[:16]}"
 
 
 class State(Struct):

@@ -26,6 +26,7 @@ from barograph_client.errors import EngineRefused, JournalError
 BLOCK_LINES = 50_000
 BLOCK_BYTES = 16 * 2**20
 BLOCK = f"{BLOCK_LINES}/{BLOCK_BYTES}"
+_SAMPLE = 64 * 2**10  # bytes that tell whether lines are so short that a block may have too many
 ROUND_BYTES = 64 * 2**20  # read and sent between two looks at the journal
 ROUND_RANGES = KEPT_TOKENS // 5  # all of them may go out again, and the engine must still know each
 
@@ -52,7 +53,7 @@ class Loader:
         """``only`` names the segments to load, and up to which byte; without it all of them are."""
         self.lock = threading.RLock()
         self.watermark: datetime = EPOCH
-        self.lines_loaded = 0
+        self.bytes_loaded = 0
         self._journal = journal
         self._engine = engine
         self._checkpoint = checkpoint
@@ -129,7 +130,9 @@ class Loader:
     def _cut(self, segment: Segment, start: int) -> Range:
         data = self._journal.read(segment, start, min(segment.size, start + BLOCK_BYTES))
         end = data.rfind(b"\n") + 1
-        if data.count(b"\n") > BLOCK_LINES:
+        sample = min(_SAMPLE, len(data))
+        dense = data.count(b"\n", 0, sample) * len(data) > BLOCK_LINES // 2 * sample  # to count all takes its time
+        if dense and data.count(b"\n") > BLOCK_LINES:
             end = 0
             for _ in range(BLOCK_LINES):
                 end = data.index(b"\n", end) + 1
@@ -168,7 +171,7 @@ class Loader:
                     continue
                 self._journal.set_aside(segment, part.start + left[0][0], left[0][1], error.message)
             else:
-                self.lines_loaded += block.count(b"\n")
+                self.bytes_loaded += len(block)
                 self._on_loaded(part.kind, block)
             state.loaded[part.segment] = max(part.end, state.loaded.get(part.segment, 0))
         state.in_flight = []
