@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bench.peers.measure import Loss, Round
 from bench.peers.report import RATE, ROWS, Result, page, table, times_better, write
 from bench.peers.traces import DOCUMENTS, PROJECT, Batch, batches, some_of
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from barograph_client.clock import ManualClock
@@ -33,13 +33,13 @@ def decoded(batch: Batch) -> list[Span]:
     return [span for scope in resource.scope_spans for span in scope.spans]
 
 
-def attributes(pairs: object) -> dict[str, str | int | float]:
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, str | int | float]:
     def plain(value: AnyValue) -> str | int | float:
         found = getattr(value, str(value.WhichOneof("value")))
         assert isinstance(found, str | int | float)
         return found
 
-    return {pair.key: plain(pair.value) for pair in pairs}  # type: ignore[attr-defined]
+    return {pair.key: plain(pair.value) for pair in pairs}
 
 
 def traces(load: list[Batch]) -> Iterator[tuple[Span, Span, Span]]:

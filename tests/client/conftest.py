@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client_support import Open
@@ -27,7 +28,7 @@ def open_client(server: ScriptedServer, tmp_path: Path) -> Iterator[Open]:
     opened: list[Client] = []
 
     def open_it(**options: object) -> Client:
-        chosen: dict[str, object] = {
+        chosen: dict[str, Any] = {
             "url": server.url,
             "spool": tmp_path / "spool",
             "environment": {},
@@ -35,7 +36,7 @@ def open_client(server: ScriptedServer, tmp_path: Path) -> Iterator[Open]:
             "timeout": 5.0,
             **options,
         }
-        opened.append(Client(**chosen))  # type: ignore[arg-type]
+        opened.append(Client(**chosen))
         return opened[-1]
 
     yield open_it

@@ -1,11 +1,12 @@
 """A thread that does a piece of work again and again until it is stopped, and outlives whatever goes wrong in it.
 
-The store's loader and the assembler of traces are such workers.
+The store's loader and the assembler of traces are such workers. ``Loop`` is what they share with other threads of ours.
 """
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from barograph_client.clock import Clock
@@ -14,18 +15,11 @@ from barograph_client.errors import BarographError
 SLOWEST_RETRY = 5.0  # seconds between attempts while the work fails
 
 
-class Worker:
-    """Calls ``work`` at once again while it returns true, else after ``interval`` seconds.
+class Loop(ABC):
+    """A thread that runs ``_run`` until it is stopped; it looks at ``_stopping``."""
 
-    What goes wrong costs a delay, which grows, and is told in ``problem`` until it is over, under the word ``doing``.
-    """
-
-    def __init__(self, name: str, doing: str, work: Callable[[], bool], clock: Clock, interval: float) -> None:
-        self.problem: BarographError | None = None
-        self._doing = doing
-        self._work = work
+    def __init__(self, name: str, clock: Clock) -> None:
         self._clock = clock
-        self._interval = interval
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -33,10 +27,28 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask it to end after the round it is in, and wait for that."""
+        """Ask it to end after what it is doing, and wait for that."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    @abstractmethod
+    def _run(self) -> None:
+        """What the thread does."""
+
+
+class Worker(Loop):
+    """Calls ``work`` at once again while it returns true, else after ``interval`` seconds.
+
+    What goes wrong costs a delay, which grows, and is told in ``problem`` until it is over, under the word ``doing``.
+    """
+
+    def __init__(self, name: str, doing: str, work: Callable[[], bool], clock: Clock, interval: float) -> None:
+        super().__init__(name, clock)
+        self.problem: BarographError | None = None
+        self._doing = doing
+        self._work = work
+        self._interval = interval
 
     def _run(self) -> None:
         pause = self._interval

@@ -5,9 +5,9 @@ A thread of its own, because compressing takes long and holds up nobody: a segme
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
+from barograph.core.worker import Loop
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError
 
@@ -15,24 +15,13 @@ PERIOD = 3600.0  # seconds between two looks: a closed day may wait an hour
 SETTLING = 30.0  # after a start, so that a short-lived process does not begin what it cannot end
 
 
-class Housekeeper:
+class Housekeeper(Loop):
     """Runs its tasks every hour until stopped; what goes wrong is told in ``problem`` and tried again."""
 
     def __init__(self, tasks: tuple[Callable[[], object], ...], clock: Clock) -> None:
+        super().__init__("barograph-housekeeper", clock)
         self.problem: BarographError | None = None
         self._tasks = tasks
-        self._clock = clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="barograph-housekeeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the task it is in."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def run_once(self) -> None:
         """Every task, one after the other; a task that fails keeps none of the others from running."""

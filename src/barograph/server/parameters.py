@@ -158,9 +158,11 @@ class MetricQuestion(Span, kw_only=True, forbid_unknown_fields=True):
 
     def bucket(self) -> float | Calendar | None:
         """The bucket in seconds, or the calendar's. Raises InvalidQuery."""
-        if self.every is None or self.every in ("day", "week", "month") or isinstance(self.every, float | int):
-            return self.every  # type: ignore[return-value]
-        return parse_duration(self.every)
+        match self.every:
+            case "day" | "week" | "month" | float() | int() | None as bucket:
+                return bucket
+            case duration:
+                return parse_duration(duration)
 
 
 class PruneBody(Struct, kw_only=True, forbid_unknown_fields=True):

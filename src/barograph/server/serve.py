@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -220,9 +220,9 @@ def address_of(settings: ServerSettings, listener: socket.socket) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
 
 
-def _config(app: object, connections: Connections, settings: ServerSettings) -> uvicorn.Config:
+def _config(app: Callable[..., Any], connections: Connections, settings: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http=connections.protocol(),
         ws="none",
         lifespan="off",
