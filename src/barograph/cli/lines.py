@@ -32,7 +32,10 @@ class Lines:
         self._told, self._tell = os.pipe()
         for end in (self._told, self._tell):
             os.set_blocking(end, False)
-        self._wakeup_before = signal.set_wakeup_fd(self._tell)  # so that a signal wakes the select below
+        self._poll = select.poll()
+        for end in (self._descriptor, self._told):
+            self._poll.register(end, select.POLLIN)
+        self._wakeup_before = signal.set_wakeup_fd(self._tell)  # so that a signal wakes the poll below
         watched = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._end) for number in watched}
         return self
@@ -82,5 +85,5 @@ class Lines:
         return b"".join(parts)
 
     def _ready(self, *, wait: bool) -> bool:
-        ready, _, _ = select.select([self._descriptor, self._told], [], [], None if wait else 0)
-        return self._descriptor in ready and not self.ended_by
+        ready = self._poll.poll(None if wait else 0)
+        return any(descriptor == self._descriptor for descriptor, _ in ready) and not self.ended_by
