@@ -38,9 +38,10 @@ class Loop(ABC):
 
 
 class Worker(Loop):
-    """Calls ``work`` at once again while it returns true, else after ``interval`` seconds.
+    """Calls ``work`` at once again while it returns true, else ``interval`` seconds after it began the last time.
 
-    What goes wrong costs a delay, which grows, and is told in ``problem`` until it is over, under the word ``doing``.
+    After work that took as long as that, a tenth of it is left to others, who may wait for the same locks. What goes
+    wrong costs a delay, which grows, and is told in ``problem`` until it is over, under the word ``doing``.
     """
 
     def __init__(self, name: str, doing: str, work: Callable[[], bool], clock: Clock, interval: float) -> None:
@@ -53,9 +54,11 @@ class Worker(Loop):
     def _run(self) -> None:
         pause = self._interval
         while not self._stopping.is_set():
+            began = self._clock.monotonic()
             try:
                 more = self._work()
-                self.problem, pause = None, 0.0 if more else self._interval
+                taken = self._clock.monotonic() - began
+                self.problem, pause = None, 0.0 if more else max(self._interval - taken, self._interval / 10)
             except BarographError as error:
                 self.problem, pause = error, min(max(pause * 2, self._interval), SLOWEST_RETRY)
             except Exception as error:  # it must outlive what nobody thought of; it is told, and tried again

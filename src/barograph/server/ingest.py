@@ -51,12 +51,19 @@ class Answer(Struct, kw_only=True):
     results: list[Result]
 
 
-class Batch(NamedTuple):
+class Pieces(NamedTuple):
     """A body in pieces; ``single`` says that it was one event and no list."""
 
     items: Sequence[object]
     single: bool
     lines: Sequence[int] = ()  # the number of each event's line, from 1
+
+
+class Decoded(NamedTuple):
+    """The pieces, and what became of each."""
+
+    pieces: Pieces
+    taken: list[Taken]
 
 
 async def take_events(site: Site, caller: Caller, request: Request, kind: str | None = None) -> Response:
@@ -69,19 +76,19 @@ async def take_events(site: Site, caller: Caller, request: Request, kind: str | 
         body = await read_body(request, site.settings, admitted)
         intake = site.intake(caller.project)
 
-        def events() -> tuple[Batch, list[Taken]]:
-            batch = _split(body, lines, site.settings.batch_events)
-            return batch, _take(batch, intake, kind, numbered)
+        def events() -> Decoded:
+            pieces = _split(body, lines, site.settings.batch_events)
+            return Decoded(pieces, _take(pieces, intake, kind, numbered))
 
-        batch, taken = await site.decode(events)
         outcomes: Sequence[Outcome]
         if numbered is None:
-            outcomes = await site.keep(taken)
+            (pieces, taken), outcomes = await site.keep(events)
         else:
+            pieces, taken = await site.decode(events)
             outcomes = await _keep_once(site, caller.project, *numbered, taken)
-    if batch.single and taken[0].error is not None:
+    if pieces.single and taken[0].error is not None:
         raise problem_of(taken[0].error)
-    answer = answer_of(taken, outcomes, batch.lines)
+    answer = answer_of(taken, outcomes, pieces.lines)
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
@@ -147,50 +154,50 @@ def _number(request: Request) -> tuple[str, int] | None:
     return client, int(sequence)
 
 
-def _take(batch: Batch, intake: Intake, kind: str | None, numbered: tuple[str, int] | None) -> list[Taken]:
+def _take(pieces: Pieces, intake: Intake, kind: str | None, numbered: tuple[str, int] | None) -> list[Taken]:
     """What becomes of each event.
 
     In a numbered batch one without an id gets it from its place there: a server that was killed between the events and
     the line of their batch knows them again.
     """
     if numbered is None:
-        return [intake.take_item(item, kind) for item in batch.items]
+        return [intake.take_item(item, kind) for item in pieces.items]
     client, sequence = numbered
     return [
         intake.take_item(item, kind, derived_id(f"{client}/{sequence}", str(place)))
-        for place, item in enumerate(batch.items)
+        for place, item in enumerate(pieces.items)
     ]
 
 
-def _split(body: bytes, lines: bool | None, most: int) -> Batch:
+def _split(body: bytes, lines: bool | None, most: int) -> Pieces:
     if lines and body.count(b"\n") > 2 * most:  # before anything is made of them; half of them may be blank
         raise _too_many(most)
-    batch = _lines(body) if lines else _json(body)
-    if len(batch.items) > most:
+    pieces = _lines(body) if lines else _json(body)
+    if len(pieces.items) > most:
         raise _too_many(most)
-    return batch
+    return pieces
 
 
 def _too_many(most: int) -> Problem:
     return Problem(413, "too-many-events", f"a batch has at most {most:,} events", hint="Send smaller batches.")
 
 
-def _lines(body: bytes) -> Batch:
+def _lines(body: bytes) -> Pieces:
     numbered = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    return Batch([line for _, line in numbered], single=False, lines=[number for number, _ in numbered])
+    return Pieces([line for _, line in numbered], single=False, lines=[number for number, _ in numbered])
 
 
-def _json(body: bytes) -> Batch:
+def _json(body: bytes) -> Pieces:
     """An array's elements as they stand, or one event. Raises Problem 400 for what is no JSON."""
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"["):
         if not body.strip():
             raise Problem(400, "no-body", "there is no event in the body", hint="Send a JSON object, or an array.")
-        return Batch([body.strip()], single=True)
+        return Pieces([body.strip()], single=True)
     if len(body) > ARRAY_BYTES:
         raise Problem(413, "too-large", f"an array has at most {ARRAY_BYTES:,} bytes",
                       hint="Send one event a line, as application/x-ndjson.")  # fmt: skip
     try:
-        return Batch([bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])], single=False)
+        return Pieces([bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])], single=False)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         try:
             items: object = json.loads(body)  # which reads NaN too, so that the one event can be told
@@ -199,4 +206,4 @@ def _json(body: bytes) -> Batch:
         if not isinstance(items, list):
             raise Problem(400, "invalid-json", f"the body is no JSON: {error}", hint="One event a line is "
                           "application/x-ndjson; then a bad line costs nobody else.") from None  # fmt: skip
-        return Batch(items, single=False)
+        return Pieces(items, single=False)

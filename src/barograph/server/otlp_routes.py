@@ -61,8 +61,7 @@ async def take_otlp(site: Site, caller: Caller, request: Request, signal: Signal
 
 async def keep_records(site: Site, caller: Caller, signal: Signal, form: Form, body: bytes) -> bytes:
     """Keep the records of a body; the answer's body, once they are durable. Raises Problem or JournalError."""
-    decoded = await site.decode(lambda: _decode(site, caller.project, signal, form, body))
-    await site.keep(decoded.taken)
+    decoded, _ = await site.keep(lambda: _decode(site, caller.project, signal, form, body))
     return answer(signal, form, decoded.rejected.total(), _reasons(decoded.rejected))
 
 

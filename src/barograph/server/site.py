@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
@@ -30,8 +30,16 @@ from barograph.server.probe import Probe
 from barograph.server.refused import Refused
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Batch")
 _DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
 _MOST_PROJECTS = 1_000  # whose intakes are kept
+
+
+class Batch(Protocol):
+    """What became of each event of a body."""
+
+    @property
+    def taken(self) -> Sequence[Taken]: ...
 
 
 class Site:
@@ -80,10 +88,18 @@ class Site:
         """Run what asks the engine."""
         return await run_sync(work, limiter=self._asking)
 
-    async def keep(self, batch: Sequence[Taken]) -> list[Outcome]:
-        """Hand a batch to the journal; returns when it is durable. Raises JournalError."""
-        receipt = await run_sync(deliver, self.sink, batch, limiter=self._decoding)
-        return await settled(receipt)
+    async def keep(self, work: Callable[[], B]) -> tuple[B, list[Outcome]]:
+        """Decode a batch and hand it to the journal; returns when it is durable. Raises JournalError.
+
+        Both in one go: every change between threads waits for the interpreter's lock, which a burst holds.
+        """
+
+        def run() -> tuple[B, Receipt]:
+            batch = work()
+            return batch, deliver(self.sink, batch.taken)
+
+        batch, receipt = await self.decode(run)
+        return batch, await settled(receipt)
 
 
 async def settled(receipt: Receipt) -> list[Outcome]:
