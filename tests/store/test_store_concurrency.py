@@ -13,7 +13,7 @@ from tests.store.conftest import START, OpenSite
 from tests.support.store_site import queries
 
 from barograph.core.event import Metric
-from barograph.core.query import Filter, MetricQuery, Window
+from barograph.core.query import EventQuery, Filter, MetricQuery, Window
 from barograph_client.clock import SystemClock
 from barograph_client.errors import EngineUnavailable, InvalidQuery, QueryTooExpensive
 
@@ -122,6 +122,28 @@ def test_a_block_is_in_all_tables_of_an_answer_or_in_none(open_site: OpenSite) -
     assert not wrong
     assert asked > 4
     assert site.store.query(MetricQuery(metric="metric.balance", window=WINDOW)).n == 12 * 4000
+
+
+def test_one_trace_is_found_while_a_block_is_being_loaded(open_site: OpenSite) -> None:
+    """A large block takes the engine half a second; who looks one trace up, or a page of spans, is not kept so long."""
+    site = open_site()
+    events = list(queries(random.Random(2), 40, START - timedelta(days=1), START))
+    site.append(events)
+    site.store.flush()
+    wanted = Filter("trace_id", "eq", (events[7].trace_id,))
+    found: list[list[str]] = []
+
+    def ask() -> None:
+        page = site.store.events(EventQuery(kind="query", window=WINDOW, where=(wanted,)))
+        found.append([row["event_id"] for row in page.items])
+        found.append([row["event_id"] for row in site.store.events(EventQuery(kind="span", window=WINDOW)).items])
+
+    with site.store._engine.changing():  # as a block that is on its way holds it
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(30)
+        assert not asking.is_alive()
+    assert found == [[events[7].event_id], []]
 
 
 def test_a_question_over_its_limits_is_refused_and_the_next_one_answered(open_site: OpenSite) -> None:

@@ -46,9 +46,7 @@ def event_page(
         raise InvalidQuery(f"{question.kind} events have no {question.order} to order by", value=question.order)
     if not 1 <= question.limit <= MAX_PAGE:
         raise InvalidQuery(f"a page has 1 to {MAX_PAGE} rows", value=question.limit)
-    with engine.steady():  # what the rollups count is in the events; a long look at those keeps nobody waiting
-        hours = hours_to_read(engine, question, retired)
-    rows = engine.select(*_statement(question, hours))
+    rows = engine.select(*_statement(question, hours_to_read(engine, question, retired)))
     more = len(rows) > question.limit
     rows = rows[: question.limit]
     cursor = _cursor(question, rows[-1]) if more else ""

@@ -25,7 +25,8 @@ _MOST_HOURS = 100  # more that have the same largest number are not worth naming
 def hours_to_read(engine: Engine, question: EventQuery, retired: Collection[date]) -> list[Window]:
     """The parts of the window that can hold the page; all of it where the rollups cannot tell.
 
-    Days of arrival that were ``retired`` have rollups and no events any more: they count for nothing.
+    What they count is in the events when this returns; a page that does not ask them waits for no loading. Days of
+    arrival that were ``retired`` have rollups and no events any more: they count for nothing.
     """
     window = question.window
     implied = [filter_ for filter_ in question.where if filter_.field == question.order and filter_.op == "exists"]
@@ -36,9 +37,11 @@ def hours_to_read(engine: Engine, question: EventQuery, retired: Collection[date
         return [window]
     whole = Window(first, last)
     if question.order == "time":
-        return _first_in_time(engine, question, whole, retired)
+        with engine.steady():
+            return _first_in_time(engine, question, whole, retired)
     if question.order in QUERY_NUMBERS and question.descending:
-        return _with_largest(engine, question, whole, retired)
+        with engine.steady():
+            return _with_largest(engine, question, whole, retired)
     return [window]
 
 
