@@ -6,7 +6,6 @@ records the transitions as events and saves the states in one transaction, so th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import threading
@@ -18,6 +17,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from barograph.alerts.active_alert import say
+from barograph.alerts.alert import fingerprint
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.rule import ThresholdRule
@@ -33,11 +33,6 @@ _LABEL_LENGTH = 256  # of an event's label
 Key = tuple[str, str]  # rule, fingerprint
 Entry = tuple[dict[str, str], Condition]
 _NO_GROUP = Reading(groups=(({}, Observation(outcome="nodata", reason="nothing was measured in the window")),))
-
-
-def fingerprint(labels: Mapping[str, str]) -> str:
-    """What tells the alerts of one rule apart: the same labels always give the same one."""
-    return hashlib.sha256(json.dumps(sorted(labels.items())).encode("ascii")).hexdigest()[:16]
 
 
 class AlertBook:
