@@ -47,6 +47,10 @@ class SpanHead(Struct, frozen=True, gc=False):
     resource: dict[str, str] = field(default_factory=dict)
 
 
+def _instance(resource: dict[str, str]) -> list[str]:
+    return [resource.get(name, "") for name in _INSTANCE]
+
+
 class Patience(NamedTuple):
     """How long a trace is waited for."""
 
@@ -59,7 +63,7 @@ class OpenTrace:
     """A trace that is coming in. ``recovered``: it began before this process did, which may have decided it."""
 
     __slots__ = (
-        "began", "bytes", "instance", "last_seen", "looked_at", "many_instances", "places", "project", "recovered",
+        "began", "bytes", "last_seen", "looked_at", "many_instances", "places", "project", "recovered", "resource",
         "root_seen", "trace_id", "waits",
     )  # fmt: skip
 
@@ -71,7 +75,7 @@ class OpenTrace:
         self.began = head.time  # the earliest start of a span
         self.last_seen = head.received_at
         self.root_seen: datetime | None = None
-        self.instance: list[str] = []
+        self.resource = head.resource  # of whichever span came first
         self.many_instances = False
         self.recovered = recovered
         self.looked_at: datetime | None = None  # when it is looked at next
@@ -117,16 +121,17 @@ class OpenTraces:
             return False  # but the root, which has one place more: without it the trace would end as a rootless one
         trace.places.append(place)
         trace.bytes += place.end - place.start
-        arrived = max(head.received_at, not_before)
-        trace.last_seen = max(trace.last_seen, arrived)
-        trace.began = min(trace.began, head.time)
+        arrived = head.received_at
+        if arrived < not_before:
+            arrived = not_before
+        if arrived > trace.last_seen:
+            trace.last_seen = arrived
+        if head.time < trace.began:
+            trace.began = head.time
         if is_root and trace.root_seen is None:
             trace.root_seen = arrived
-        if not trace.many_instances:
-            resource = head.resource
-            instance = [resource[name] for name in _INSTANCE if name in resource]
-            trace.many_instances = len(trace.places) > 1 and trace.instance != instance
-            trace.instance = instance
+        if head.resource != trace.resource and not trace.many_instances:
+            trace.many_instances = _instance(head.resource) != _instance(trace.resource)
         due = trace.due(self._patience)
         if trace.looked_at is None or due < trace.looked_at:
             self._look_at(key, trace, due)
