@@ -76,10 +76,12 @@ def questions(draw: st.DrawFn) -> MetricQuery:
             max_size=2,
         )
     )
+    every = draw(st.sampled_from([None, 60.0 * 7, 900.0, 3600.0, 86400.0, "day", "week", "month"]))
     return MetricQuery(
         metric=draw(st.sampled_from(METRICS)),
         window=draw(windows()),
-        every=draw(st.sampled_from([None, 60.0 * 7, 900.0, 3600.0, 86400.0, "day", "week", "month"])),
+        every=every,
+        offset=draw(st.sampled_from([0, 1, 60, 300])) if isinstance(every, float) else 0,
         by=tuple(by),
         where=tuple(map(Filter.parse, where)),
         timezone=draw(

@@ -210,4 +210,4 @@ def _buckets(window: Window, question: MetricQuery) -> Iterator[Window]:
             yield Window(start, end)
             start = end
     else:
-        yield from buckets(window, question.every)
+        yield from buckets(window, question.every, question.offset)

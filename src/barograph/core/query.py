@@ -140,12 +140,15 @@ class MetricQuery(Struct, frozen=True, kw_only=True):
 
     ``every`` is a bucket in seconds, a calendar unit in ``timezone``, or None for one number. ``compare`` is the
     period just before (``previous``), the same wall-clock time a day or a week earlier, or a window of its own.
-    ``limit`` bounds the number of groups; the largest by count are kept.
+    Buckets in seconds begin ``offset`` whole seconds after the multiples of ``every`` since 1970; the same question
+    with several offsets gives a window that slides. ``limit`` bounds the number of groups; the largest by count are
+    kept.
     """
 
     metric: str
     window: Window
     every: float | Calendar | None = None
+    offset: int = 0
     by: tuple[str, ...] = ()
     where: tuple[Filter, ...] = ()
     compare: Period | Window | None = None
@@ -280,9 +283,9 @@ class Reader(Protocol):
         ...
 
 
-def buckets(window: Window, seconds: float) -> Iterator[Window]:
-    """The buckets of a fixed length, aligned to the Unix epoch, that overlap the window, cut to it."""
-    start = datetime.fromtimestamp(window.start.timestamp() // seconds * seconds, UTC)
+def buckets(window: Window, seconds: float, offset: int = 0) -> Iterator[Window]:
+    """The buckets of a fixed length, from ``offset`` after the Unix epoch, that overlap the window, cut to it."""
+    start = datetime.fromtimestamp((window.start.timestamp() - offset) // seconds * seconds + offset, UTC)
     step = timedelta(seconds=seconds)
     while start < window.end:
         yield Window(max(start, window.start), min(start + step, window.end))

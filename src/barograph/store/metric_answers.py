@@ -66,7 +66,7 @@ class Answerer:
         elif question.compare is not None:
             windows.append(earlier_window(question.window, question.compare, zone_))
         for window in windows:
-            _check(question, len(bucket_windows(window, question.every, zone_)))
+            _check(question, len(bucket_windows(window, question.every, zone_, question.offset)))
         return [Part(metric, replace(question, window=window), zone_, raw_only=raw_only) for window in windows]
 
     def _ask(self, parts: Sequence[Part]) -> dict[Part, tuple[MetricRow, ...]]:
@@ -139,7 +139,7 @@ def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ..
         by_group.setdefault((), {})
     size = {group: sum(cells.n(row) for row in rows.values()) for group, rows in by_group.items()}
     kept = sorted(by_group, key=lambda group: (-size[group], group))[: question.limit]
-    windows = bucket_windows(question.window, question.every, part.zone)
+    windows = bucket_windows(question.window, question.every, part.zone, question.offset)
     slots = [_slot(window, part) for window in windows]
     rows: list[MetricRow] = []
     for group in kept:
@@ -157,7 +157,7 @@ def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ..
 def _slot(window: Window, part: Part) -> float:
     """What the engine calls the bucket."""
     every = part.question.every
-    return 0.0 if every is None else bucket_start(window.start, every, part.zone).timestamp()
+    return 0.0 if every is None else bucket_start(window.start, every, part.zone, part.question.offset).timestamp()
 
 
 class _Cells:

@@ -61,7 +61,7 @@ class Part:
         self.terms = terms(metric)
         names = [*question.by, *(filter_.field for filter_ in question.where)]
         rolled_up = not raw_only and on_labels(question.by, question.where)
-        tiers = tiers_for(question.every, question.window, zone) if rolled_up else []
+        tiers = tiers_for(question.every, question.window, zone, question.offset) if rolled_up else []
         self.pieces: list[Piece] = cover(question.window, tiers)
         attributed = any(term.kind in ATTRIBUTED for term in self.terms) and bool(names)
         self.level = 1 if attributed or any(name != "environment" for name in names) else 0
@@ -94,8 +94,9 @@ class Part:
         """Parts with the same value and the same window can be asked in one statement."""
         alone = (self.metric.name,) if self.needs_rest else ()
         size = (self.size.kind, self.size.name) if self.question.by else ()
-        alike = (self.question.every, self.question.by, self.question.where, self.question.timezone)
-        return alike, self.question.project, self.question.limit, self.level, self.raw_only, size, alone
+        asked = self.question
+        alike = (asked.every, asked.offset, asked.by, asked.where, asked.timezone)
+        return alike, asked.project, asked.limit, self.level, self.raw_only, size, alone
 
     def unlabelled(self) -> Part:
         """The same without groups: what is not attributed yet is the rest."""
@@ -241,7 +242,7 @@ class Statement:
         states = self._states("rolled_up", list(range(len(pairs))))
         return (
             f"SELECT toInt64({term}) AS term, {self._period('bucket', parameters)} AS period, "
-            f"{bucket_sql('bucket', self.question.every, zone_name)} AS slot{groups}, "
+            f"{bucket_sql('bucket', self.question.every, zone_name, self.question.offset)} AS slot{groups}, "
             f"sum(n) AS n, sum(total) AS total{states} "
             f"FROM {tier} WHERE {' AND '.join(where)} GROUP BY term, period, slot{self._groups}"
         )
@@ -273,7 +274,7 @@ class Statement:
         return (
             f"SELECT term, period, slot{self._groups}, count() AS n, sum(v) AS total{states} FROM ("
             f"SELECT time, {self._period('time', parameters)} AS period, "
-            f"{bucket_sql('toDateTime(time)', self.question.every, zone_name)} AS slot{groups}, "
+            f"{bucket_sql('toDateTime(time)', self.question.every, zone_name, self.question.offset)} AS slot{groups}, "
             f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {text} AS text FROM {table} "
             f"ARRAY JOIN [{', '.join(map(str, numbers))}] AS number, [{', '.join(values)}] AS maybe "
             f"WHERE {' AND '.join(where)}) GROUP BY term, period, slot{self._groups}"

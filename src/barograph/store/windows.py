@@ -40,27 +40,27 @@ def zone(name: str) -> ZoneInfo:
         ) from None
 
 
-def tiers_for(every: float | Calendar | None, window: Window, zone_: ZoneInfo) -> list[str]:
+def tiers_for(every: float | Calendar | None, window: Window, zone_: ZoneInfo, offset: int = 0) -> list[str]:
     """The rollup tiers to read, coarsest first, all of them with buckets that lie wholly inside the asked ones.
 
     Each tier is one more part of the statement, which costs more than reading some more rows: so the coarsest
     that is worth it, the minutes at the ends, and the hours between whole days and minutes.
     """
-    fits = _fitting(every, window, zone_)
+    fits = _fitting(every, window, zone_, offset)
     coarsest = next((tier for tier in fits if TIERS[tier] * WORTH <= window.seconds), fits[-1] if fits else "")
     return [
         tier for tier in fits if tier in (coarsest, "measure_1m") or (tier, coarsest) == ("measure_1h", "measure_1d")
     ]
 
 
-def _fitting(every: float | Calendar | None, window: Window, zone_: ZoneInfo) -> list[str]:
+def _fitting(every: float | Calendar | None, window: Window, zone_: ZoneInfo, offset: int) -> list[str]:
     if every is None:
         fits = list(TIERS)
     elif isinstance(every, str):
         offsets = {_offset(moment, zone_) for moment in _days(window)}
         fits = [tier for tier, seconds in TIERS.items() if all(offset % seconds == 0 for offset in offsets)]
     else:
-        fits = [tier for tier, seconds in TIERS.items() if every % seconds == 0]
+        fits = [tier for tier, seconds in TIERS.items() if every % seconds == 0 and offset % seconds == 0]
     return sorted(fits, key=lambda tier: -TIERS[tier])
 
 
@@ -78,8 +78,10 @@ def cover(window: Window, tiers: Sequence[str]) -> list[Piece]:
     return [*before, Piece(tiers[0], Window(start, end)), *after]
 
 
-def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneInfo) -> list[Window]:
+def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneInfo, offset: int = 0) -> list[Window]:
     """The buckets that the window falls into, cut to it. Raises InvalidQuery for none or too many of them."""
+    if offset and (every is None or isinstance(every, str) or not 0 < offset < every):
+        raise InvalidQuery("only buckets in seconds have an offset, less than their length", value=offset)
     if every is None:
         return [window]
     if not isinstance(every, str) and not (math.isfinite(every) and every >= 1 and every == int(every)):
@@ -87,7 +89,7 @@ def bucket_windows(window: Window, every: float | Calendar | None, zone_: ZoneIn
     if not isinstance(every, str) and window.seconds / every > MAX_BUCKETS:
         raise too_many_buckets()
     found: list[Window] = []
-    start = bucket_start(window.start, every, zone_)
+    start = bucket_start(window.start, every, zone_, offset)
     while start < window.end:
         following = _next(start, every, zone_)
         found.append(Window(max(start, window.start), min(following, window.end)))
@@ -102,10 +104,10 @@ def too_many_buckets() -> InvalidQuery:
     return InvalidQuery(f"more than {MAX_BUCKETS} buckets", hint="Ask for longer buckets or a shorter window.")
 
 
-def bucket_start(moment: datetime, every: float | Calendar, zone_: ZoneInfo) -> datetime:
+def bucket_start(moment: datetime, every: float | Calendar, zone_: ZoneInfo, offset: int = 0) -> datetime:
     """The beginning of the bucket that holds a moment, in UTC."""
     if not isinstance(every, str):
-        return datetime.fromtimestamp(moment.timestamp() // every * every, UTC)
+        return datetime.fromtimestamp((moment.timestamp() - offset) // every * every + offset, UTC)
     day = moment.astimezone(zone_).date()
     if every == "week":
         day -= timedelta(days=day.weekday())
@@ -114,12 +116,15 @@ def bucket_start(moment: datetime, every: float | Calendar, zone_: ZoneInfo) -> 
     return datetime.combine(day, time(), zone_).astimezone(UTC)
 
 
-def bucket_sql(column: str, every: float | Calendar | None, zone_name: str) -> str:
+def bucket_sql(column: str, every: float | Calendar | None, zone_name: str, offset: int = 0) -> str:
     """The bucket's beginning as Unix seconds. ``zone_name`` is a placeholder of a parameter."""
     if every is None:
         return "0"
     if not isinstance(every, str):
-        return f"toFloat64(intDiv(toUnixTimestamp({column}), {int(every)}) * {int(every)})"
+        seconds, shift = int(every), int(offset)
+        if not shift:
+            return f"toFloat64(intDiv(toUnixTimestamp({column}), {seconds}) * {seconds})"
+        return f"toFloat64(intDiv(toInt64(toUnixTimestamp({column})) - {shift}, {seconds}) * {seconds} + {shift})"
     if every == "day":
         return f"toFloat64(toUnixTimestamp(toStartOfDay(toTimeZone({column}, {zone_name}))))"
     first = f"toStartOfWeek({column}, 1, {zone_name})" if every == "week" else f"toStartOfMonth({column}, {zone_name})"
