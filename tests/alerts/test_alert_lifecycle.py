@@ -22,6 +22,7 @@ from barograph.alerts.lifecycle import (
     NoDataPolicy,
     Observation,
     Outcome,
+    Policy,
     Transition,
     is_active,
     shifted,
@@ -69,7 +70,8 @@ def run(
     for i, outcome in enumerate(outcomes):
         if outcome is not None:
             seen = Observation(outcome=outcome, value=9.0, threshold=5.0)
-            condition, transition = step(condition, seen, at(i * every), for_seconds=wait, no_data=no_data)
+            policy = Policy(for_seconds=wait, no_data=no_data)
+            condition, transition = step(condition, seen, at(i * every), policy)
             transitions += [transition] if transition else []
         conditions.append(condition)
     return conditions, transitions
@@ -117,7 +119,7 @@ def _timeline(rule: ThresholdRule, values: list[str], case: dict[str, Any]) -> s
     for i in range(case["ticks"]):
         moment = at(i * case["interval_s"])
         row = MetricRow(start=moment, end=moment, value=float(values[min(i, len(values) - 1)]), n=1)
-        condition, _ = step(condition, look(rule, row), moment, for_seconds=rule.for_seconds)
+        condition, _ = step(condition, look(rule, row), moment, rule.policy)
         letters += LETTER.get(condition.state, ".")
     return letters
 
@@ -132,8 +134,8 @@ def test_a_refire_is_a_new_alert_with_a_new_active_at() -> None:
 def test_active_at_keeps_the_microsecond_at_which_the_breach_began() -> None:
     moment = START.replace(microsecond=123_457)
     breach = Observation(outcome="breach", value=9.0, threshold=5.0)
-    pending, _ = step(INACTIVE, breach, moment, for_seconds=30)
-    firing, _ = step(pending, breach, moment + timedelta(seconds=30), for_seconds=30)
+    pending, _ = step(INACTIVE, breach, moment, Policy(for_seconds=30))
+    firing, _ = step(pending, breach, moment + timedelta(seconds=30), Policy(for_seconds=30))
     assert (firing.state, firing.active_at) == ("firing", moment)
 
 
@@ -204,9 +206,9 @@ def test_after_a_step_of_the_clock_a_pending_alert_has_waited_as_long_as_before(
     (pending,), _ = run(["breach"], wait=120)
     breach = Observation(outcome="breach", value=9.0, threshold=5.0)
     for moved in (86_400.0, -86_400.0):
-        after, _ = step(shifted(pending, moved), breach, at(moved + 60), for_seconds=120)
+        after, _ = step(shifted(pending, moved), breach, at(moved + 60), Policy(for_seconds=120))
         assert after.state == "pending"
-        after, _ = step(after, breach, at(moved + 120), for_seconds=120)
+        after, _ = step(after, breach, at(moved + 120), Policy(for_seconds=120))
         assert after.state == "firing"
 
 

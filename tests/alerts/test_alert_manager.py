@@ -17,7 +17,7 @@ from msgspec import structs
 from tests.support.dictionary_reader import DictionaryReader
 
 from barograph.alerts.alert_manager import AlertManager
-from barograph.alerts.book import VANISHED_SECONDS
+from barograph.alerts.lifecycle import VANISHED_SECONDS
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.event import Alert

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.active_alert import say
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.evaluator import Reading
+from barograph.alerts.evaluator import NOTHING_MEASURED, Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.rule import ThresholdRule
 from barograph.control.alert_states import AlertState, AlertStateRepository
@@ -26,13 +26,11 @@ from barograph.core.event import MAX_NUMBER, Alert
 from barograph_client.errors import BarographError, InvalidInput, shorten
 from barograph_client.identifiers import derived_id
 
-VANISHED_SECONDS = 3600.0  # a firing group without a single event for so long is resolved as gone
 MOST_UNRECORDED = 1000  # transitions kept in memory while they cannot be written
 _LABEL_LENGTH = 256  # of an event's label
 
 Key = tuple[str, str]  # rule, fingerprint
 Entry = tuple[dict[str, str], Condition]
-_NO_GROUP = Reading(groups=(({}, Observation(outcome="nodata", reason="nothing was measured in the window")),))
 
 
 class AlertBook:
@@ -81,9 +79,7 @@ class AlertBook:
     def enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
         """Move the rule's conditions by what was read at the scheduled time ``at``."""
         if not rule.by:
-            reading = reading if reading.groups or reading.error else _NO_GROUP
-            seen = reading.groups[0][1] if reading.groups else Observation(outcome="error", reason=reading.error)
-            self._move(rule, {}, seen, at)
+            self._move(rule, {}, _whole(rule, reading), at)
             return
         self._enter_rule_itself(rule, reading, at)
         if reading.error:
@@ -107,29 +103,19 @@ class AlertBook:
                 self._entries.pop((rule.name, fingerprint({})), None)
 
     def _miss(self, rule: ThresholdRule, labels: dict[str, str], condition: Condition, at: datetime) -> None:
-        """A group without any event: one that fired is kept for a while, any other is forgotten."""
-        gone = Observation(outcome="nodata", value=condition.value, reason="the group has no events any more")
-        if not condition.has_fired:
-            self._move(rule, labels, gone, at)
+        """A group without any event: what it means is the rule's choice; one that is not active is forgotten."""
+        gone = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
+        after = self._move(rule, labels, gone, at)
+        if not after.has_fired and not after.is_waiting:
             with self._lock:
                 self._entries.pop((rule.name, fingerprint(labels)), None)
-            return
-        missing_since = condition.since if condition.state == "nodata" and condition.since else at
-        if (at - missing_since).total_seconds() >= VANISHED_SECONDS:
-            gone = Observation(outcome="clear", value=condition.value, reason="the group is gone (missing series)")
-        self._move(rule, labels, gone, at)
 
-    def _move(self, rule: ThresholdRule, labels: dict[str, str], seen: Observation, at: datetime) -> None:
+    def _move(self, rule: ThresholdRule, labels: dict[str, str], seen: Observation, at: datetime) -> Condition:
         key = (rule.name, fingerprint(labels))
         _, before = self._entries.get(key, ({}, INACTIVE))
         whole_rule = bool(rule.by) and not labels
-        after, transition = step(
-            before,
-            seen,
-            at,
-            for_seconds=rule.for_seconds,
-            no_data="nodata" if whole_rule else rule.no_data,
-        )
+        policy = replace(rule.policy, no_data="nodata") if whole_rule else rule.policy
+        after, transition = step(before, seen, at, policy)
         if after.state == "nodata" and after.has_fired and after.data_at is None:
             after = replace(after, data_at=self._data_until(rule, labels, at))
             transition = replace(transition, after=after) if transition else None
@@ -137,6 +123,7 @@ class AlertBook:
             self._entries[key] = (labels, after)
         if transition is not None and not transition.quiet:
             self._unrecorded.append(self._event(rule, labels, transition))
+        return after
 
     def _event(self, rule: ThresholdRule, labels: dict[str, str], transition: Transition) -> Alert:
         after = transition.after
@@ -208,6 +195,11 @@ class AlertBook:
             fired_at=condition.fired_at,
             value=_bounded(condition.value),
             updated_at=cast(datetime, moment or active_at),
+            since=condition.since,
+            seen_at=None if idle and not condition.is_waiting else condition.seen_at,
+            gone_since=condition.gone_since,
+            clear_since=condition.clear_since,
+            threshold=_bounded(condition.threshold),
         )
 
     def _load(self, names: set[str], now: datetime) -> None:
@@ -237,21 +229,41 @@ class AlertBook:
         )
 
 
+def _whole(rule: ThresholdRule, reading: Reading) -> Observation:
+    """What a rule without groups shows."""
+    if reading.error:
+        return Observation(outcome="error", reason=reading.error)
+    if reading.groups:
+        return reading.groups[0][1]
+    return Observation(outcome="gone" if rule.policy.missing == "prometheus" else "nodata", reason=NOTHING_MEASURED)
+
+
 def _restored(state: AlertState, now: datetime) -> Condition:
     """The condition that was kept; times ahead of a clock that was set back since are cut to now."""
+
+    def past(moment: datetime | None) -> datetime | None:
+        return None if moment is None else min(moment, now)
+
     fired = state.fired_at is not None
-    entered = state.active_at
-    if fired:
-        entered = state.fired_at if state.state == "firing" else state.updated_at
-    active_at = state.active_at if fired or state.state == "pending" else None
-    return Condition(
+    entered = state.since
+    if entered is None:  # of a version that did not keep it
+        entered = state.active_at if not fired else state.fired_at if state.state == "firing" else state.updated_at
+    condition = Condition(
         state=cast(State, state.state),
-        since=min(entered or now, now),
-        active_at=active_at if fired or active_at is None else min(active_at, now),
+        since=past(entered) or now,
+        active_at=state.active_at,
         fired_at=state.fired_at,
         value=state.value,
-        evaluated_at=min(state.updated_at, now),
+        threshold=state.threshold,
+        evaluated_at=past(state.updated_at),
+        seen_at=past(state.seen_at or state.updated_at),
+        gone_since=past(state.gone_since),
+        clear_since=past(state.clear_since),
     )
+    if fired:
+        return condition
+    waits = state.state == "pending" or (state.state == "error" and state.since not in (None, state.active_at))
+    return replace(condition, active_at=past(state.active_at) if waits else None)
 
 
 def _bounded(value: float | None) -> float | None:

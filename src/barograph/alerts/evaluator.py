@@ -23,6 +23,7 @@ from barograph.core.unit import counted, format_value
 from barograph_client.errors import BarographError, shorten
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
+NOTHING_MEASURED = "nothing was measured in the window"
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
 
 
@@ -108,10 +109,16 @@ class Evaluator:
 
 
 def look(rule: ThresholdRule, row: MetricRow) -> Observation:
-    """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares."""
+    """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares.
+
+    To a rule that takes missing data as Prometheus does, NaN passes no limit, and nothing measured is a series gone.
+    """
     value = row.value
-    if value is None or math.isnan(value):
-        return Observation(outcome="nodata", n=row.n, reason="nothing was measured in the window")
+    as_prometheus = rule.policy.missing == "prometheus"
+    if value is None:
+        return Observation(outcome="gone" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
+    if math.isnan(value):
+        return Observation(outcome="clear" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
     if row.n < rule.minimum:
         return Observation(
             outcome="nodata",
@@ -120,7 +127,9 @@ def look(rule: ThresholdRule, row: MetricRow) -> Observation:
             reason=f"{counted(row.n, 'event')} in the window, {rule.minimum} are needed",
         )
     threshold = rule.crossed(value)
-    return Observation(outcome="clear" if threshold is None else "breach", value=value, n=row.n, threshold=threshold)
+    if threshold is not None:
+        return Observation(outcome="breach", value=value, n=row.n, threshold=threshold)
+    return Observation(outcome="between" if rule.is_between(value) else "clear", value=value, n=row.n)
 
 
 def _labels(rule: ThresholdRule, row: MetricRow) -> dict[str, str]:

@@ -3,11 +3,15 @@
     inactive ──breach──▶ pending ──held for `for`──▶ firing ──clear──▶ resolved ──15 min──▶ inactive
         any ──no data──▶ nodata, any ──not evaluated──▶ error; both lead back to where the next observation points
 
-Reads observations from ``evaluator``; ``alert_manager`` keeps the conditions and records the transitions. Semantics
-follow Prometheus' alert generator specification where it speaks; beyond it, missing data and errors are states of
-their own: they never fire an alert, and they never resolve one that fires (it keeps its ``active_at`` and goes on
-when data are back). What was pending begins again, because its evidence was interrupted. An observation that was
-skipped is not a step at all, so it neither resets nor resolves.
+Reads observations from ``evaluator``, or of samples from ``prometheus``; ``alert_manager`` keeps the conditions and
+records the transitions. Semantics follow Prometheus' alert generator specification where it speaks. Beyond it:
+
+- Missing data and errors are states of their own: they never fire an alert, and they never resolve one that fires (it
+  keeps its ``active_at`` and goes on when data are back). Missing data break the evidence of what was pending; an
+  evaluation that failed says nothing about the system, so the wait goes on.
+- ``between`` the threshold and the resolve threshold a firing alert goes on, and none begins.
+- A group that has vanished is ``gone``: ``Policy.missing`` says what that means, and from when on.
+- An observation that was skipped is not a step at all, so it neither resets nor resolves.
 """
 
 from __future__ import annotations
@@ -19,15 +23,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 State = Literal["inactive", "pending", "firing", "resolved", "nodata", "error"]
-Outcome = Literal["breach", "clear", "nodata", "error"]
+Outcome = Literal["breach", "between", "clear", "nodata", "error", "gone"]
 NoDataPolicy = Literal["nodata", "alerting", "ok", "keep"]
+MissingPolicy = Literal["prometheus", "keep", "nodata"]
 
 RESOLVED_SECONDS = 900.0  # how long "resolved" is said before it is "inactive"; Prometheus resends it as long
 OUTAGE_SECONDS = 3600.0  # a pending alert not looked at for longer begins again (Prometheus' for-outage-tolerance)
+VANISHED_SECONDS = 3600.0  # a firing group without a single event for so long is resolved as gone
+LOOKBACK_SECONDS = 300.0  # for so long Prometheus takes the last sample of a series for its present value
+MISSING_SERIES = "the group is gone (missing series)"
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """What one evaluation saw of one group; ``threshold`` is the limit that was passed, ``reason`` why nothing was."""
+    """What one evaluation saw of one group; ``threshold`` is the limit that was passed, ``reason`` why nothing was.
+
+    ``breach``: the limit is passed; ``between``: it is not, nor is the resolve threshold; ``nodata``: the window says
+    nothing; ``error``: it could not be asked; ``gone``: a group that was there is not in the answer.
+    """
 
     outcome: Outcome
     value: float | None = None
@@ -36,12 +48,33 @@ class Observation(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Policy(Struct, frozen=True, kw_only=True):
+    """What a rule wants of its alerts' lives. Seconds throughout.
+
+    ``for_seconds`` a breach must hold before it fires; ``keep_firing_seconds`` a clear value must hold before it
+    resolves. ``no_data`` says what a window that says nothing means. ``missing`` says what a vanished group means
+    for ``lookback_seconds``, after which it is clear. ``prometheus``: its last value holds, counted from when it was
+    last there; ``keep``: nothing changes; ``nodata``: a state of its own; both counted from when it was found gone,
+    so that a watch that was interrupted resolves nothing. ``outage_seconds`` is how long a pending alert may go
+    without an observation.
+    """
+
+    for_seconds: float = 0.0
+    keep_firing_seconds: float = 0.0
+    no_data: NoDataPolicy = "nodata"
+    missing: MissingPolicy = "nodata"
+    lookback_seconds: float = VANISHED_SECONDS
+    outage_seconds: float = OUTAGE_SECONDS
+
+
 class Condition(Struct, frozen=True, kw_only=True):
     """Where one alert stands. Times are scheduled times of evaluations.
 
     ``since`` is when the state was entered, ``active_at`` when this alert's breach began (a new alert has a new one),
-    ``fired_at`` when it fired, ``value`` what was measured last, ``evaluated_at`` the last step. ``data_at`` is up to
-    when there were data, known only of what fired and has none now.
+    ``fired_at`` when it fired, ``value`` what was measured last, ``evaluated_at`` the last step. ``seen_at`` is when
+    the group was last there, ``gone_since`` when it was first found gone, ``clear_since`` since when a firing alert
+    would be resolved if ``keep_firing_for`` did not hold it. ``data_at`` is up to when there were data, known only of
+    what fired and has none now.
     """
 
     state: State = "inactive"
@@ -52,12 +85,20 @@ class Condition(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     reason: str = ""
     evaluated_at: datetime | None = None
+    seen_at: datetime | None = None
+    gone_since: datetime | None = None
+    clear_since: datetime | None = None
     data_at: datetime | None = None
 
     @property
     def has_fired(self) -> bool:
         """Whether it fires, or fired when data or evaluation were last there."""
         return self.fired_at is not None and self.state in ("firing", "nodata", "error")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is pending, or was when its rule could last be evaluated."""
+        return self.active_at is not None and self.fired_at is None and self.state in ("pending", "error")
 
 
 class Transition(Struct, frozen=True, kw_only=True):
@@ -74,15 +115,11 @@ class Transition(Struct, frozen=True, kw_only=True):
 
 
 INACTIVE = Condition()
+AT_ONCE = Policy()
 
 
 def step(
-    condition: Condition,
-    observation: Observation,
-    at: datetime,
-    *,
-    for_seconds: float = 0.0,
-    no_data: NoDataPolicy = "nodata",
+    condition: Condition, observation: Observation, at: datetime, policy: Policy = AT_ONCE
 ) -> tuple[Condition, Transition | None]:
     """The condition after an observation at the scheduled time ``at``, and the transition if the state changed.
 
@@ -90,60 +127,102 @@ def step(
     """
     if condition.evaluated_at is not None and at < condition.evaluated_at:
         return condition, None
-    outcome = observation.outcome
-    if outcome == "nodata" and no_data != "nodata":
-        if no_data == "keep":
-            return replace(condition, evaluated_at=at), None
-        outcome = "breach" if no_data == "alerting" else "clear"
-    after = _NEXT[outcome](condition, observation, at, for_seconds)
-    after = replace(after, evaluated_at=at, since=condition.since if after.state == condition.state else at)
+    seen = _meant(condition, observation, at, policy)
+    after = condition if seen is None else _NEXT[seen.outcome](condition, seen, at, policy)
+    gone_since = condition.gone_since if observation.outcome in ("gone", "error") else None
+    after = replace(
+        after,
+        evaluated_at=at,
+        since=condition.since if after.state == condition.state else at,
+        seen_at=condition.seen_at if observation.outcome in ("gone", "error") else at,
+        gone_since=gone_since or (at if observation.outcome == "gone" else None),
+    )
     aged = condition.state == "resolved" and after.state == "inactive"
     changed = after.state != condition.state and not aged
     return after, Transition(previous=condition.state, at=at, after=after) if changed else None
 
 
-def _breach(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    measured = replace(condition, value=seen.value, threshold=seen.threshold, reason=seen.reason, data_at=None)
+def _meant(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Observation | None:
+    """The observation with what the rule says that missing data and vanished groups mean; None: nothing changes."""
+    if seen.outcome == "gone":
+        return _gone(condition, seen, at, policy)
+    if seen.outcome != "nodata" or policy.no_data == "nodata":
+        return seen
+    if policy.no_data == "keep":
+        return None
+    return replace(seen, outcome="breach" if policy.no_data == "alerting" else "clear")
+
+
+def _gone(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Observation | None:
+    since = (condition.seen_at if policy.missing == "prometheus" else condition.gone_since) or at
+    elapsed = (at - since).total_seconds() - policy.lookback_seconds
+    if elapsed > 0 or (elapsed == 0 and policy.missing != "prometheus"):
+        return replace(seen, outcome="clear", reason=MISSING_SERIES)
+    if policy.missing == "keep":
+        return None
+    if policy.missing == "nodata":
+        blind = replace(seen, outcome="nodata")
+        return _meant(condition, blind, at, policy) if condition.has_fired else blind
+    holds = condition.state in ("pending", "firing") and condition.clear_since is None
+    outcome: Outcome = "breach" if holds else "clear"
+    return Observation(outcome=outcome, value=condition.value, threshold=condition.threshold, reason=seen.reason)
+
+
+def _breach(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:
+    measured = replace(
+        condition, value=seen.value, threshold=seen.threshold, reason=seen.reason, data_at=None, clear_since=None
+    )
     if condition.has_fired:
         return replace(measured, state="firing")
     active_at = condition.active_at
-    if condition.state != "pending" or active_at is None or _interrupted(condition, at):
+    if active_at is None or not condition.is_waiting or _interrupted(condition, at, policy):
         active_at = at
-    if at - active_at >= timedelta(seconds=for_seconds):
+    if at - active_at >= timedelta(seconds=policy.for_seconds):
         return replace(measured, state="firing", active_at=active_at, fired_at=at)
     return replace(measured, state="pending", active_at=active_at, fired_at=None)
 
 
-def _clear(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    measured = replace(condition, value=seen.value, reason=seen.reason, data_at=None)
+def _between(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:
+    """Not above the threshold any more, but not below the resolve threshold either."""
+    if not condition.has_fired:
+        return _clear(condition, seen, at, policy)
+    return replace(condition, state="firing", value=seen.value, reason=seen.reason, data_at=None, clear_since=None)
+
+
+def _clear(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:
+    measured = replace(condition, value=seen.value, reason=seen.reason, data_at=None, clear_since=None)
     if condition.has_fired:
+        clear_since = condition.clear_since or at
+        if (at - clear_since).total_seconds() < policy.keep_firing_seconds:
+            return replace(measured, state="firing", clear_since=clear_since)
         return replace(measured, state="resolved")
     if condition.state == "resolved" and not _aged(condition, at):
         return measured
     return Condition(value=seen.value)
 
 
-def _nodata(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    return _blind(condition, "nodata", seen.reason)
-
-
-def _error(condition: Condition, seen: Observation, at: datetime, for_seconds: float) -> Condition:
-    return _blind(condition, "error", seen.reason)
-
-
-def _blind(condition: Condition, state: State, reason: str) -> Condition:
+def _nodata(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:
     """Nothing is known now: what fired is remembered with its last value, anything else is not."""
     if condition.has_fired:
-        return replace(condition, state=state, reason=reason)
-    return Condition(state=state, value=condition.value, reason=reason)
+        return replace(condition, state="nodata", reason=seen.reason)
+    return Condition(state="nodata", value=condition.value, reason=seen.reason)
 
 
-_NEXT = {"breach": _breach, "clear": _clear, "nodata": _nodata, "error": _error}
+def _error(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:
+    """Nothing is known of the system at all: what fired is remembered, and what waits goes on waiting."""
+    if condition.has_fired or condition.is_waiting:
+        return replace(condition, state="error", reason=seen.reason)
+    return Condition(state="error", value=condition.value, reason=seen.reason)
 
 
-def _interrupted(condition: Condition, at: datetime) -> bool:
+_NEXT = {"breach": _breach, "between": _between, "clear": _clear, "nodata": _nodata, "error": _error}
+
+
+def _interrupted(condition: Condition, at: datetime, policy: Policy) -> bool:
     last = condition.evaluated_at
-    return last is not None and (at - last).total_seconds() > OUTAGE_SECONDS
+    if condition.state == "error":
+        last = condition.seen_at
+    return last is not None and (at - last).total_seconds() > policy.outage_seconds
 
 
 def _aged(condition: Condition, at: datetime) -> bool:
@@ -170,12 +249,14 @@ def shifted(condition: Condition, seconds: float) -> Condition:
     def move(moment: datetime | None) -> datetime | None:
         return None if moment is None else moment + by
 
-    if condition.has_fired:  # its active_at is its identity and stays
-        return replace(condition, evaluated_at=move(condition.evaluated_at), since=move(condition.since))
-    return replace(
+    moved = replace(
         condition,
         since=move(condition.since),
-        active_at=move(condition.active_at),
-        fired_at=move(condition.fired_at),
         evaluated_at=move(condition.evaluated_at),
+        seen_at=move(condition.seen_at),
+        gone_since=move(condition.gone_since),
+        clear_since=move(condition.clear_since),
     )
+    if condition.has_fired:  # its active_at is its identity and stays
+        return moved
+    return replace(moved, active_at=move(condition.active_at), fired_at=move(condition.fired_at))

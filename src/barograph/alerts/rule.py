@@ -15,7 +15,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.alerts.lifecycle import NoDataPolicy
+from barograph.alerts.lifecycle import LOOKBACK_SECONDS, VANISHED_SECONDS, Policy
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import DIMENSIONS, Filter, MetricQuery, Window, parse_duration
 from barograph.core.settings import RuleSettings
@@ -54,22 +54,27 @@ DEFAULT_RULES: tuple[RuleSettings, ...] = (
 class ThresholdRule(Struct, frozen=True, kw_only=True):
     """One rule, checked: fires when the metric over the window is above, or below, its limit for long enough.
 
-    ``window_seconds`` and ``for_seconds`` are seconds; ``minimum`` is the number of measured events below which
-    the window says nothing; ``no_data`` says what a window that says nothing means.
+    ``window_seconds`` are seconds; ``minimum`` is the number of measured events below which the window says nothing.
+    ``resolve`` is where the metric must be back before a firing alert is resolved, the limit where it is None.
     """
 
     name: str
     metric: Metric
     above: float | None = None
     below: float | None = None
+    resolve: float | None = None
     window_seconds: float = 300.0
-    for_seconds: float = 0.0
+    policy: Policy = Policy()
     severity: Severity = "warning"
     by: tuple[str, ...] = ()
     where: tuple[Filter, ...] = ()
     minimum: int = 1
     message: str = ""
-    no_data: NoDataPolicy = "nodata"
+
+    @property
+    def for_seconds(self) -> float:
+        """How long the limit must be passed before the rule fires, in seconds."""
+        return self.policy.for_seconds
 
     def crossed(self, value: float) -> float | None:
         """The limit that the value has passed, or None; a value equal to the limit has not passed it."""
@@ -78,6 +83,12 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
         if self.below is not None and value < self.below:
             return self.below
         return None
+
+    def is_between(self, value: float) -> bool:
+        """Whether the value is back within the limit, but not at the resolve threshold yet."""
+        if self.resolve is None or self.crossed(value) is not None:
+            return False
+        return value > self.resolve if self.above is not None else value < self.resolve
 
     def question(self, end: datetime, project: str) -> MetricQuery:
         """What to ask a Reader for the window that ends at ``end``."""
@@ -110,6 +121,7 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
     except UnknownMetric as error:
         raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=settings.metric) from None
     _check_limits(name, settings, metric)
+    _check_resolve(name, settings)
     try:
         where = tuple(Filter.parse(text) for text in settings.where)
     except InvalidQuery as error:
@@ -124,14 +136,14 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
         metric=metric,
         above=settings.above,
         below=settings.below,
+        resolve=settings.resolve,
         window_seconds=_seconds(name, "window", settings.window, LONGEST_WINDOW),
-        for_seconds=0.0 if _ZERO.match(settings.for_.strip()) else _seconds(name, "for", settings.for_, LONGEST_FOR),
+        policy=_policy(name, settings),
         severity=settings.severity,
         by=settings.by,
         where=where,
         minimum=settings.minimum,
         message=settings.message,
-        no_data=settings.no_data,
     )
 
 
@@ -170,6 +182,36 @@ def _check_limits(name: str, settings: RuleSettings, metric: Metric) -> None:
             hint=f"Choose a limit inside.{share}",
             value=limit,
         )
+
+
+def _check_resolve(name: str, settings: RuleSettings) -> None:
+    above, below, resolve = settings.above, settings.below, settings.resolve
+    if resolve is None:
+        return
+    if above is not None and below is not None:
+        raise InvalidRule(
+            f"rule {name}: resolve needs one limit, it has two", hint="Write two rules, one with above, one with below."
+        )
+    if not math.isfinite(resolve) or (above is not None and resolve > above) or (below is not None and resolve < below):
+        side = "below" if above is not None else "above"
+        raise InvalidRule(
+            f"rule {name}: it would resolve while it is broken", hint=f"Choose resolve {side} the limit.", value=resolve
+        )
+
+
+def _policy(name: str, settings: RuleSettings) -> Policy:
+    usual = LOOKBACK_SECONDS if settings.missing == "prometheus" else VANISHED_SECONDS
+    return Policy(
+        for_seconds=_wait(name, "for", settings.for_),
+        keep_firing_seconds=_wait(name, "keep_firing_for", settings.keep_firing_for),
+        no_data=settings.no_data,
+        missing=settings.missing,
+        lookback_seconds=_wait(name, "lookback", settings.lookback) if settings.lookback else usual,
+    )
+
+
+def _wait(name: str, setting: str, text: str) -> float:
+    return 0.0 if _ZERO.match(text.strip()) else _seconds(name, setting, text, LONGEST_FOR)
 
 
 def _seconds(name: str, setting: str, text: str, longest: float) -> float:

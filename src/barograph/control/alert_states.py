@@ -16,7 +16,11 @@ from barograph.control.tables import alert_states
 
 
 class AlertState(Struct, frozen=True, kw_only=True):
-    """One alert of a rule: ``fingerprint`` stands for its labels, ``value`` is what was measured last."""
+    """One alert of a rule: ``fingerprint`` stands for its labels, ``value`` is what was measured last.
+
+    ``since``, ``seen_at``, ``gone_since``, ``clear_since`` and ``threshold`` are those of its condition in the state
+    machine; they are None in what a version before schema 3 kept.
+    """
 
     project: str
     rule: str
@@ -27,6 +31,11 @@ class AlertState(Struct, frozen=True, kw_only=True):
     fired_at: datetime | None = None
     value: float | None = None
     updated_at: datetime
+    since: datetime | None = None
+    seen_at: datetime | None = None
+    gone_since: datetime | None = None
+    clear_since: datetime | None = None
+    threshold: float | None = None
 
 
 _THIS_ONE = delete(alert_states).where(

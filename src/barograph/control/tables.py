@@ -104,6 +104,11 @@ alert_states = Table(
     Column("fired_at", Moment),
     Column("value", Float),
     Column("updated_at", Moment, nullable=False),
+    Column("since", Moment),
+    Column("seen_at", Moment),
+    Column("gone_since", Moment),
+    Column("clear_since", Moment),
+    Column("threshold", Float),
 )
 
 projects = Table(
@@ -168,6 +173,17 @@ MIGRATIONS: tuple[Migration, ...] = (
                 hash TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, expires_at TEXT,
                 revoked_at TEXT, last_used_at TEXT)""",
             "CREATE INDEX api_keys_by_project ON api_keys (project, created_at)",
+        ),
+    ),
+    Migration(
+        3,
+        "alert states with all that the state machine needs",
+        (
+            "ALTER TABLE alert_states ADD COLUMN since TEXT",
+            "ALTER TABLE alert_states ADD COLUMN seen_at TEXT",
+            "ALTER TABLE alert_states ADD COLUMN gone_since TEXT",
+            "ALTER TABLE alert_states ADD COLUMN clear_since TEXT",
+            "ALTER TABLE alert_states ADD COLUMN threshold FLOAT",
         ),
     ),
 )

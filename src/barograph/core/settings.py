@@ -87,6 +87,10 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     below: A[float | None, M(description="Fires when the metric is less")] = None
     window: A[str, M(description="The time the metric is taken over")] = "5m"
     for_: A[str, M(description="How long it must hold before it fires")] = "0s"
+    resolve: A[
+        float | None, M(description="A firing alert is resolved only when the metric is back at this, not at the limit")
+    ] = None
+    keep_firing_for: A[str, M(description="How long it must be clear before it is resolved")] = "0s"
     severity: A[Literal["info", "warning", "critical"], M(description="How bad")] = "warning"
     by: A[tuple[str, ...], M(description="One alert a group")] = ()
     where: A[tuple[str, ...], M(description="Filters, field:op:value")] = ()
@@ -95,6 +99,13 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Literal["nodata", "alerting", "ok", "keep"],
         M(description="What a window that says nothing means: a state of its own, a breach, no breach, no change"),
     ] = "nodata"
+    missing: A[
+        Literal["prometheus", "keep", "nodata"],
+        M(description="What a group that vanished means: its last value holds, no change, a state of its own"),
+    ] = "nodata"
+    lookback: A[
+        str, M(description="How long `missing` holds before the group is clear; `5m` for prometheus, else `1h`")
+    ] = ""
     message: A[str, M(description="Said instead of the generated sentence")] = ""
 
 
