@@ -74,6 +74,12 @@ QUESTIONS: tuple[Question, ...] = (
         large="query_latency.twenty_million",
     ),
     Question(
+        "alerts", "A tick of the alert rules",
+        "20 rules over 5 and 10 minutes, grouped by model, of which there are 500: 10,000 rule-series every 15 s; 100 "
+        "events a second come in between, and are loaded before a tick.",
+        part="alert_rules.measure",
+    ),
+    Question(
         "disk", "Bytes an event",
         "Five documents (id, retriever, rank, score, in context) and a short query text; all on one day of arrival, "
         "engine parts merged. Rollups grow with minutes and label sets, not with events: the same number of events in "
