@@ -134,6 +134,38 @@ api_keys = Table(
     Column("last_used_at", Moment),
 )
 
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", SafeText, nullable=False),
+    Column("group_key", SafeText, nullable=False),
+    Column("receiver", SafeText, nullable=False),
+    Column("target", SafeText, nullable=False),
+    Column("body", JsonText, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("last_error", SafeText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", SafeText, nullable=False),
+    Column("matchers", JsonText, nullable=False),
+    Column("starts_at", Moment, nullable=False),
+    Column("ends_at", Moment, nullable=False),
+    Column("author", SafeText, nullable=False),
+    Column("comment", SafeText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("ended_by", SafeText),
+)
+
 
 class Migration(NamedTuple):
     """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself."""
@@ -184,6 +216,29 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE alert_states ADD COLUMN gone_since TEXT",
             "ALTER TABLE alert_states ADD COLUMN clear_since TEXT",
             "ALTER TABLE alert_states ADD COLUMN threshold FLOAT",
+        ),
+    ),
+    Migration(
+        4,
+        "outbox of notifications",
+        (
+            """CREATE TABLE outbox (
+                id {identity}, key TEXT NOT NULL, group_key TEXT NOT NULL, receiver TEXT NOT NULL,
+                target TEXT NOT NULL, body TEXT NOT NULL, attempts INTEGER NOT NULL, next_at TEXT NOT NULL,
+                state TEXT NOT NULL, last_error TEXT NOT NULL, created_at TEXT NOT NULL, ended_at TEXT)""",
+            "CREATE UNIQUE INDEX outbox_by_key ON outbox (key, target)",
+            "CREATE INDEX outbox_by_state ON outbox (state, target, group_key, id)",
+        ),
+    ),
+    Migration(
+        5,
+        "silences",
+        (
+            """CREATE TABLE silences (
+                id TEXT NOT NULL PRIMARY KEY, project TEXT NOT NULL, matchers TEXT NOT NULL,
+                starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, author TEXT NOT NULL, comment TEXT NOT NULL,
+                created_at TEXT NOT NULL, ended_at TEXT, ended_by TEXT)""",
+            "CREATE INDEX silences_by_project ON silences (project, ends_at)",
         ),
     ),
 )
