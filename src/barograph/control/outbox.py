@@ -1,0 +1,201 @@
+"""The outbox: what is to be told to people, kept until it has been told, one row for each notification and target.
+
+A notification is put into it in the transaction that saves the state it follows from, so that a crash loses neither and
+doubles none. ``alerts/delivery`` puts and sends; pages and the command line read what waits, was sent or failed. Rows
+that have come to an end are kept for a while: a key that comes again is known, and is no second row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+
+from barograph.control.database import ControlPlane
+from barograph.control.tables import JsonObject, outbox
+
+State = Literal["waiting", "sent", "failed"]
+
+MOST_WAITING = 1000  # for one target; when one more comes, the oldest is given up, and says so
+MOST_ENDED = 10_000  # rows that have come to an end and are kept
+LONGEST_WAIT = timedelta(hours=1)  # between two attempts; a later time is one from before a step of the clock
+_AT_ONCE = 200  # keys in one question
+
+_earlier = outbox.alias("earlier")
+
+
+class OutboxEntry(Struct, frozen=True, kw_only=True):
+    """A notification for one target. ``key`` tells notifications apart, ``group_key`` those that must stay in order."""
+
+    key: str
+    group_key: str
+    receiver: str
+    target: str
+    body: JsonObject
+
+
+class OutboxRow(Struct, frozen=True, kw_only=True):
+    """An entry and what has become of it. ``attempts`` counts those that are over; ``ended_at`` is when it was sent or
+    given up."""
+
+    id: int
+    key: str
+    group_key: str
+    receiver: str
+    target: str
+    body: JsonObject
+    attempts: int
+    next_at: datetime
+    state: State
+    last_error: str
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Outbox:
+    """The rows, by target. Safe to share between threads. Every method may raise ControlError."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def put(self, entries: Iterable[OutboxEntry], also: Callable[[Connection], object] | None = None) -> int:
+        """Keep the entries, and what ``also`` writes, in one transaction: all of it or nothing. How many were new."""
+        with self._plane.writing() as connection:
+            new = self.add(connection, entries)
+            if also is not None:
+                also(connection)
+        return new
+
+    def add(self, connection: Connection, entries: Iterable[OutboxEntry]) -> int:
+        """Add the entries to the transaction under way. How many were new: the same key and target is no second row."""
+        now = self._plane.clock.now()
+        new: dict[tuple[str, str], OutboxEntry] = {}
+        for entry in entries:
+            new.setdefault((entry.key, entry.target), entry)
+        asked = list(new)
+        for start in range(0, len(asked), _AT_ONCE):
+            part = asked[start : start + _AT_ONCE]
+            known = select(outbox.c.key, outbox.c.target).where(tuple_(outbox.c.key, outbox.c.target).in_(part))
+            for key, target in connection.execute(known).all():
+                del new[key, target]
+        rows = [
+            {
+                **{name: getattr(entry, name) for name in OutboxEntry.__struct_fields__},
+                "attempts": 0,
+                "next_at": now,
+                "state": "waiting",
+                "last_error": "",
+                "created_at": now,
+            }
+            for entry in new.values()
+        ]
+        if rows:
+            connection.execute(insert(outbox), rows)
+            for target in sorted({entry.target for entry in new.values()}):
+                self._make_room(connection, target, now)
+        return len(rows)
+
+    def _make_room(self, connection: Connection, target: str, now: datetime) -> None:
+        waiting = and_(outbox.c.state == "waiting", outbox.c.target == target)
+        newest = select(outbox.c.id).where(waiting).order_by(outbox.c.id.desc()).offset(MOST_WAITING).limit(1)
+        last = connection.execute(newest).scalar()
+        if last is not None:
+            reason = f"given up: {MOST_WAITING:,} later ones wait for this target"
+            connection.execute(
+                update(outbox)
+                .where(waiting, outbox.c.id <= last)
+                .values(state="failed", last_error=reason, ended_at=now)
+            )
+
+    def due_targets(self) -> set[str]:
+        """The targets for which something could be sent now."""
+        with self._plane.reading() as connection:
+            return set(connection.execute(select(outbox.c.target).where(self._due()).distinct()).scalars())
+
+    def due(self, target: str) -> OutboxRow | None:
+        """What is to be sent to a target next, if anything is due: the oldest of the group whose turn it is."""
+        chosen = (
+            select(outbox)
+            .where(outbox.c.target == target, self._due())
+            .order_by(outbox.c.next_at, outbox.c.id)
+            .limit(1)
+        )
+        with self._plane.reading() as connection:
+            row = connection.execute(chosen).mappings().first()
+            return None if row is None else OutboxRow(**row)
+
+    def _due(self) -> ColumnElement[bool]:
+        """Waiting, the oldest of its group and target, and its time has come or lies beyond any that is ever set."""
+        now = self._plane.clock.now()
+        held_up = exists().where(
+            _earlier.c.state == "waiting",
+            _earlier.c.target == outbox.c.target,
+            _earlier.c.group_key == outbox.c.group_key,
+            _earlier.c.id < outbox.c.id,
+        )
+        timely = or_(outbox.c.next_at <= now, outbox.c.next_at > now + LONGEST_WAIT)
+        return and_(outbox.c.state == "waiting", timely, ~held_up)
+
+    def sent(self, row: OutboxRow) -> None:
+        """Note that it has been delivered, even if it was given up while that went on."""
+        self._note(row, state="sent", last_error="", ended_at=self._plane.clock.now())
+
+    def failed(self, row: OutboxRow, error: str) -> None:
+        """Note that it was not delivered and will not be tried again."""
+        self._note(row, state="failed", last_error=error, ended_at=self._plane.clock.now())
+
+    def later(self, row: OutboxRow, error: str, seconds: float) -> None:
+        """Note that an attempt failed and when the next one may be made, at most ``LONGEST_WAIT`` from now."""
+        wait = min(timedelta(seconds=seconds), LONGEST_WAIT)
+        self._note(row, last_error=error, next_at=self._plane.clock.now() + wait)
+
+    def _note(self, row: OutboxRow, **values: object) -> None:
+        states = ("waiting", "failed") if values.get("state") == "sent" else ("waiting",)
+        with self._plane.writing() as connection:
+            connection.execute(
+                update(outbox)
+                .where(outbox.c.id == row.id, outbox.c.state.in_(states))
+                .values(attempts=outbox.c.attempts + 1, **values)
+            )
+
+    def drop_unknown(self, targets: Collection[str]) -> int:
+        """Give up what waits for other targets than these: nobody would ever send it. How many that were."""
+        unknown = and_(outbox.c.state == "waiting", outbox.c.target.not_in(targets))
+        reason = "given up: its target is no longer among the receivers"
+        with self._plane.writing() as connection:
+            changed = update(outbox).where(unknown).values(
+                state="failed", last_error=reason, ended_at=self._plane.clock.now()
+            )  # fmt: skip
+            return connection.execute(changed).rowcount
+
+    def forget(self, keep: timedelta) -> int:
+        """Delete rows that came to an end longer ago than ``keep``, and the oldest beyond ``MOST_ENDED``."""
+        ended = outbox.c.state != "waiting"
+        with self._plane.writing() as connection:
+            beyond = select(outbox.c.id).where(ended).order_by(outbox.c.id.desc()).offset(MOST_ENDED).limit(1)
+            last = connection.execute(beyond).scalar() or 0
+            old = or_(outbox.c.ended_at < self._plane.clock.now() - keep, outbox.c.id <= last)
+            return connection.execute(delete(outbox).where(ended, old)).rowcount
+
+    def list(
+        self, state: State | None = None, target: str | None = None, key: str | None = None, limit: int = 100
+    ) -> Sequence[OutboxRow]:
+        """The newest rows, newest first."""
+        chosen = select(outbox).order_by(outbox.c.id.desc()).limit(limit)
+        for column, value in ((outbox.c.state, state), (outbox.c.target, target), (outbox.c.key, key)):
+            if value is not None:
+                chosen = chosen.where(column == value)
+        with self._plane.reading() as connection:
+            return [OutboxRow(**row) for row in connection.execute(chosen).mappings()]
+
+    def counts(self) -> dict[str, dict[State, int]]:
+        """How many rows there are, by target and state."""
+        counted = select(outbox.c.target, outbox.c.state, func.count()).group_by(outbox.c.target, outbox.c.state)
+        found: dict[str, dict[State, int]] = {}
+        with self._plane.reading() as connection:
+            for target, state, number in connection.execute(counted):
+                found.setdefault(target, {})[state] = number
+        return found
