@@ -10,9 +10,9 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import Protocol, cast
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from barograph.alerts.alert import fingerprint
 from barograph.alerts.evaluator import NOTHING_MEASURED, Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.rule import ThresholdRule
-from barograph.control.alert_states import AlertState, AlertStateRepository
+from barograph.control.alert_states import AlertState
 from barograph.core.event import MAX_NUMBER, Alert
 from barograph_client.errors import BarographError, InvalidInput, shorten
 from barograph_client.identifiers import derived_id
@@ -33,13 +33,20 @@ Key = tuple[str, str]  # rule, fingerprint
 Entry = tuple[dict[str, str], Condition]
 
 
+class States(Protocol):
+    """Where the states are kept from one life to the next: the control plane, or nowhere for a rule that is tried."""
+
+    def load(self, project: str) -> list[AlertState]: ...
+    def save(self, states: Iterable[AlertState], *, gone: Iterable[AlertState] = ()) -> None: ...
+
+
 class AlertBook:
     """The conditions of one project's alerts. ``of`` may be called from any thread, the rest from one at a time."""
 
     def __init__(
         self,
         rules: Sequence[ThresholdRule],
-        states: AlertStateRepository,
+        states: States,
         record: Callable[[Alert], object],
         project: str,
         now: datetime,

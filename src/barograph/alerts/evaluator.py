@@ -72,7 +72,7 @@ class Evaluator:
             return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
         full = len(answer.rows) >= GROUP_LIMIT
         return Reading(
-            groups=tuple((_labels(rule, row), look(rule, row)) for row in answer.rows),
+            groups=tuple((labels_of(rule, row), look(rule, row)) for row in answer.rows),
             note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
         )
 
@@ -132,5 +132,6 @@ def look(rule: ThresholdRule, row: MetricRow) -> Observation:
     return Observation(outcome="between" if rule.is_between(value) else "clear", value=value, n=row.n)
 
 
-def _labels(rule: ThresholdRule, row: MetricRow) -> dict[str, str]:
+def labels_of(rule: ThresholdRule, row: MetricRow) -> dict[str, str]:
+    """The group that a row is of."""
     return {name: row.group.get(name, "") for name in rule.by}
