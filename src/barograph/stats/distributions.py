@@ -43,6 +43,20 @@ def chi_squared_tail(statistic: float, degrees: float) -> float:
     return float(special.chdtrc(degrees, statistic))
 
 
+def chi_squared_exceeded(probability: float, degrees: float) -> float:
+    """The value that chi-squared exceeds with ``probability``; infinite for 0."""
+    from scipy import special
+
+    return float(special.chdtri(degrees, probability))
+
+
+def f_tail(statistic: float, degrees: float, degrees_below: float) -> float:
+    """P(F > statistic) of Fisher's F with ``degrees`` above and ``degrees_below`` the line."""
+    from scipy import special
+
+    return float(special.fdtrc(degrees, degrees_below, statistic))
+
+
 def noncentral_t_below(value: float, degrees: float, noncentrality: float) -> float:
     """P(T <= value) of the noncentral t, on which the power of a t test rests."""
     from scipy import special
