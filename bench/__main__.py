@@ -97,6 +97,14 @@ QUESTIONS: tuple[Question, ...] = (
         large="recovery.measure",
     ),
     Question(
+        "change-points", "Change points",
+        "Against what five people each marked in series of the Turing change point dataset: F1 with a margin of five "
+        "places, and covering, the means over the series (van den Burg and Williams, arXiv 2003.06222). Another "
+        "implementation, on these and two more series: no change 0.656 and 0.559, PELT 10 log n 0.713 and 0.670, "
+        "Binseg 3 log n 0.730 and 0.681, 5 log n 0.721 and 0.687. Penalties were looked at on the same series.",
+        part="change_points.measure",
+    ),
+    Question(
         "demo", "The demo",
         "`barograph demo` as a process of its own, into an empty directory.",
         part="demo_start.measure",
