@@ -1,0 +1,127 @@
+"""In words: why a notification about an alert was sent or is held, and when the next one is due.
+
+Says what ``router`` decided at its last step, from the state alone; for pages, the API and the command line.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from barograph.alerts.alert import Alert
+from barograph.alerts.routing.groups import Group, Told, first_tick, repeat_due
+from barograph.alerts.routing.router import Acknowledgement, Router, RouterState
+from barograph.alerts.routing.silences import Hold
+from barograph.alerts.routing.tree import Route
+from barograph.core.unit import format_value
+from barograph.core.zone import local_time, zone_of
+from barograph_client.clock import as_utc
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """For one group that the alert is in (an alert has several where a route continues).
+
+    ``told`` is whether the receiver believes that the alert fires; ``next_at`` is when a notification with it is due
+    if nothing changes until then, None when none is.
+    """
+
+    group_key: str
+    receiver: str
+    told: bool
+    words: str
+    next_at: datetime | None
+
+
+def explain(
+    router: Router, state: RouterState, alert: Alert, now: datetime, zone: ZoneInfo | None = None
+) -> tuple[Explanation, ...]:
+    """What is known of the alert, one explanation a group. Times in the words are of ``zone`` (UTC by default)."""
+    case = _Case(router, state, alert, as_utc(now), zone or zone_of("UTC"))
+    found: list[Explanation] = []
+    for route in router.tree.find(alert.labels):
+        key = route.group_key(route.group_labels(alert.labels))
+        group = state.groups.get(key)
+        told = group.told.get(case.identity) if group else None
+        words, next_at = case.say(route, group, told)
+        found.append(
+            Explanation(group_key=key, receiver=route.receiver, told=told is not None, words=words, next_at=next_at)
+        )
+    return tuple(found)
+
+
+class _Case:
+    """An alert and what the state says of it."""
+
+    def __init__(self, router: Router, state: RouterState, alert: Alert, now: datetime, zone: ZoneInfo) -> None:
+        self.identity = alert.fingerprint
+        track = state.tracks.get(self.identity)
+        self._flaps = track is not None and track.flapping_since is not None
+        self._fires = self._flaps or alert.status(now) == "firing"
+        self._hold: Hold | None = state.holds.get(self.identity)
+        self._acknowledged: Acknowledgement | None = state.acknowledgements.get(self.identity)
+        self._router, self._state, self._alert, self._now, self._zone = router, state, alert, now, zone
+
+    def say(self, route: Route, group: Group | None, told: Told | None) -> tuple[str, datetime | None]:
+        """The words, and when the next notification is due."""
+        if not self._fires:
+            return self._resolved(route, group, told)
+        if group is None:
+            first = first_tick(self._alert.starts_at, route, self._now)
+            return f"new: waiting for group_wait until {self._time(first)}", first
+        due = self._router.due_at(self._state, group)
+        if self._hold is not None:
+            return self._held(self._hold, route, group, told)
+        if told is None:
+            return self._waiting(route, group, due)
+        if told.held:
+            return f"no longer held back: told at {self._time(due)}", due
+        if self._flaps != told.flapping:
+            return f"{'flapping' if self._flaps else 'stable again'}: told at {self._time(due)}", due
+        return self._told(route, group)
+
+    def _resolved(self, route: Route, group: Group | None, told: Told | None) -> tuple[str, datetime | None]:
+        if group is None or told is None:
+            return "resolved; the receiver does not believe that it fires, so there is nothing to tell", None
+        if not self._router.tells_resolved(route.receiver):
+            return f"resolved; {route.receiver} is not told of resolutions", None
+        due = self._router.due_at(self._state, group)
+        return f"resolved: told at the group's next tick, {self._time(due)}", due
+
+    def _held(self, hold: Hold, route: Route, group: Group, told: Told | None) -> tuple[str, datetime | None]:
+        before = "told before, and now " if told else ""
+        if hold.until is None:
+            return f"{before}{hold.words} for as long as that fires", None
+        due = self._router.due_at(self._state, group)
+        steps = -((due - hold.until) // route.group_interval)
+        then = due + max(steps, 0) * route.group_interval
+        return f"{before}{hold.words} until {self._time(hold.until)}", then
+
+    def _waiting(self, route: Route, group: Group, due: datetime) -> tuple[str, datetime | None]:
+        if due > max(group.next_at, self._now):
+            return f"held after the start until {self._time(due)}, so that what inhibits it is seen first", due
+        if self._flaps:
+            return f"flapping: told once, at {self._time(due)}", due
+        if not group.ticked:
+            return f"waiting for group_wait until {self._time(due)}, so that others of its group come along", due
+        interval = format_value(route.group_interval.total_seconds(), "s")
+        return f"new in its group, which tells of changes once in {interval}: next at {self._time(due)}", due
+
+    def _told(self, route: Route, group: Group) -> tuple[str, datetime | None]:
+        sent = f"told at {self._time(group.sent_at)} ({group.reason})" if group.sent_at else "told"
+        if self._flaps:
+            stable = format_value(self._router.damping.stable.total_seconds(), "s")
+            return f"{sent}; flapping: nothing more until it has not changed for {stable}", None
+        if self._acknowledged is not None:
+            return (
+                f"{sent}; acknowledged by {self._acknowledged.by}: not repeated until it resolves or fires anew",
+                None,
+            )
+        repeat = repeat_due(group, route)
+        after = format_value(route.repeat_interval.total_seconds(), "s")
+        due = f"; repeated at {self._time(repeat)} if nothing changes (repeat_interval {after})" if repeat else ""
+        return f"{sent}{due}", repeat
+
+    def _time(self, moment: datetime) -> str:
+        return local_time(moment, self._zone)
