@@ -1,0 +1,117 @@
+"""What a rule over series asks: a small tree of selectors, functions over a window, sums by label and comparisons.
+
+Made by ``parser`` from the text of a Prometheus expression, or by ``export`` from a threshold rule; evaluated by
+``kernel`` over samples, and written back as text by ``export``. Nothing here knows where samples come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from barograph.alerts.matcher import Matcher
+
+NAME = "__name__"  # the label that holds the name of a series
+
+OverFunction = Literal[
+    "rate", "increase", "delta", "irate", "idelta", "avg_over_time", "sum_over_time", "min_over_time",
+    "max_over_time", "count_over_time", "last_over_time", "present_over_time", "changes", "resets",
+]  # fmt: skip
+PlainFunction = Literal["abs", "ceil", "floor", "sqrt", "exp", "ln", "clamp_min", "clamp_max"]
+Aggregation = Literal["sum", "avg", "min", "max", "count", "group"]
+Arithmetic = Literal["+", "-", "*", "/", "%", "^"]
+Comparison = Literal["==", "!=", ">", "<", ">=", "<="]
+SetOperator = Literal["and", "or", "unless"]
+
+COMPARISONS: tuple[str, ...] = get_args(Comparison)
+SET_OPERATORS: tuple[str, ...] = get_args(SetOperator)
+
+
+class Selector(Struct, frozen=True, kw_only=True):
+    """The latest sample of each series whose labels all matchers match, ``offset`` seconds ago."""
+
+    matchers: tuple[Matcher, ...]
+    offset: float = 0.0
+
+
+class Over(Struct, frozen=True, kw_only=True):
+    """A function of each series' samples in a window of so many seconds that ends now (or ``offset`` ago)."""
+
+    function: OverFunction
+    of: Selector
+    seconds: float
+
+
+class Absent(Struct, frozen=True, kw_only=True):
+    """One element of value 1 where the operand has none; its labels are those that the selector demands."""
+
+    of: Node
+
+
+class Plain(Struct, frozen=True, kw_only=True):
+    """A function of each value; ``limit`` is the second argument of ``clamp_min`` and ``clamp_max``."""
+
+    function: PlainFunction
+    of: Node
+    limit: float | None = None
+
+
+class Number(Struct, frozen=True):
+    """A number, the same for every series."""
+
+    value: float
+
+
+class Negative(Struct, frozen=True):
+    """The operand with its sign changed."""
+
+    of: Node
+
+
+class Aggregate(Struct, frozen=True, kw_only=True):
+    """One number for each group of elements that have the same ``labels`` (or the same others, with ``without``)."""
+
+    operator: Aggregation
+    of: Node
+    labels: tuple[str, ...] = ()
+    without: bool = False
+
+
+class Matching(Struct, frozen=True, kw_only=True):
+    """By which labels the two sides of an operator find each other: only ``labels``, or all but these."""
+
+    labels: tuple[str, ...] = ()
+    on: bool = False
+
+
+class Binary(Struct, frozen=True, kw_only=True):
+    """Two operands. A comparison keeps the elements of the left for which it holds; ``as_number`` gives 0 or 1."""
+
+    operator: Arithmetic | Comparison | SetOperator
+    left: Node
+    right: Node
+    matching: Matching = Matching()
+    as_number: bool = False
+
+
+Node = Selector | Over | Absent | Plain | Number | Negative | Aggregate | Binary
+
+
+def is_scalar(node: Node) -> bool:
+    """Whether it is one number without labels, whatever the series are."""
+    if isinstance(node, Number):
+        return True
+    if isinstance(node, Negative):
+        return is_scalar(node.of)
+    return isinstance(node, Binary) and is_scalar(node.left) and is_scalar(node.right)
+
+
+def operands(node: Node) -> Iterator[Node]:
+    """What stands directly below the node."""
+    if isinstance(node, Binary):
+        yield node.left
+        yield node.right
+    elif not isinstance(node, Selector | Number):
+        yield node.of

@@ -1,0 +1,338 @@
+"""Reads a Prometheus expression as far as our rules can say it, and gives the reason where they cannot.
+
+Hands an ``expression.Node`` to ``rules``. Precedence, the forms of durations and of label sets are those of
+Prometheus' documentation ("Querying basics" and "Operators", version 2.42).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from typing import NamedTuple, cast, get_args
+
+from barograph.alerts.matcher import Matcher, Operator, all_match
+from barograph.alerts.prometheus.expression import (
+    COMPARISONS,
+    NAME,
+    SET_OPERATORS,
+    Absent,
+    Aggregate,
+    Aggregation,
+    Binary,
+    Matching,
+    Negative,
+    Node,
+    Number,
+    Over,
+    OverFunction,
+    Plain,
+    PlainFunction,
+    Selector,
+    is_scalar,
+)
+from barograph_client.errors import InvalidInput, InvalidRule
+
+DEEPEST = 64  # brackets in brackets
+
+_TOKEN = re.compile(
+    r"""\s+ | \#[^\n]*
+    | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
+    | (?P<duration>(?:\d+(?:ms|[smhdwy]))+(?![\w.]))
+    | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|(?i:inf|nan)\b(?!\s*[({:]))
+    | (?P<name>[a-zA-Z_:][\w:]*)
+    | (?P<operator>==|!=|=~|!~|>=|<=|[-+*/%^(){}\[\],=<>@:])""",
+    re.VERBOSE | re.ASCII,
+)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
+
+_PRECEDENCE = {
+    "or": 1, "and": 2, "unless": 2, **dict.fromkeys(COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "%": 5, "^": 7,
+}  # fmt: skip
+_SIGN = 6  # of a sign before an operand: looser than ^, tighter than *
+_OVER = get_args(OverFunction)
+_PLAIN = get_args(PlainFunction)
+_AGGREGATIONS = get_args(Aggregation)
+_REFUSED = {
+    "topk": "which series it keeps changes from tick to tick, and with it the alerts",
+    "bottomk": "which series it keeps changes from tick to tick, and with it the alerts",
+    "count_values": "it makes labels of values",
+    "histogram_quantile": "series of buckets are not kept; a percentile is a metric of the catalogue here",
+    "predict_linear": "forecasts are a kind of rule here, not a function",
+    "label_replace": "labels are kept as they were recorded",
+    "vector": "a number without labels stands for itself",
+    "label_join": "labels are kept as they were recorded",
+}
+
+
+class Token(NamedTuple):
+    """One word of an expression, and where it stands."""
+
+    kind: str
+    text: str
+    at: int
+
+
+def parse(text: str) -> Node:
+    """The tree of an expression. Raises InvalidRule with the reason why it has no equivalent here."""
+    reader = _Reader(text)
+    node = reader.expression(0)
+    if reader.token.kind != "end":
+        raise reader.refused(f"{reader.token.text!r} is not expected there")
+    return node
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a duration in Prometheus' form, such as ``90s`` or ``1h30m``; ``0`` too. Raises InvalidRule."""
+    text = text.strip()
+    found = _DURATION.fullmatch(text)
+    if text == "0":
+        return 0.0
+    if not found or not text:
+        raise InvalidRule("not a duration of Prometheus", hint="Write 90s, 5m or 1h30m, longest first.", value=text)
+    sizes = ("y", "w", "d", "h", "m", "s", "ms")
+    return sum(int(digits) * _UNITS[unit] for digits, unit in zip(found.groups(), sizes, strict=True) if digits)
+
+
+class _Reader:
+    """Reads one expression from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._split()
+        self._next = 0
+        self._depth = 0
+
+    def _split(self) -> list[Token]:
+        tokens, at = [], 0
+        while at < len(self._text):
+            found = _TOKEN.match(self._text, at)
+            if not found:
+                raise self.refused(f"{self._text[at]!r} is not part of an expression")
+            if found.lastgroup:
+                tokens.append(Token(found.lastgroup, found.group(), at))
+            at = found.end()
+        return [*tokens, Token("end", "the end", at)]
+
+    def refused(self, reason: str, hint: str = "") -> InvalidRule:
+        return InvalidRule(f"the expression cannot be translated: {reason}", hint=hint, value=self._text)
+
+    @property
+    def token(self) -> Token:
+        return self._tokens[self._next]
+
+    def _take(self) -> Token:
+        token = self.token
+        if token.kind != "end":
+            self._next += 1
+        return token
+
+    def _has(self, *texts: str) -> bool:
+        return self.token.kind in ("operator", "name") and self.token.text.lower() in texts
+
+    def _took(self, *texts: str) -> bool:
+        if self._has(*texts):
+            self._take()
+            return True
+        return False
+
+    def _need(self, text: str) -> None:
+        if not self._took(text):
+            raise self.refused(f"{self.token.text!r} stands where {text!r} should")
+
+    def expression(self, least: int) -> Node:
+        """An operand and the operators after it that bind at least as tightly."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise self.refused("it is nested too deeply")
+        left = self._operand()
+        while True:
+            operator = self.token.text.lower() if self.token.kind in ("operator", "name") else ""
+            precedence = _PRECEDENCE.get(operator, -1)
+            if precedence < max(least, 0):
+                break
+            self._take()
+            left = self._binary(operator, left, precedence)
+        self._depth -= 1
+        return left
+
+    def _binary(self, operator: str, left: Node, precedence: int) -> Node:
+        as_number = self._took("bool")
+        if as_number and operator not in COMPARISONS:
+            raise self.refused("bool stands after an operator that does not compare")
+        matching = self._matching()
+        right = self.expression(precedence if operator == "^" else precedence + 1)
+        scalars = is_scalar(left) + is_scalar(right)
+        if operator in SET_OPERATORS and scalars:
+            raise self.refused(f"{operator} joins series, not numbers")
+        if operator in COMPARISONS and scalars == 2 and not as_number:
+            raise self.refused("a comparison of two numbers needs bool")
+        if matching != Matching() and scalars:
+            raise self.refused("on and ignoring stand between series only")
+        return Binary(operator=operator, left=left, right=right, matching=matching, as_number=as_number)  # type: ignore[arg-type]
+
+    def _matching(self) -> Matching:
+        on = self._has("on")
+        if not self._took("on", "ignoring"):
+            return Matching()
+        labels = self._labels()
+        if self._has("group_left", "group_right"):
+            raise self.refused(f"{self.token.text}: many series beside one are not matched here")
+        return Matching(labels=labels, on=on)
+
+    def _labels(self) -> tuple[str, ...]:
+        self._need("(")
+        labels: list[str] = []
+        while not self._took(")"):
+            token = self._take()
+            if token.kind != "name" or ":" in token.text:
+                raise self.refused(f"{token.text!r} is no label")
+            labels.append(token.text)
+            if not self._took(","):
+                self._need(")")
+                break
+        return tuple(labels)
+
+    def _operand(self) -> Node:
+        token = self.token
+        if self._took("-", "+"):
+            node = self.expression(_SIGN)
+            return Negative(node) if token.text == "-" else node
+        if self._took("("):
+            node = self.expression(0)
+            self._need(")")
+            return self._unranged(node)
+        if token.kind == "number":
+            return Number(self._number())
+        if token.kind == "name" and self._tokens[self._next + 1].text in ("(", "by", "without"):
+            return self._call()
+        if token.kind == "name" or self._has("{"):
+            node = self._selector()
+            if self._has("["):
+                raise self.refused("a window of samples stands outside of a function")
+            return node
+        if token.kind == "string":
+            raise self.refused("a text is no number")
+        raise self.refused(f"{token.text!r} stands where a series or number should")
+
+    def _unranged(self, node: Node) -> Node:
+        if self._has("[", "offset", "@"):
+            raise self.refused("subqueries, and offset of anything but a series, are not known here")
+        return node
+
+    def _number(self) -> float:
+        text = self._take().text
+        return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
+
+    def _selector(self) -> Selector:
+        matchers: list[Matcher] = []
+        if self.token.kind == "name":
+            matchers.append(Matcher(NAME, "=", self._take().text))
+        if self._took("{"):
+            while not self._took("}"):
+                matchers.append(self._matcher())
+                if not self._took(","):
+                    self._need("}")
+                    break
+        if all_match(matchers, {}):
+            raise self.refused("a selector that every series matches", "Name a metric.")
+        return Selector(matchers=tuple(matchers), offset=self._offset())
+
+    def _matcher(self) -> Matcher:
+        label, operator, value = self._take(), self._take(), self._take()
+        if label.kind != "name" or operator.text not in get_args(Operator) or value.kind != "string":
+            raise self.refused(f"{label.text}{operator.text}{value.text} is no condition on a label")
+        text = value.text[1:-1] if value.text[0] == "`" else _unquoted(value.text)
+        try:
+            return Matcher(label.text, cast(Operator, operator.text), text)
+        except InvalidInput as error:
+            raise self.refused(error.message, error.hint) from None
+
+    def _offset(self) -> float:
+        if self._has("@"):
+            raise self.refused("@ asks for a fixed time")
+        if not self._took("offset"):
+            return 0.0
+        if self._has("-"):
+            raise self.refused("an offset into the future")
+        return self._duration()
+
+    def _duration(self) -> float:
+        token = self._take()
+        if token.kind != "duration":
+            raise self.refused(f"{token.text!r} is no duration")
+        return parse_seconds(token.text)
+
+    def _call(self) -> Node:
+        name = self._take().text
+        if name.lower() in _AGGREGATIONS:
+            return self._aggregate(cast(Aggregation, name.lower()))
+        kinds: tuple[tuple[tuple[str, ...], Callable[[str], Node]], ...] = (
+            (_OVER, self._over), (_PLAIN, self._plain), (("absent",), self._absent),
+        )  # fmt: skip
+        for names, make in kinds:
+            if name in names:
+                self._need("(")
+                node = make(name)
+                self._need(")")
+                return self._unranged(node)
+        raise self.refused(f"{name}: {_REFUSED.get(name, 'there is no such function here')}")
+
+    def _over(self, name: str) -> Node:
+        if not (self.token.kind == "name" or self._has("{")):
+            raise self.refused(f"{name} of anything but the samples of a series")
+        selector = self._selector()
+        if not self._took("["):
+            raise self.refused(f"{name} needs a window of samples, as in {name}(series[5m])")
+        seconds = self._duration()
+        if self._has(":"):
+            raise self.refused("subqueries are not known here")
+        self._need("]")
+        if selector.offset:
+            raise self.refused("offset stands before the window")
+        return Over(
+            function=cast(OverFunction, name),
+            of=Selector(matchers=selector.matchers, offset=self._offset()),
+            seconds=seconds,
+        )
+
+    def _plain(self, name: str) -> Node:
+        of = self._series(name)
+        if name not in ("clamp_min", "clamp_max"):
+            return Plain(function=cast(PlainFunction, name), of=of)
+        self._need(",")
+        sign = -1.0 if self._took("-") else 1.0
+        if self.token.kind != "number":
+            raise self.refused(f"{name} needs a number that does not change")
+        return Plain(function=cast(PlainFunction, name), of=of, limit=sign * self._number())
+
+    def _absent(self, name: str) -> Node:
+        return Absent(of=self._series(name))
+
+    def _series(self, name: str) -> Node:
+        of = self.expression(0)
+        if is_scalar(of):
+            raise self.refused(f"{name} of a number instead of series")
+        return of
+
+    def _aggregate(self, operator: Aggregation) -> Node:
+        grouped = self._grouping()
+        self._need("(")
+        of = self._series(operator)
+        self._need(")")
+        if grouped is None:
+            grouped = self._grouping()
+        labels, without = grouped or ((), False)
+        return self._unranged(Aggregate(operator=operator, of=of, labels=labels, without=without))
+
+    def _grouping(self) -> tuple[tuple[str, ...], bool] | None:
+        without = self._has("without")
+        if not self._took("by", "without"):
+            return None
+        return self._labels(), without
+
+
+def _unquoted(text: str) -> str:
+    value = ast.literal_eval(text)  # Go's escapes are a subset of Python's
+    return cast(str, value)

@@ -1,0 +1,268 @@
+"""Random series and random rules have the timelines that real Prometheus gives them, tick by tick.
+
+Skipped where there is no promtool (Debian's package ``prometheus``). Each run draws the same cases from its seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.promtool import PROMTOOL, differences
+from tests.support.series_watch import run
+from tests.support.soak import times
+
+pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+
+CASES = times(60, 300)
+TICKS = 24
+INTERVALS = (15, 30, 60)
+Case = dict[str, Any]
+
+
+class Draw:
+    """Draws one case: series, and the rules of one or two alerts about them."""
+
+    def __init__(self, seed: int, interval: int) -> None:
+        self.random = random.Random(seed)
+        self.name = f"c{seed}"
+        self.interval = interval
+        self.windows = [f"{interval * n}s" for n in (1, 2, 3, 5, 8)] + ["5m", "1m30s", "40s"]
+
+    def pick(self, *choices: Any) -> Any:
+        return self.random.choice(choices)
+
+    def case(self) -> Case:
+        a, b = f"{self.name}_a", f"{self.name}_b"
+        series = [*self.family(a), *self.family(b)]
+        rules = [self.alert("x", self.question(a, b))]
+        turn = self.random.random()
+        if turn < 0.12:
+            rules.insert(self.pick(0, 1), {"record": f"{self.name}_r", "expr": f"sum by (i) ({a}) * 2"})
+            rules[rules[0].get("record") is not None]["expr"] = f"{self.name}_r {self.comparison()}"
+        elif turn < 0.22:
+            state = self.pick("firing", "pending")
+            rules.append(self.alert("y", f'ALERTS{{alertname="{self.name}_x",alertstate="{state}"}} == 1'))
+        elif turn < 0.3:
+            rules.append(self.alert("y", self.question(b, a)))
+        group: Case = {"name": self.name, "rules": rules}
+        if self.random.random() < 0.08:
+            group["limit"] = self.pick(2, 3, 4)
+        return {"rules": {"groups": [group]}, "series": series, "interval_s": self.interval, "ticks": TICKS}
+
+    def family(self, name: str) -> list[dict[str, str]]:
+        labels = [f'i="{i}",j="{j}"' for i in "abc" for j in "xy"]
+        chosen = self.random.sample(labels, self.pick(1, 2, 2, 3, 5)) if self.random.random() < 0.9 else [""]
+        counter = self.random.random() < 0.5
+        return [{"series": f"{name}{{{one}}}", "values": self.counter() if counter else self.gauge()} for one in chosen]
+
+    def gauge(self) -> str:
+        words: list[str] = []
+        level = self.random.randint(0, 10)
+        while len(words) < TICKS - self.pick(0, 0, 4, 10):
+            turn = self.random.random()
+            if turn < 0.08:
+                words += ["_"] * self.pick(1, 2, 5, 9)
+            elif turn < 0.14:
+                words.append(self.pick("NaN", "Inf", "-Inf"))
+            elif turn < 0.2:
+                words.append("stale")
+            else:
+                level = level if turn < 0.6 else self.random.randint(0, 10)
+                words += [str(level + self.pick(0, 0, 0.5))] * self.pick(1, 1, 2, 4)
+        return " ".join(words)
+
+    def counter(self) -> str:
+        words: list[str] = []
+        level, pace = self.random.randint(0, 20), self.random.randint(0, 10)
+        while len(words) < TICKS - self.pick(0, 0, 4, 10):
+            turn = self.random.random()
+            if turn < 0.07:
+                words += ["_"] * self.pick(1, 2, 5)
+            elif turn < 0.1:
+                words.append("stale")
+            else:
+                level = 0 if turn < 0.16 else level + pace
+                pace = self.random.randint(0, 10) if turn > 0.8 else pace
+                words.append(str(level))
+        return " ".join(words)
+
+    def comparison(self, least: float = 0, most: float = 10) -> str:
+        limit = self.pick(self.random.randint(int(least), int(most)), round(self.random.uniform(least, most), 2))
+        return f"{self.pick('>', '>', '>=', '<', '<=', '==', '!=')} {limit}"
+
+    def window(self) -> str:
+        return str(self.pick(*self.windows))
+
+    def alert(self, name: str, expression: str) -> Case:
+        rule: Case = {"alert": f"{self.name}_{name}", "expr": expression}
+        if self.random.random() < 0.7:
+            rule["for"] = f"{self.interval * self.pick(1, 1, 2, 3, 5) + self.pick(0, 0, -7, 10)}s"
+        if self.random.random() < 0.4:
+            rule["keep_firing_for"] = f"{self.interval * self.pick(1, 2, 4) + self.pick(0, 0, -7, 10)}s"
+        if self.random.random() < 0.35:
+            rule["labels"] = self.pick(
+                {"severity": "critical"}, {"v": "{{ $value }}"}, {"i": "is {{ $labels.i }}"}, {"j": ""},
+                {"v": "{{ $value | humanize }}"}, {"v": '{{ printf "%.1f" $value }}', "none": "{{ $labels.zz }}"},
+                {"v": "{{ .Value | humanizePercentage }}"}, {"alertname": "other", "i": "{{ .Labels.i | toUpper }}"},
+                {"v": '{{ $value | printf "%.3g of" }} many'},
+            )  # fmt: skip
+        return rule
+
+    def question(self, a: str, b: str) -> str:
+        kinds: tuple[Callable[[str, str], str], ...] = (
+            self.threshold, self.threshold, self.over_window, self.over_window, self.summed, self.ratio,
+            self.two_windows, self.joined, self.missing, self.counted, self.compared, self.calculated, self.changed,
+        )  # fmt: skip
+        return str(self.pick(*kinds)(a, b))
+
+    def threshold(self, a: str, b: str) -> str:
+        filtered = self.pick("", '{i="a"}', '{i=~"a|b"}', '{i!="a"}', '{i!~"a.*",j="x"}', '{j=""}')
+        offset = self.pick("", "", f" offset {self.window()}")
+        if self.random.random() < 0.2:
+            return f"{self.random.randint(0, 10)} {self.pick('<', '>=', '==')} {a}{filtered}{offset}"
+        return f"{a}{filtered}{offset} {self.comparison()}"
+
+    def over_window(self, a: str, b: str) -> str:
+        function = self.pick(
+            "rate", "increase", "delta", "irate", "idelta", "avg_over_time", "sum_over_time", "min_over_time",
+            "max_over_time", "count_over_time", "last_over_time", "present_over_time", "changes", "resets",
+        )  # fmt: skip
+        offset = self.pick("", "", "", f" offset {self.window()}")
+        most = {"rate": 0.3, "irate": 0.3, "sum_over_time": 40, "changes": 3, "resets": 2}.get(function, 10)
+        limit = round(self.random.uniform(0, most), self.pick(0, 1, 2))
+        return f"{function}({a}[{self.window()}]{offset}) {self.pick('>', '>', '>=', '<', '!=')} {limit}"
+
+    def inner(self, a: str) -> str:
+        return str(self.pick(a, a, f"rate({a}[{self.window()}])", f"increase({a}[{self.window()}])", f"-{a}"))
+
+    def summed(self, a: str, b: str) -> str:
+        by = self.pick("", " by (i)", " by (j)", " by (i, j)", " without (i)", " without (j, zz)", " by (zz)")
+        operator = self.pick("sum", "sum", "avg", "min", "max", "count", "group")
+        inner = self.inner(a)
+        text = f"{operator}{by} ({inner})" if self.random.random() < 0.5 else f"{operator}({inner}){by}"
+        return f"{text} {self.comparison()}"
+
+    def ratio(self, a: str, b: str) -> str:
+        window, by = self.window(), self.pick("", " by (i)", " by (j)")
+        bad = f"sum{by} (increase({a}[{window}])) / sum{by} (increase({b}[{window}]))"
+        return str(
+            self.pick(
+                f"{bad} {self.comparison(0, 2)}", f"1 - {bad} {self.comparison(0, 1)}",
+                f"{a} / {b} {self.comparison(0, 2)}",
+                f"sum by (i) ({a}) / on (i) sum by (i, j) ({b}) > 1", f"{a} / ignoring (j) {b} >= 1",
+                f"sum without (j) ({a}) / sum without (j) ({b}) {self.comparison(0, 2)}",
+            )
+        )  # fmt: skip
+
+    def two_windows(self, a: str, b: str) -> str:
+        def bad(n: int) -> str:
+            window = f"{self.interval * n}s"
+            return f"(1 - sum(increase({a}[{window}])) / sum(increase({b}[{window}])))"
+
+        limit = f"{self.pick(14.4, 6, 3)} * {self.pick(0.1, 0.01, 0.05)}"
+        return f"{bad(self.pick(6, 12))} > {limit} and {bad(self.pick(2, 3))} > {limit}"
+
+    def joined(self, a: str, b: str) -> str:
+        operator = self.pick("and", "or", "unless")
+        matching = self.pick("", " on (i)", " on (j)", " on ()", " ignoring (j)", " ignoring (i)")
+        text = f"{a} {self.comparison()} {operator}{matching} {b} {self.comparison()}"
+        return text if self.random.random() < 0.7 else f"({text}) or {a} > 8"
+
+    def missing(self, a: str, b: str) -> str:
+        return str(
+            self.pick(
+                f"absent({a})", f'absent({a}{{i="a"}})', f'absent({a}{{i="a",j=~"x|y"}})',
+                f'absent({a}{{i="a",i="b"}})', f"absent(sum({a} > 5))", f"absent({a} > 3) and absent({b})",
+                f'absent(rate({a}{{i="a"}}[{self.window()}]))',
+                f'absent({a}{{i="a"}} offset 1m)', f"count({a}) < 2", f"{b} unless {a}",
+            )
+        )  # fmt: skip
+
+    def counted(self, a: str, b: str) -> str:
+        text = (
+            f"({a} > bool {self.random.randint(0, 8)}) + ({b} {self.pick('<', '==')} bool {self.random.randint(0, 8)})"
+        )
+        return f"{text} >= {self.pick(1, 2)}"
+
+    def compared(self, a: str, b: str) -> str:
+        operator = self.pick(">", "<=", "==", "!=")
+        matching = self.pick("", "", " on (i, j)", " ignoring (zz)", " on (i)")
+        return f"{a} {operator}{self.pick('', '', ' bool')}{matching} {b}"
+
+    def calculated(self, a: str, b: str) -> str:
+        text = self.pick(
+            f"{a} * 2 - 1", f"-{a} + 3", f"{a} % 3", f"{a} ^ 2 / 4", f"-2 ^ 2 + {a}",
+            f"{a} ^ 2 ^ 1", f"abs({a} - 5)", f"ceil({a} / 3)",
+            f"floor({a} / 3)", f"clamp_max({a}, 5)", f"clamp_min({a}, 4)", f"sqrt({a})", f"floor(4 * ln({a}))",
+            f"ceil(exp({a} / 9))",
+            f"{a} + {b}", f"({a} - {b}) / {b}", f"1 / {a}", f"{a} / 0", f"0 * {a} + 4", f"-(1 + 2) * -{a}",
+        )  # fmt: skip
+        return f"{text} {self.comparison()}"
+
+    def changed(self, a: str, b: str) -> str:
+        window, before = self.window(), self.window()
+        return str(
+            self.pick(
+                f"{a} / {a} offset {before} {self.comparison(0, 3)}", f"{a} - {a} offset {before} > 2",
+                f"avg_over_time({a}[{window}]) > 1.2 * avg_over_time({a}[{window}] offset {before})",
+                f"rate({a}[{window}]) < 0.5 * rate({a}[{window}] offset {before})",
+            )
+        )  # fmt: skip
+
+
+def _cases() -> dict[str, Case]:
+    drawn = (Draw(seed, INTERVALS[seed % len(INTERVALS)]) for seed in range(CASES))
+    return {one.name: one.case() for one in drawn}
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_random_rules_over_random_series_are_as_in_prometheus(interval: int, tmp_path: Path) -> None:
+    cases = {name: case for name, case in _cases().items() if case["interval_s"] == interval}
+    ours = {name: run(case) for name, case in cases.items()}
+    assert {name: refusals for name, (_, _, refusals) in ours.items() if refusals} == {}
+    sound = {name: case for name, case in cases.items() if not ours[name][1]}
+    assert len(sound) > len(cases) / 2
+    failed, errors, output = differences(sound, {name: ours[name][0] for name in sound}, tmp_path)
+    assert (failed, errors) == (set(), []), output[:20_000]
+    assert "SUCCESS" in output, output[:5000]
+    for name in cases.keys() - sound.keys():
+        _, errors, output = differences({name: cases[name]}, {name: {}}, tmp_path)
+        assert errors == ours[name][1], f"{cases[name]['rules']}\n{output[:5000]}"
+
+
+def test_the_cases_are_of_many_kinds_and_most_have_an_alert() -> None:
+    timelines = [run(case)[0] for case in _cases().values()]
+    assert sum(any("F" in line for line in one.values()) for one in timelines) > 0.5 * len(timelines)
+    assert sum(any("P" in line for line in one.values()) for one in timelines) > 0.3 * len(timelines)
+
+
+NUMBERS = (
+    "0 1 0.1 100000 999999 1000000 1234567 123456789012 1e20 1e21 1.5e22 0.0001 0.00001 0.000012345 -1234567 "
+    "-0.00002 1e100 0.30000000000000004 NaN Inf -Inf"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ $value }}", "{{ $value | humanize }}", "{{ humanizePercentage .Value }}", '{{ printf "%g" $value }}',
+        '{{ printf "%.3g" $value }}', '{{ $value | printf "%e" }}', '{{ printf "%f s" $value }}',
+        '{{ printf "%.0f" $value }}', '{{ printf "%s" $value }}', '{{ printf "%.2s" $labels.i }}',
+        '{{ $labels.i | printf "%f" }}', "a {{- $value -}} b", "{{ $labels.i | toUpper }} {{ .Labels.none }}!",
+    ],
+)  # fmt: skip
+def test_templates_are_filled_as_in_prometheus(template: str, tmp_path: Path) -> None:
+    rule = {"alert": "t_x", "expr": "t_m != 77", "labels": {"v": template}}
+    case: Case = {
+        "rules": {"groups": [{"name": "t", "rules": [rule]}]},
+        "series": [{"series": 't_m{i="abc"}', "values": NUMBERS}],
+        "interval_s": 60,
+        "ticks": len(NUMBERS.split()),
+    }
+    timelines, errors, refusals = run(case)
+    assert (errors, refusals) == ([], [])
+    assert differences({"t": case}, {"t": timelines}, tmp_path)[:2] == (set(), [])
