@@ -26,7 +26,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.query import Reader
 from barograph.core.settings import RuleSettings
 from barograph_client.clock import Clock, as_utc
-from barograph_client.errors import BarographError, shorten
+from barograph_client.errors import BarographError, InvalidRule, shorten
 
 INTERVAL_SECONDS = 15.0  # between ticks
 DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
@@ -138,6 +138,14 @@ class AlertManager:
     def rules(self) -> list[RuleStatus]:
         """Where each rule stands, in the order of the file."""
         return [self._status(rule) for rule in self._rules]
+
+    def rule(self, name: str) -> ThresholdRule:
+        """The rule of that name. Raises InvalidRule."""
+        found = next((rule for rule in self._rules if rule.name == name), None)
+        if found is None:
+            names = ", ".join(shorten(rule.name, 40) for rule in self._rules[:10])
+            raise InvalidRule("there is no rule of that name", hint=f"There are: {names}.", value=name)
+        return found
 
     @property
     def counters(self) -> AlertCounters:

@@ -21,10 +21,13 @@ from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.control.alert_states import AlertState
 from barograph.core.event import Alert
 from barograph.core.query import Reader, Window
+from barograph_client.clock import as_utc
+from barograph_client.errors import InvalidQuery
 
 SHORTEST_STEP = 60.0  # seconds between two looks; windows that are shorter are looked at end to end
 MOST_STEPS = 60  # looks within the length of one window
 MONTH = 30 * 86400.0
+LONGEST_SECONDS = 92 * 86400.0
 _CELLS = 100_000  # rows asked for at a time
 _MOST_BUCKETS = 10_000
 
@@ -49,6 +52,7 @@ class Backtest(Struct, frozen=True, kw_only=True):
 
     rule: str
     condition: str
+    unit: str
     window: Window
     step_seconds: float
     steps: int
@@ -62,7 +66,14 @@ class Backtest(Struct, frozen=True, kw_only=True):
 def backtest(
     rule: ThresholdRule, reader: Reader, project: str, window: Window, progress: Progress = lambda share: None
 ) -> Backtest:
-    """Play the rule over the window. Raises InvalidQuery, UnknownMetric or EngineError, as the reader does."""
+    """Play the rule over the window, as far as its data are complete.
+
+    Raises InvalidQuery for a window that is too long or has no data yet; UnknownMetric or EngineError as the reader.
+    """
+    if window.seconds > LONGEST_SECONDS:
+        days = LONGEST_SECONDS / 86400
+        raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
+    window = Window(window.start, min(window.end, as_utc(reader.watermark())))
     step = step_of(rule.window_seconds)
     record = _Record(rule)
     book = AlertBook([rule], _Forgotten(), record.transition, project, window.start, lambda *_: None)
@@ -79,6 +90,7 @@ def backtest(
     return Backtest(
         rule=rule.name,
         condition=rule.condition,
+        unit=rule.metric.unit,
         window=window,
         step_seconds=step,
         steps=steps,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,9 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from barograph.core.query import MetricAnswer
+from barograph.core.settings import RuleSettings
 from barograph.journal.lock import server_of
 
 if TYPE_CHECKING:
+    from barograph.alerts.backtest import Backtest
     from barograph.dashboard.asked import Asked
     from barograph.dashboard.doctor import Finding
     from barograph.store.retention import Pruned
@@ -93,6 +95,14 @@ class Listed(Struct, frozen=True, kw_only=True):
     timezone: str
 
 
+class Trial(Struct, frozen=True, kw_only=True):
+    """A rule to be tried on stored data: one in use by its name, or one that is only defined."""
+
+    window: tuple[datetime, datetime]
+    rule: str = ""
+    definition: RuleSettings | None = None
+
+
 class Desk(Protocol):
     """What commands need. Everything raises BarographError; what was just recorded is in the answers."""
 
@@ -112,6 +122,7 @@ class Desk(Protocol):
     def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]: ...
     def compress(self) -> int: ...
     def findings(self) -> Sequence[Finding]: ...
+    def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]: ...
 
 
 @contextlib.contextmanager

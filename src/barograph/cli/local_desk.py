@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
-from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Listed, Question, Search, Span, Told
+from barograph.alerts.backtest import Backtest
+from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Listed, Question, Search, Span, Told, Trial
 from barograph.cli.options import visualizer_for, window_of
 from barograph.core.query import Calendar, EventQuery, MetricAnswer, Period, Window, parse_duration
 from barograph.core.zone import zone_of
@@ -147,3 +148,8 @@ class LocalDesk:
 
     def findings(self) -> Sequence[Finding]:
         return findings(self._dashboard)
+
+    def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
+        self._dashboard.flush()
+        found = self._dashboard.backtest(trial.definition or trial.rule, Window(*trial.window), progress)
+        return found, self._dashboard.settings.timezone

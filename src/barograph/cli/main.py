@@ -18,7 +18,7 @@ from typing import Annotated, cast
 import typer
 
 import barograph
-from barograph.cli import care, events, keys, listing, projects, questions, replay, serve
+from barograph.cli import alerts, care, events, keys, listing, projects, questions, replay, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -107,6 +107,11 @@ for command in (
 
 
 GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
+    (
+        "alerts",
+        "Alert rules: what they would have done, and whether they are right.",
+        {"test": alerts.backtest, "check": alerts.check},
+    ),
     (
         "key",
         "API keys: who may send to a project, and who may read it.",

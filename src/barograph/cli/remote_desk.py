@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct, field
 
-from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told
+from barograph.alerts.backtest import Backtest
+from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told, Trial
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
@@ -255,6 +256,13 @@ class RemoteDesk:
 
     def findings(self) -> Sequence[Finding]:
         return msgspec.json.decode(self._care("doctor"), type=list[Finding])
+
+    def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
+        start, end = trial.window
+        asked = {"rule": trial.rule, "definition": trial.definition, "from": start, "to": end, "fresh": True}
+        found = self._ask("POST", "alerts/test", body=msgspec.json.encode(asked), patience=CARE_PATIENCE)
+        told = msgspec.json.decode(self._ask("GET", "status"), type=Told)
+        return msgspec.json.decode(found, type=Backtest), told.timezone
 
 
 def _trusting(certificate: str) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ are there under their names for everything that goes further: ``collector``, ``s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,8 @@ from typing import Literal, Self, TypedDict
 
 from barograph.alerts.active_alert import ActiveAlert
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.backtest import Backtest, backtest
+from barograph.alerts.rule import make_rule
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, Status
@@ -24,7 +26,7 @@ from barograph.collect.processors import from_settings
 from barograph.collect.sinks import JournalSink
 from barograph.core.metric import Metric
 from barograph.core.query import Calendar, Filter, MetricAnswer, MetricQuery, Window
-from barograph.core.settings import Settings
+from barograph.core.settings import RuleSettings, Settings
 from barograph.dashboard.assembly import USER_KEY, Components, assemble
 from barograph.dashboard.pages import Material, build_page
 from barograph.dashboard.remembered import RememberedReader
@@ -220,6 +222,16 @@ class DashboardInterface:
     def check_alerts(self) -> list[ActiveAlert]:
         """Evaluate every rule in this project now and return what is active, the worst first. Raises EngineError."""
         return self._work.alerts.check()
+
+    def backtest(
+        self, rule: str | RuleSettings, window: Window, progress: Callable[[float], None] = lambda share: None
+    ) -> Backtest:
+        """What a rule would have done in a window: one that is in use, by its name, or one that is only tried.
+
+        ``progress`` is told the share that is done. Raises InvalidRule, InvalidQuery or EngineError.
+        """
+        known = self._work.alerts.rule(rule) if isinstance(rule, str) else make_rule(rule, self._parts.catalogue)
+        return backtest(known, self._parts.store, self._work.project, window, progress)
 
     # drawing
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barograph.alerts.backtest import Backtest
 from barograph.core.query import EventQuery, MetricAnswer, MetricQuery
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked, document
@@ -20,6 +21,7 @@ from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.trace import Trace, trace_of, trace_page
 from barograph.server.access import Caller
 from barograph.server.parameters import (
+    BacktestQuestion,
     Drawn,
     EventSearchParameters,
     FreshParameters,
@@ -36,9 +38,11 @@ from barograph.server.parameters import (
 from barograph.server.problems import Problem
 from barograph.server.site import Site
 from barograph.visualize.visualizer import Visualizer
+from barograph_client.errors import InvalidInput
 
 T = TypeVar("T")
 _USUAL = "24h"
+_TRIED = "30d"  # a rule, if nothing else is said
 _OF_ALL_PROJECTS = ("bytes_behind", "undecided")  # of the store, not for one who is bound to a project
 _MEDIA = {"text": "text/plain", "json": "application/json", "csv": "text/csv"}
 
@@ -100,6 +104,19 @@ def _metric_document(dashboard: DashboardInterface, question: MetricQuery, found
     )
     told = {"title": title, "timezone": question.timezone, **({"missing": missing} if missing else {})}
     return {**document(found, asked), **told}
+
+
+async def backtest(site: Site, caller: Caller, request: Request) -> Response:
+    """What a rule would have done in a window."""
+    question = await from_body(request, BacktestQuestion, site.settings.body_seconds)
+    if bool(question.rule) == (question.definition is not None):
+        raise InvalidInput("name a rule, or define one", hint="Send either `rule` or `definition`.")
+
+    def work(dashboard: DashboardInterface) -> Backtest:
+        window = question.window(site.clock.now(), _TRIED)
+        return dashboard.backtest(question.definition or question.rule, window)
+
+    return answer(await _ask(site, caller, question.fresh, work))
 
 
 async def queries(site: Site, caller: Caller, request: Request) -> Response:

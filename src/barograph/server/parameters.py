@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
 from barograph.core.query import OPS, Calendar, Filter, Period, Window, parse_duration, parse_moment
+from barograph.core.settings import RuleSettings
 from barograph.server.problems import DESCRIBED, Problem
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidEvent, InvalidQuery
@@ -163,6 +164,14 @@ class MetricQuestion(Span, kw_only=True, forbid_unknown_fields=True):
                 return bucket
             case duration:
                 return parse_duration(duration)
+
+
+class BacktestQuestion(Span, kw_only=True, forbid_unknown_fields=True):
+    """A rule to be tried on the events of a window: one in use by its name, or one that is only defined."""
+
+    rule: A[str, M(max_length=128, description="The name of a rule in use")] = ""
+    definition: A[RuleSettings | None, M(description="Or a rule as [[rules]] has it")] = None
+    fresh: Fresh = False
 
 
 class PruneBody(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barograph.alerts.backtest import Backtest
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.server import asking, care, health
 from barograph.server.access import Caller, Scope
@@ -32,6 +33,7 @@ from barograph.server.ingest import Answer, take_events
 from barograph.server.openapi_route import openapi
 from barograph.server.otlp_routes import take_otlp
 from barograph.server.parameters import (
+    BacktestQuestion,
     EventSearchParameters,
     FreshParameters,
     MetricQuestion,
@@ -92,6 +94,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/queries/{id}", "read", asking.query_detail,
           "One query by its trace or event id, with its spans, feedback and scores", FreshParameters,
           gives=QueryDetail),
+    Route("POST", "/api/v1/alerts/test", "admin", asking.backtest, "What a rule would have done on stored data",
+          body=BacktestQuestion, gives=Backtest),
     Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,
           gives=StatusNow),
     Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate", gives=Stats),

@@ -13,7 +13,11 @@ from statistics import median
 from msgspec import Struct
 from msgspec.structs import replace
 
+from barograph.analytics.level_steps import level_steps
+from barograph.analytics.summary import Series as Found
 from barograph.core.query import MetricRow, Period, Window
+from barograph.core.unit import format_value
+from barograph.core.zone import zone_of
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import (
     DAY,
@@ -206,6 +210,7 @@ def latency_chart(
     every = _tail_step(seen)
     window = seen.window
     lines: list[Series] = []
+    steps: list[Mark] = []
     total, hidden, incomplete = 0, 0, False
     for level in ("p50", "p95", "p99"):
         beside: Period | None = "week" if level == "p95" and seen.later else None
@@ -215,6 +220,8 @@ def latency_chart(
         lines.append(line_of(level, found.rows, role, least=least))
         if any(row.n >= least for row in found.before):
             lines.append(line_of("p95 last week", found.before, "comparison", later=seen.later, least=least))
+        if level != "p99":  # few queries make it
+            steps = _steps(material, level, found, least) or steps  # of the median, when the tail has none
         total = sum(row.n for row in found.rows)
         hidden = sum(0 < row.n < least for row in found.rows)
         incomplete = found.incomplete
@@ -232,9 +239,22 @@ def latency_chart(
         "s",
         lines,
         window,
-        marks=marks,
+        marks=[*marks, *steps],
         incomplete=incomplete,
     )
+
+
+def _steps(material: Material, level: str, found: Found, least: int) -> list[Mark]:
+    """The moments since which a percentile is another one, as marks; whole buckets only."""
+    rows = found.rows[found.cut : len(found.rows) - found.incomplete]
+    return [
+        Mark(
+            x=step.at,
+            label=f"{level} from {format_value(step.before, found.unit)} to {format_value(step.after, found.unit)}",
+            kind="other",
+        )
+        for step in level_steps(rows, zone_of(material.settings.timezone), least=least)
+    ]
 
 
 def _tail_step(seen: Traffic) -> float:

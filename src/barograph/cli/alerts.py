@@ -1,0 +1,153 @@
+"""Commands for alert rules: ``alerts test`` plays one over stored data, ``alerts check`` looks at a file of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barograph.analytics.period import recent
+from barograph.cli.desk import Trial, desk_of
+from barograph.cli.options import (
+    DEFAULT_DIRECTORY,
+    DataDir,
+    Exit,
+    From,
+    Json,
+    Last,
+    ProjectName,
+    To,
+    existing,
+    window_of,
+)
+from barograph.cli.output import draw, print_json, progress
+from barograph.core.settings import FILE_NAME
+from barograph.core.unit import counted, format_value
+from barograph.core.zone import local_time, zone_of
+from barograph.visualize.chart import Column, Page, Table, Text
+from barograph_client.clock import SystemClock
+from barograph_client.errors import shorten
+
+if TYPE_CHECKING:
+    from barograph.alerts.backtest import Backtest
+    from barograph.dashboard.rule_file import RuleFile
+
+USUAL = "30d"
+MOST_SHOWN = 20  # firings in the table
+
+
+def backtest(
+    rule: Annotated[str, typer.Argument(help="The rule's name.", metavar="RULE")],
+    last: Last = None,
+    start: From = None,
+    end: To = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Take the rule from this file: one that is not in use yet.")
+    ] = None,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Say when a rule would have fired on stored data, for how long, and how often a month. 30 days unless asked.
+
+    \b
+    barograph alerts test "slow responses" --last 7d
+    barograph alerts test "costly hour" --file draft.toml
+    """
+    from barograph.dashboard.rule_file import read_rules
+
+    window = window_of(last, start, end) or recent(USUAL, SystemClock().now())
+    definition = read_rules(file).rule(rule) if file is not None else None
+    trial = Trial(window=(window.start, window.end), rule="" if definition else rule, definition=definition)
+    with desk_of(existing(data_dir), project) as desk, _told_of("looking back") as tell:
+        found, timezone = desk.backtest(trial, tell)
+    if json:
+        print_json(found)
+    else:
+        _draw(found, timezone)
+
+
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help=f"A file with [[rules]]; the data directory's {FILE_NAME} if absent.")
+    ] = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Look at every rule of a file: what is wrong with which, its line, and what to write instead. 1 if any is."""
+    from barograph.dashboard.rule_file import read_rules
+
+    found = read_rules(file or data_dir / FILE_NAME)
+    if json:
+        print_json(found)
+    else:
+        _tell(found)
+    if found.problems:
+        raise typer.Exit(Exit.FOUND)
+
+
+@contextlib.contextmanager
+def _told_of(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal, moved by the share that is done."""
+    with progress(100, what) as bar:
+        yield lambda share: bar.update(bar.task_ids[0], completed=round(100 * share))
+
+
+def _draw(found: Backtest, timezone: str) -> None:
+    zone = zone_of(timezone)
+
+    def clock(moment: datetime) -> str:
+        return local_time(moment, zone)
+
+    times = counted(len(found.firings), "time")
+    over = f"{clock(found.window.start)} to {clock(found.window.end)}"
+    looked = f"Looked at every {format_value(found.step_seconds, 's')}, {over}."
+    if found.firings:
+        told = (
+            f"It would have fired {times}, {found.alerts_a_month:.3g} a month: "
+            f"{format_value(found.firing_seconds, 's')} in all, {format_value(found.longest_seconds, 's')} the longest."
+        )
+    else:
+        told = "It would never have fired."
+    parts: list[Text | Table] = [Text(text=found.condition), Text(text=looked, tone="muted"), Text(text=told)]
+    if found.blind:
+        share = format_value(found.blind / max(1, found.steps), "ratio")
+        parts.append(
+            Text(text=f"{share} of the looks had nothing to judge by: no data, or too few events.", tone="muted")
+        )
+    if found.firings:
+        columns = [Column(title=title) for title in ("fired", "for", "worst", "group")]
+        rows = [
+            (
+                clock(one.fired_at),
+                format_value(((one.resolved_at or found.window.end) - one.fired_at).total_seconds(), "s")
+                + ("" if one.resolved_at else ", still firing"),
+                format_value(one.worst, found.unit),
+                ", ".join(f"{name} {shorten(value, 40)}" for name, value in one.labels.items()) or "all",
+            )
+            for one in found.firings[-MOST_SHOWN:]
+        ]
+        more = len(found.firings) - len(rows)
+        note = f"The last {len(rows)}; {more} before them are in --json." if more else ""
+        parts.append(Table(title="Alerts", columns=columns, rows=rows, note=note))
+    draw(Page(title=f"Rule: {shorten(found.rule)}", parts=parts), timezone=timezone)
+
+
+def _tell(found: RuleFile) -> None:
+    right = counted(len(found.rules), "rule")
+    if not found.problems:
+        draw(Text(text=f"{found.path}: {right}, nothing wrong." if found.rules else f"{found.path} has no rules."))
+        return
+    parts = [
+        Text(
+            text=f"line {one.line}, {shorten(one.rule) or 'a rule without a name'}: {one.problem}. {one.hint}".rstrip()
+        )
+        for one in found.problems
+    ]
+    wrong = counted(len(found.problems), "rule")
+    parts.insert(0, Text(text=found.path, tone="muted"))
+    draw(Page(title=f"{wrong} wrong, {len(found.rules)} right", parts=parts))

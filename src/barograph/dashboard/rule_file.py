@@ -1,0 +1,101 @@
+"""Rules in a file, looked at one by one: every problem with its line, not only the first.
+
+Used by ``barograph alerts check`` and to try a rule that is not in use yet. The file is a ``barograph.toml``, or holds
+``[[rules]]`` alone.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from barograph.alerts.rule import make_rule
+from barograph.core.metric import Catalogue
+from barograph.core.settings import MetricSettings, RuleSettings
+from barograph.dashboard.assembly import metric_of
+from barograph_client.errors import BarographError, InvalidSettings, shorten
+
+_HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
+
+
+class RuleProblem(Struct, frozen=True, kw_only=True):
+    """What is wrong with one rule. ``line`` is where it begins in the file, 0 where that cannot be told."""
+
+    rule: str
+    line: int
+    problem: str
+    hint: str = ""
+
+
+class RuleFile(Struct, frozen=True, kw_only=True):
+    """What a file holds: the rules that are right, and the problems of the others."""
+
+    path: str
+    rules: tuple[RuleSettings, ...]
+    problems: tuple[RuleProblem, ...]
+
+    def rule(self, name: str) -> RuleSettings:
+        """The rule of that name. Raises InvalidSettings, with its problem if it has one."""
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        for problem in self.problems:
+            if problem.rule == name:
+                raise InvalidSettings(f"{self.path}, line {problem.line}: {problem.problem}", hint=problem.hint)
+        names = ", ".join(shorten(rule.name, 40) for rule in self.rules[:10]) or "none"
+        raise InvalidSettings(f"{self.path} has no rule of that name", hint=f"It has: {names}.", value=name)
+
+
+def read_rules(path: Path) -> RuleFile:
+    """Look at every rule of a file. Raises InvalidSettings for one that cannot be read or is no TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = tomllib.loads(text)
+    except OSError as error:
+        raise InvalidSettings(f"{path} cannot be read: {error.strerror}", hint="Name a file with [[rules]].") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
+    given = tree.get("rules", [])
+    if not isinstance(given, list):
+        raise InvalidSettings(f"{path}: rules is no list", hint="Write each rule under [[rules]].")
+    catalogue = _catalogue(tree.get("metrics", []), path)
+    lines = [text.count("\n", 0, found.end()) + 1 for found in _HEADER.finditer(text)]
+    lines = lines if len(lines) == len(given) else [0] * len(given)  # an inline list has no lines of its own
+    rules: list[RuleSettings] = []
+    problems: list[RuleProblem] = []
+    for line, one in zip(lines, given, strict=True):
+        name = str(one.get("name", "")) if isinstance(one, dict) else ""
+        try:
+            rule = _rule(one, catalogue)
+            if any(other.name == rule.name for other in rules):
+                raise InvalidSettings("another rule has the same name", hint="Give each its own.")
+        except BarographError as error:
+            problem = error.message.removeprefix(f"rule {shorten(name)}: ")
+            problems.append(RuleProblem(rule=name, line=line, problem=problem, hint=error.hint))
+        else:
+            rules.append(rule)
+    return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems))
+
+
+def _rule(one: Any, catalogue: Catalogue) -> RuleSettings:
+    try:
+        settings = msgspec.convert(one, RuleSettings)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at `$")
+        field = where.strip("`").removeprefix(".")
+        raise InvalidSettings(f"{field}: {reason}" if field else reason, hint="See docs/settings.md.") from None
+    make_rule(settings, catalogue)
+    return settings
+
+
+def _catalogue(given: Any, path: Path) -> Catalogue:
+    """The metrics that the rules may be about. Raises InvalidSettings."""
+    try:
+        return Catalogue(metric_of(own) for own in msgspec.convert(given, list[MetricSettings]))
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"{path}: metrics: {error}", hint="See docs/settings.md.") from None
