@@ -11,9 +11,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from tests.support.receivers import AT, Answer, HttpReceiver, alert, sample, surroundings
+from tests.support.receivers import AT, Answer, HttpReceiver, alert, certificate, sample, surroundings
 
 from barograph.alerts.delivery.channels.apprise import AppriseChannel
 from barograph.alerts.delivery.channels.http import asked_wait, parse_endpoint
@@ -154,6 +155,23 @@ class TestUrls:
             assert "a redirect, which is not followed" in outcome.error
             assert elsewhere.url not in outcome.error
             assert elsewhere.posts == []
+
+    def test_of_https_are_for_servers_whose_certificate_is_trusted(self, tmp_path: Path) -> None:
+        chain, context = certificate(tmp_path)
+        with HttpReceiver(context) as receiver:
+            assert channel(WebhookTarget(url=receiver.url, ca_file=str(chain))).send(sample()) == SENT
+            outcome = channel(WebhookTarget(url=receiver.url)).send(sample())
+            assert outcome.kind == "later"
+            assert "its certificate is not trusted" in outcome.error
+            assert len(receiver.posts) == 1
+        with pytest.raises(InvalidSettings, match="trusted certificates cannot be used"):
+            channel(WebhookTarget(url=receiver.url, ca_file=str(tmp_path / "nowhere")))
+
+    def test_are_reached_through_the_proxy_of_the_environment(self, receiver: HttpReceiver) -> None:
+        proxy = receiver.url.removesuffix("/hook")
+        assert channel(WebhookTarget(url="http://example.org/hook?a=b"), http_proxy=proxy).send(sample()) == SENT
+        (post,) = receiver.posts
+        assert (post.path, post.headers["Host"]) == ("http://example.org:80/hook?a=b", "example.org:80")
 
     def test_retry_after_is_read_as_seconds_or_as_a_date(self) -> None:
         assert asked_wait("120", AT) == 120.0

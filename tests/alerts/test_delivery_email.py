@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from email.headerregistry import Address
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.support.receivers import AT, SmtpReceiver, alert, sample, surroundings
+from tests.support.receivers import AT, SmtpReceiver, alert, certificate, sample, surroundings
 
 from barograph.alerts.delivery.outcome import SENT, Channel
 from barograph.alerts.delivery.targets import Targets
@@ -30,18 +28,9 @@ def server() -> Iterator[SmtpReceiver]:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for this machine that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "mail.pem", folder / "mail.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-nodes", "-keyout", key, "-out", chain],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return chain, key
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """A certificate's file and a server's context with it."""
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 def channel(port: int, **more: object) -> Channel:
@@ -166,13 +155,12 @@ class TestTheServer:
 
 class TestSecrecy:
     @pytest.mark.parametrize("wrapped", [False, True])
-    def test_the_password_goes_over_tls_only(self, files: tuple[Path, Path], wrapped: bool) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*files)
+    def test_the_password_goes_over_tls_only(self, tls: tuple[Path, ssl.SSLContext], wrapped: bool) -> None:
+        chain, context = tls
         security = "tls" if wrapped else "starttls"
         with SmtpReceiver(tls=context, wrapped=wrapped) as server:
             more = {"security": security, "user": "me", "password_env": "P"}
-            assert channel(server.port, ca_file=str(files[0]), **more).send(sample()) == SENT
+            assert channel(server.port, ca_file=str(chain), **more).send(sample()) == SENT
             assert server.logins == [("me", PASSWORD)]
             assert len(server.mails) == 1
             refused = channel(server.port, **more).send(sample())
@@ -192,12 +180,11 @@ class TestSecrecy:
         with pytest.raises(InvalidSettings, match="a user and a password, or neither"):
             channel(25, user="me", security="tls")
 
-    def test_what_the_server_says_of_a_wrong_password_is_not_repeated(self, files: tuple[Path, Path]) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*files)
+    def test_what_the_server_says_of_a_wrong_password_is_not_repeated(self, tls: tuple[Path, ssl.SSLContext]) -> None:
+        chain, context = tls
         with SmtpReceiver(tls=context, wrapped=True) as server:
             server.answers["AUTH"] = f"535 wrong: {PASSWORD}"
-            made = channel(server.port, ca_file=str(files[0]), security="tls", user="me", password_env="P")
+            made = channel(server.port, ca_file=str(chain), security="tls", user="me", password_env="P")
             outcome = made.send(sample())
         assert outcome.kind == "refused"
         assert "refused user and password: 535" in outcome.error

@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import shutil
 import socket
 import socketserver
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -21,8 +23,11 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
+
+import pytest
 
 from barograph.alerts.alert import Alert, Notification, Status
 from barograph.alerts.delivery.targets import Surroundings
@@ -32,7 +37,10 @@ AT = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
 
 class Answer(NamedTuple):
-    """What to do with one request: wait, and answer, or hang up without an answer; ``drip`` sends a byte at a time."""
+    """What to do with one request: wait, and answer, or hang up without an answer.
+
+    ``drip`` is how many seconds pass between two bytes of the body, or, with ``head``, of a head that never ends.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -40,6 +48,7 @@ class Answer(NamedTuple):
     delay: float = 0.0
     hang_up: bool = False
     drip: float = 0.0
+    head: bool = False
 
 
 class Post(NamedTuple):
@@ -64,7 +73,7 @@ class Post(NamedTuple):
 class HttpReceiver:
     """Answers as ``for_key`` says for a notification, else as ``script``, in order; then as ``always`` says."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: deque[Answer] = deque()
         self.always = Answer()
         self.for_key: dict[str, Answer] = {}
@@ -89,7 +98,9 @@ class HttpReceiver:
                 pass  # a sender that was killed
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}/hook"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
@@ -112,6 +123,11 @@ class HttpReceiver:
             self.at_once -= 1
         if answer.hang_up:
             return
+        while answer.head and not self._gone.wait(answer.drip):
+            try:
+                handler.wfile.write(b"X")
+            except OSError:
+                return
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
@@ -287,6 +303,21 @@ def sample(
 def surroundings(environment: Mapping[str, str] | None = None, clock: Clock | None = None) -> Surroundings:
     """What channels need; messages for a terminal go to standard error."""
     return Surroundings(clock or SystemClock(), environment or {}, logging.getLogger("barograph.alerts"), sys.stderr)
+
+
+def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for this machine that signs itself, and a server's context with it; skips without openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-nodes", "-keyout", key, "-out", chain],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(chain, key)
+    return chain, context
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

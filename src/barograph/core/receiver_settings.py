@@ -36,7 +36,7 @@ class WebhookTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A POST of JSON, in the form that Alertmanager sends."""
 
     name: A[str, _NAME] = "webhook"
-    url: A[Url, M(description="Where to; http or https, without a user")] = ""
+    url: A[Url, M(description="Where to; http or https. One that holds a token goes into url_env or url_file")] = ""
     url_env: A[Variable, M(description="Or the variable that holds the URL")] = ""
     url_file: A[Url, M(description="Or the file that holds the URL")] = ""
     secret_env: A[Variable, M(description="Variable with the secret that signs each message")] = ""
