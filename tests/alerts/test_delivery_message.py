@@ -44,6 +44,13 @@ class TestWhatIsSaid:
             "https://barograph.example.org/\n"
         )
 
+    def test_of_an_alert_are_the_annotations_that_help_in_one_order(self) -> None:
+        told = {"flapping": "7 changes in 30 min", "condition": "p95 > 5 s", "summary": "slow", "unknown": "not told"}
+        (item,) = compose(sample(alerts=(said_by(told),))).items
+        assert item.lines == (
+            "slow", "Condition: p95 > 5 s", "Flapping: 7 changes in 30 min", "Since 2026-11-28 12:00:00 UTC",
+        )  # fmt: skip
+
     def test_of_a_mixed_group_counts_both_and_is_as_bad_as_the_worst_that_fires(self) -> None:
         mixed = (
             alert(severity="warning", model="gpt"),

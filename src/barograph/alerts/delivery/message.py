@@ -31,6 +31,16 @@ _STEERING = frozenset(("Cc", "Cs", "Cn", "Co"))
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINK = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+", re.IGNORECASE)  # no quotes, angle brackets, spaces, bars
 _NAMED = ("alertname", "severity")  # are said in words
+# Annotations that are told, in this order, and what comes before each.
+_SAID = {
+    "summary": "",
+    "description": "",
+    "message": "",
+    "value": "Value: ",
+    "condition": "Condition: ",
+    "reason": "Because: ",
+    "flapping": "Flapping: ",
+}
 
 
 class Item(Struct, frozen=True):
@@ -144,11 +154,7 @@ def _item(alert: Alert, notification: Notification) -> Item:
     own = {key: value for key, value in alert.labels.items() if key not in notification.common_labels}
     about = _labels(own)
     said = alert.annotations
-    lines = [neutral(said[key], LINE_LENGTH) for key in ("summary", "description", "message") if said.get(key)]
-    if said.get("value"):
-        lines.append(f"Value: {neutral(said['value'], LABEL_LENGTH)}")
-    if said.get("reason"):
-        lines.append(f"Because: {neutral(said['reason'], LINE_LENGTH)}")
+    lines = [f"{word}{neutral(said[name], LINE_LENGTH)}" for name, word in _SAID.items() if said.get(name)]
     if resolved and alert.ends_at is not None:
         lines.append(f"From {_time(alert.starts_at)} to {_time(alert.ends_at)}")
     else:
