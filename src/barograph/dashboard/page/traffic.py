@@ -245,16 +245,14 @@ def latency_chart(
 
 
 def _steps(material: Material, level: str, found: Found, least: int) -> list[Mark]:
-    """The moments since which a percentile is another one, as marks; whole buckets only."""
+    """The moments since which a percentile is another one, as marks at the bucket that began it; of whole buckets."""
     rows = found.rows[found.cut : len(found.rows) - found.incomplete]
-    return [
-        Mark(
-            x=step.at,
-            label=f"{level} from {format_value(step.before, found.unit)} to {format_value(step.after, found.unit)}",
-            kind="other",
-        )
-        for step in level_steps(rows, zone_of(material.settings.timezone), least=least)
-    ]
+    marks = []
+    for step in level_steps(rows, zone_of(material.settings.timezone), least=least):
+        before, after = (format_value(value, found.unit) for value in (step.before, step.after))
+        label = f"{level} from {before} to {after} within {step_text(found.every)}"
+        marks.append(Mark(x=step.at, label=label, kind="other"))
+    return marks
 
 
 def _tail_step(seen: Traffic) -> float:
