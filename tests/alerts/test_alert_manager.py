@@ -143,7 +143,7 @@ def test_filters_and_both_directions_hold(house: House) -> None:
     assert alert.sentence == "ALERT: User satisfaction fell below 3.0/5.0 threshold (current: 2.5/5.0)"
 
 
-def test_a_rule_waits_for_its_for_on_the_grid(house: House) -> None:
+def test_01_a_rule_waits_for_its_for_on_the_grid_and_tells_nobody_meanwhile(house: House) -> None:
     rule = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="1m", for_="40s")
     manager = house.manager(rule)
     house.tick(manager, 3, response_time=9.0)
@@ -187,7 +187,7 @@ def test_a_tick_waits_until_the_data_up_to_it_are_complete(house: House) -> None
     assert house.reader.asked[-1].window.end == START + timedelta(seconds=10)
 
 
-def test_data_that_come_late_but_within_the_delay_give_the_same_result_as_data_on_time(house: House) -> None:
+def test_35_data_that_come_late_but_within_the_delay_give_the_same_result_as_data_on_time(house: House) -> None:
     manager = house.manager(SLOW)
     house.manual.advance(15)
     house.query(9.0, ago=6)  # of second 9, arrives at second 15: inside the window that ends at second 10
@@ -195,7 +195,7 @@ def test_data_that_come_late_but_within_the_delay_give_the_same_result_as_data_o
     assert [alert.value for alert in manager.active()] == [9.0]
 
 
-def test_skipped_ticks_are_counted_and_neither_resolve_nor_reset(house: House) -> None:
+def test_31_skipped_ticks_are_counted_and_neither_resolve_nor_reset(house: House) -> None:
     rule = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="5m", for_="1m")
     manager = house.manager(rule)
     house.query(9.0)
@@ -208,7 +208,7 @@ def test_skipped_ticks_are_counted_and_neither_resolve_nor_reset(house: House) -
     assert alert.active_at == START + timedelta(seconds=15)
 
 
-def test_an_evaluation_long_after_its_tick_is_counted_as_late_and_keeps_its_scheduled_time(house: House) -> None:
+def test_30_an_evaluation_long_after_its_tick_is_counted_as_late_and_keeps_its_scheduled_time(house: House) -> None:
     manager = house.manager(SLOW)
     house.query(9.0)
     house.manual.advance(29)
@@ -217,7 +217,7 @@ def test_an_evaluation_long_after_its_tick_is_counted_as_late_and_keeps_its_sche
     assert house.recorded[0].time == START + timedelta(seconds=15)
 
 
-def test_missing_data_do_not_resolve(house: House) -> None:
+def test_26_missing_data_do_not_resolve(house: House) -> None:
     manager = house.manager(SLOW)
     house.query(9.0)
     house.tick(manager, 40)
@@ -246,7 +246,7 @@ def test_a_check_long_after_tells_when_data_were_last_there_not_when_it_looked(h
     assert [one.data_at for one in again.active()] == [START]
 
 
-def test_a_group_that_is_gone_is_resolved_after_an_hour_and_not_before(house: House) -> None:
+def test_28_a_group_that_is_gone_is_resolved_after_an_hour_and_not_before(house: House) -> None:
     rule = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="1m", by=("model",))
     manager = house.manager(rule, interval=60.0)
     house.query(9.0, model="old")
@@ -283,7 +283,7 @@ def test_a_failing_rule_is_an_error_with_its_reason_and_the_others_go_on(house: 
     assert manager.counters.failed == 6
 
 
-def test_a_grouped_rule_that_fails_is_one_error_and_its_groups_stand_as_they_were(house: House) -> None:
+def test_29_a_grouped_rule_that_fails_is_one_error_and_its_groups_stand_as_they_were(house: House) -> None:
     manager = house.manager(RuleSettings(name="slow", metric="response_time.p95", above=5.0, by=("model",)))
     house.query(9.0, model="a")
     house.query(9.0, model="b")
@@ -332,7 +332,7 @@ def test_a_rule_that_hangs_does_not_stop_the_others(house: House) -> None:
 
 
 @pytest.mark.parametrize("moved", [600.0, -600.0, 86_400.0, -86_400.0])
-def test_a_step_of_the_clock_neither_fires_nor_resolves(house: House, moved: float) -> None:
+def test_34_a_step_of_the_clock_neither_fires_nor_resolves(house: House, moved: float) -> None:
     fires = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="5m")
     waits = RuleSettings(name="busy", metric="queries", above=1.0, window="5m", for_="1m")
     quiet = RuleSettings(name="quiet", metric="queries", below=5.0, window="5m")
@@ -353,7 +353,7 @@ def test_a_step_of_the_clock_neither_fires_nor_resolves(house: House, moved: flo
     assert [alert.rule for alert in house.recorded[recorded:]] == ["busy"]
 
 
-def test_states_survive_a_restart(house: House) -> None:
+def test_32_states_survive_a_restart(house: House) -> None:
     rule = RuleSettings(name="slow", metric="response_time.p95", above=5.0, window="1m", for_="1m")
     first = house.manager(rule, RuleSettings(name="errors", metric="error_rate", above=0.5))
     house.query(1.0, status="error")

@@ -121,7 +121,7 @@ class AlertBook:
         key = (rule.name, fingerprint(labels))
         _, before = self._entries.get(key, ({}, INACTIVE))
         whole_rule = bool(rule.by) and not labels
-        policy = replace(rule.policy, no_data="nodata") if whole_rule else rule.policy
+        policy = replace(rule.policy, keep_firing_seconds=0.0) if whole_rule else rule.policy
         after, transition = step(before, seen, at, policy)
         if after.state == "nodata" and after.has_fired and after.data_at is None:
             after = replace(after, data_at=self._data_until(rule, labels, at))
