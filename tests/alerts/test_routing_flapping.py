@@ -38,6 +38,17 @@ def test_60_more_than_k_transitions_give_one_notice_and_then_quiet_until_stable(
     assert (seconds(world.sent[-1].at) or 0) >= 60 - period / 2 + 10
 
 
+def test_60_as_many_changes_as_are_allowed_are_no_flapping() -> None:
+    world = World(flapping=DAMPED)
+    flap(world, 0, 4, 2)
+    (track,) = world.state.tracks.values()
+    assert (len(track.changes), track.flapping_since) == (4, None)
+    world.fire("a", 4)
+    world.step(4)
+    (track,) = world.state.tracks.values()
+    assert (len(track.changes), track.flapping_since) == (5, at(4))
+
+
 def test_60_flaps_faster_than_group_wait_are_seen_where_the_anchor_is_blind() -> None:
     world = World(flapping=DAMPED)
     flap(world, 0, 12, 0.5)

@@ -37,6 +37,15 @@ def test_36_an_alert_whose_wait_is_over_already_is_told_at_once() -> None:
     assert said(world.step(60)) == ["60 firing a+"]
 
 
+def test_36_also_when_its_group_has_just_begun_to_wait() -> None:
+    world = World()
+    world.run(0, 10)
+    world.fire("a", 10)
+    world.step(10)
+    world.fire("b", 0)
+    assert said(world.step(10.5)) == ["10.5 firing a+ b+"]
+
+
 def test_36_groups_do_not_wait_for_each_other() -> None:
     world = World()
     world.fire("a", 0, job="x")
@@ -274,6 +283,18 @@ def test_a_step_that_is_done_again_gives_the_same_keys() -> None:
     (third,) = World.step(world, 14)
     assert third.key != first.key
     assert third.group_key == first.group_key
+
+
+def test_a_step_that_is_done_again_with_other_alerts_gives_another_key() -> None:
+    world = World()
+    world.fire("a", 0)
+    world.run(0, 2)
+    before = world.state
+    (first,) = world.step(2)
+    world.state = before
+    world.fire("b", 1)
+    (second,) = world.step(2)
+    assert first.key != second.key
 
 
 def test_two_groups_and_two_ticks_never_share_a_key() -> None:

@@ -14,7 +14,7 @@ from barograph.alerts.routing.router import MOST_HOLDS, RouterState
 from barograph.alerts.routing.silences import Silencer, create_silence, make_windows
 from barograph.control.database import ControlPlane
 from barograph.control.silences import SilenceRepository
-from barograph.core.routing_settings import InhibitionSettings, MaintenanceSettings
+from barograph.core.routing_settings import FlappingSettings, InhibitionSettings, MaintenanceSettings
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidInput, InvalidSettings
 
@@ -276,6 +276,29 @@ class TestStart:
         assert world.run(9, 11) == []
         world.alerts["a"] = told
         assert world.run(11, 13) == []
+
+    def test_51_nor_does_a_restart_take_an_acknowledgement_away_or_count_as_flapping(self) -> None:
+        world = World(flapping=FlappingSettings(transitions=1))
+        told = world.fire("a", 0)
+        world.run(0, 5)
+        world.state = world.router.acknowledge(world.state, told.fingerprint, by="ann", now=at(5))
+        world.alerts.clear()
+        world.state = world.router.started(world.state, at(9))
+        world.run(9, 10)
+        world.alerts["a"] = told
+        assert world.run(10, 40) == []
+        assert world.state.acknowledgements
+
+    def test_51_nor_does_it_count_as_a_change_of_what_was_not_told_yet(self) -> None:
+        world = World(flapping=FlappingSettings(transitions=1))
+        found = world.fire("a", 0)
+        world.step(0)
+        world.alerts.clear()
+        world.state = world.router.started(world.state, at(1))
+        world.step(1)
+        world.alerts["a"] = found
+        assert world.run(1.5, 5) == ["3 firing a+"]
+        assert world.sent[0].reason == "1 new alert"
 
     def test_51_a_process_that_starts_over_and_over_tells_at_last(self) -> None:
         world = World()
