@@ -157,6 +157,14 @@ def test_what_has_no_trend_says_so(values: list[float | None]) -> None:
     assert arrival.expected == math.inf
 
 
+def test_a_straight_line_is_as_sure_as_can_be() -> None:
+    """Rounding is no noise, and its autocorrelation none of the series'."""
+    for step in (0.1, 0.5, 1 / 3):
+        found = trend(range(24), [70 + step * hour for hour in range(24)])
+        assert found.p_value < 1e-8
+        assert found.low == pytest.approx(found.high) == pytest.approx(step)
+
+
 def test_long_series_are_cut_into_blocks_and_keep_their_slope() -> None:
     generator, n = np.random.default_rng(4), 20 * MOST_VALUES + 7
     found = trend((np.arange(n) / 144).tolist(), (0.5 * np.arange(n) / 144 + generator.normal(size=n)).tolist())

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.distributions import normal_quantile, normal_tail
+from barograph.stats.summary import ROUNDING_SHARE
 from barograph_client.errors import InvalidInput
 
 Correction = Literal["ar1", "hamed-rao", "none"]
@@ -107,7 +108,10 @@ def trend(
         slopes = np.sort(np.clip(rise / run, -_STEEPEST, _STEEPEST))
     slope = float(np.median(slopes))
     score = float(np.sign(rise).sum())
-    inflation = _INFLATION[correction](what - slope * (when - middle))
+    rest = what - level - slope * (when - middle)
+    if np.abs(rest).max() <= ROUNDING_SHARE * max(1.0, abs(slope)):
+        rest = np.zeros(n)  # rounding has an autocorrelation of its own
+    inflation = _INFLATION[correction](rest)
     variance = _variance(when, what) * inflation
     low, high = _interval(slopes, variance, alpha)
     p_value = 1.0

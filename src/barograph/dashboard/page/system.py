@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
-from barograph.core.query import Window
+from barograph.analytics.arrival import arrival, arrival_text
+from barograph.core.query import MetricRow, Window
 from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import framed, guarded, line_chart, line_of, step_for, step_text
 from barograph.visualize.chart import Cell, Column, Page, Part, Series, Sparkline, Table, Text
 
 MACHINE = {"system.cpu": "CPU", "system.memory": "memory", "system.disk": "disk"}
+FULL = 100.0  # per cent
 ACCOUNT = ("stored", "rejected", "duplicate")
 
 
@@ -66,6 +70,7 @@ def _account(material: Material) -> list[Part]:
 def _machine(material: Material, window: Window) -> list[Part]:
     step = step_for(window)
     lines: list[Series] = []
+    foreseen: list[Part] = []
     samples, incomplete = 0, False
     for metric, name in MACHINE.items():
         found = material.analytics.series(metric, window, every=step)
@@ -73,11 +78,19 @@ def _machine(material: Material, window: Window) -> list[Part]:
             samples = max(samples, sum(row.n for row in found.rows))
             incomplete = found.incomplete
             lines.append(replace(line_of(name, found.rows, "group"), n=()))
+            if metric == "system.disk":
+                foreseen = _full_disk(material, found.rows)
     if not lines:
         return [Text(text="No system sample in this time: set collect.sampler_seconds = 15 in barograph.toml, or call "
                           "record_system, to see CPU, memory and disk here.", tone="muted")]  # fmt: skip
     subtitle = f"CPU and memory: mean, disk: last · {step_text(step)} · n={samples:,}"
-    return [line_chart("Machine", subtitle, "%", lines, window, incomplete=incomplete)]
+    return [line_chart("Machine", subtitle, "%", lines, window, incomplete=incomplete), *foreseen]
+
+
+def _full_disk(material: Material, rows: Sequence[MetricRow]) -> list[Part]:
+    """When the disk will be full at this pace, if that can be foreseen from the time that is shown."""
+    until = arrival(rows, FULL, material.now())
+    return [Text(text=f"At this pace the disk is full {arrival_text(until)}.", tone="warning")] if until else []
 
 
 def _process(material: Material, window: Window) -> list[Part]:

@@ -1,4 +1,4 @@
-"""A step of the response time stands in its chart, beside the deploy that may have made it."""
+"""A step of the response time stands in its chart, beside the deploy that may have made it; a full disk is foreseen."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ def test_without_a_step_the_deploy_stands_alone(tmp_path: Path) -> None:
     text = overview(tmp_path, 1.0)
     assert "1 11-21 14:05 deploy: v3" in text
     assert not re.search(STEP, text)
+
+
+def test_the_system_page_says_when_the_disk_is_full(tmp_path: Path) -> None:
+    samples = spread("system", 96, NOW - timedelta(hours=24), 24, host="h", disk_percent=lambda i: 70 + 0.2 * i)
+    house = House(tmp_path, samples)
+    try:
+        text = Visualizer(charset="ascii", width=100, timezone="UTC").draw(build_page("system", house.material()))
+    finally:
+        house.close()
+    assert re.search(r"At this pace the disk is full in 13(\.\d)? h \(1[23](\.\d)? h to 1[34](\.\d)? h\)\.", text)
