@@ -114,6 +114,18 @@ def test_60_a_flapping_alert_can_be_silenced_and_acknowledged() -> None:
     assert world.sent[told:] == []
 
 
+def test_60_a_flapping_source_inhibits_all_the_time() -> None:
+    world = World(flapping=DAMPED, inhibitions=({"source": ["alertname=a"], "target": ["alertname=t"]},))
+    flap(world, 0, 20, 1)
+    told = len(world.sent)
+    world.fire("t", 20)
+    flap(world, 20, 40, 1)
+    assert world.sent[told:] == []
+    world.run(40, 60)
+    (both,) = world.sent[told:]
+    assert both.reason == "1 new alert, 1 resolved"
+
+
 def test_60_what_is_remembered_of_it_is_bounded_and_forgotten() -> None:
     world = World(flapping=DAMPED)
     flap(world, 0, 60, 0.5)

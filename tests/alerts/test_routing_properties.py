@@ -107,7 +107,7 @@ class Routing(RuleBasedStateMachine):
         mixed = random.Random(len(self.alerts)).sample([*self.alerts.values()], len(self.alerts))
         again = self.router.step(kept, mixed, self.silences, now)
         assert again == (self.state, told), "the order of alerts, or keeping the state, made a difference"
-        assert msgspec.json.encode(again[0]) == msgspec.json.encode(self.state), "the same state is kept as another text"
+        assert msgspec.json.encode(again[0]) == msgspec.json.encode(self.state), "one state, two texts"
         assert self.router.step(self.state, self.alerts.values(), self.silences, now) == (self.state, []), "told twice"
         for one in told:
             self.hear(one)
