@@ -93,7 +93,8 @@ def bound_for(values_between_false_alarms: float) -> float:
     """The bound at which noise raises an alarm once in so many values, on average.
 
     Siegmund's approximation (1985) of the mean run of a sum with overshoot, halved because there are two sums. Holds
-    for independent normal noise: autocorrelation and heavy tails alarm more often. Raises InvalidInput for 2 or fewer.
+    for independent normal noise; heavy tails alarm more often, an autocorrelation of 0.5 nine times as often. Raises
+    InvalidInput for 2 or fewer.
     """
     if not 2 < values_between_false_alarms < math.inf:
         raise InvalidInput("between two false alarms lie more than two values", value=values_between_false_alarms)
