@@ -10,7 +10,7 @@ DEVELOP := $(VENV)/.develop
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench bench-peers docs pin clean
+.PHONY: help demo test soak lint bench bench-nab bench-peers docs pin clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -37,6 +37,9 @@ lint: $(DEVELOP) ## Check style, types and which folder imports which
 
 bench: $(DEVELOP) ## Measure, print a table, write bench/results.md
 	$(BIN)/python -m bench $(ARGS)
+
+bench-nab: $(DEVELOP) ## Score the anomaly detector on NAB (BAROGRAPH_NAB_DATA names another folder)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.nab
 
 bench-peers: $(DEVELOP) ## The same traces into Barograph, Phoenix and MLflow; writes bench/peers.md
 	$(BIN)/python -m bench.peers $(ARGS)
