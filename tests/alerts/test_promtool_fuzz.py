@@ -115,7 +115,8 @@ class Draw:
     def question(self, a: str, b: str) -> str:
         kinds: tuple[Callable[[str, str], str], ...] = (
             self.threshold, self.threshold, self.over_window, self.over_window, self.summed, self.ratio,
-            self.two_windows, self.joined, self.missing, self.counted, self.compared, self.calculated, self.changed,
+            self.two_windows, self.joined, self.missing, self.counted, self.compared, self.calculated,
+            self.changed, self.rarer, self.rarer,
         )  # fmt: skip
         return str(self.pick(*kinds)(a, b))
 
@@ -213,6 +214,23 @@ class Draw:
             )
         )  # fmt: skip
 
+    def rarer(self, a: str, b: str) -> str:
+        window, step = self.window(), f"{self.interval * self.pick(1, 2)}s"
+        level = self.pick(0, 0.25, 0.5, 0.9, 1)
+        return str(
+            self.pick(
+                f"deriv({a}[{window}]) > 0.02", f"stddev_over_time({a}[{window}]) >= 1.3", f"sgn({a} - 4) == 1",
+                f"stdvar_over_time({a}[{window}]) < 2.6", f"quantile_over_time({level}, {a}[{window}]) > 4",
+                f"predict_linear({a}[{window}], {self.pick(60, 300)}) > 9", f"absent_over_time({a}[{window}])",
+                f'absent_over_time({a}{{i="a"}}[{window}])', f"max_over_time(sum by (i) ({a})[{window}:{step}]) > 7",
+                f"avg_over_time(rate({a}[{window}])[{window}:{step}]) > 0.05", f"time() - {a} > 100",
+                f"sum_over_time(({a} > bool 5)[{window}:{step}]) >= 2", f"min_over_time({a}[{window}:{step}]) > 3",
+                f"{a} / on (i) group_left sum by (i) ({b}) > 0.6", f"{a} > on (i) group_left () max by (i) ({b})",
+                f"sum by (i) ({a}) * on (i) group_right (j) {b} > 12", f"{a} + ignoring (j) group_left {b} > 9",
+                f"{a} * on (i) group_left (j) max by (i) ({b}) > 5", f"rate({a}[{window}] offset 1m) > time() / 9000",
+            )
+        )  # fmt: skip
+
 
 def _cases() -> dict[str, Case]:
     drawn = (Draw(seed, INTERVALS[seed % len(INTERVALS)]) for seed in range(CASES))
@@ -238,6 +256,33 @@ def test_the_cases_are_of_many_kinds_and_most_have_an_alert() -> None:
     timelines = [run(case)[0] for case in _cases().values()]
     assert sum(any("F" in line for line in one.values()) for one in timelines) > 0.5 * len(timelines)
     assert sum(any("P" in line for line in one.values()) for one in timelines) > 0.3 * len(timelines)
+
+
+def test_quantiles_of_buckets_are_as_in_prometheus(tmp_path: Path) -> None:
+    draw = random.Random(7)
+    series = []
+    for group in "ab":
+        below = [0] * TICKS
+        for bound in ("0.1", "0.5", "1", "2.5", "+Inf"):
+            steps = [draw.choice((0, 0, 1, 2)) for _ in range(TICKS)]
+            below = [count + sum(steps[: i + 1]) for i, count in enumerate(below)]
+            series.append({"series": f'h_bucket{{le="{bound}",i="{group}"}}', "values": " ".join(map(str, below))})
+    rules = [
+        {"alert": f"h_{n}", "expr": f"histogram_quantile({level}, {of}) > {limit}", "labels": {"n": str(n)}}
+        for n, (level, of, limit) in enumerate(
+            (level, of, limit)
+            for level in (0, 0.1, 0.5, 0.9, 0.99, 1)
+            for of in ("h_bucket", "sum by (le) (rate(h_bucket[2m]))", "rate(h_bucket[1m])", 'h_bucket{le!="+Inf"}')
+            for limit in (0.07, 0.4, 1.1, 2.4)
+        )
+    ]
+    case: Case = {"rules": {"groups": [{"name": "h", "rules": rules}]}, "series": series, "interval_s": 30,
+                  "ticks": TICKS}  # fmt: skip
+    timelines, errors, refusals = run(case)
+    assert (errors, refusals) == ([], [])
+    assert sum("F" in line for line in timelines.values()) > 20
+    failed, errors, output = differences({"h": case}, {"h": timelines}, tmp_path)
+    assert (failed, errors) == (set(), []), output[:5000]
 
 
 NUMBERS = (

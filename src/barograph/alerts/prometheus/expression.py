@@ -17,15 +17,17 @@ NAME = "__name__"  # the label that holds the name of a series
 
 OverFunction = Literal[
     "rate", "increase", "delta", "irate", "idelta", "avg_over_time", "sum_over_time", "min_over_time",
-    "max_over_time", "count_over_time", "last_over_time", "present_over_time", "changes", "resets",
+    "max_over_time", "count_over_time", "last_over_time", "present_over_time", "changes", "resets", "deriv",
+    "stddev_over_time", "stdvar_over_time", "quantile_over_time", "predict_linear",
 ]  # fmt: skip
-PlainFunction = Literal["abs", "ceil", "floor", "sqrt", "exp", "ln", "clamp_min", "clamp_max"]
+PlainFunction = Literal["abs", "ceil", "floor", "sqrt", "exp", "ln", "clamp_min", "clamp_max", "sgn"]
 Aggregation = Literal["sum", "avg", "min", "max", "count", "group"]
 Arithmetic = Literal["+", "-", "*", "/", "%", "^"]
 Comparison = Literal["==", "!=", ">", "<", ">=", "<="]
 SetOperator = Literal["and", "or", "unless"]
 
 COMPARISONS: tuple[str, ...] = get_args(Comparison)
+FIRST = ("quantile_over_time",)  # functions whose number stands before the series
 SET_OPERATORS: tuple[str, ...] = get_args(SetOperator)
 
 
@@ -37,17 +39,27 @@ class Selector(Struct, frozen=True, kw_only=True):
 
 
 class Over(Struct, frozen=True, kw_only=True):
-    """A function of each series' samples in a window of so many seconds that ends now (or ``offset`` ago)."""
+    """A function of each series' samples in a window of so many seconds that ends now (or ``offset`` ago).
+
+    With a ``step`` the samples are what another expression gives at every multiple of so many seconds. ``argument``
+    is the level of ``quantile_over_time``, or how many seconds ahead ``predict_linear`` looks.
+    """
 
     function: OverFunction
-    of: Selector
+    of: Node
     seconds: float
+    step: float = 0.0
+    argument: float | None = None
 
 
 class Absent(Struct, frozen=True, kw_only=True):
-    """One element of value 1 where the operand has none; its labels are those that the selector demands."""
+    """One element of value 1 where the operand has none; its labels are those that the selector demands.
+
+    ``over_time`` asks for a series that has no sample in a whole window.
+    """
 
     of: Node
+    over_time: bool = False
 
 
 class Plain(Struct, frozen=True, kw_only=True):
@@ -58,10 +70,21 @@ class Plain(Struct, frozen=True, kw_only=True):
     limit: float | None = None
 
 
+class BucketQuantile(Struct, frozen=True, kw_only=True):
+    """A quantile of a histogram whose cumulative buckets are series with the label ``le``."""
+
+    level: float
+    of: Node
+
+
 class Number(Struct, frozen=True):
     """A number, the same for every series."""
 
     value: float
+
+
+class Now(Struct, frozen=True):
+    """The moment of the evaluation, in seconds since the Unix epoch."""
 
 
 class Negative(Struct, frozen=True):
@@ -80,10 +103,16 @@ class Aggregate(Struct, frozen=True, kw_only=True):
 
 
 class Matching(Struct, frozen=True, kw_only=True):
-    """By which labels the two sides of an operator find each other: only ``labels``, or all but these."""
+    """By which labels the two sides of an operator find each other: only ``labels``, or all but these.
+
+    ``many`` is the side that may have several elements beside one of the other; these are given the ``included``
+    labels of the one.
+    """
 
     labels: tuple[str, ...] = ()
     on: bool = False
+    many: Literal["", "left", "right"] = ""
+    included: tuple[str, ...] = ()
 
 
 class Binary(Struct, frozen=True, kw_only=True):
@@ -96,12 +125,12 @@ class Binary(Struct, frozen=True, kw_only=True):
     as_number: bool = False
 
 
-Node = Selector | Over | Absent | Plain | Number | Negative | Aggregate | Binary
+Node = Selector | Over | Absent | Plain | BucketQuantile | Now | Number | Negative | Aggregate | Binary
 
 
 def is_scalar(node: Node) -> bool:
     """Whether it is one number without labels, whatever the series are."""
-    if isinstance(node, Number):
+    if isinstance(node, Number | Now):
         return True
     if isinstance(node, Negative):
         return is_scalar(node.of)
@@ -113,5 +142,5 @@ def operands(node: Node) -> Iterator[Node]:
     if isinstance(node, Binary):
         yield node.left
         yield node.right
-    elif not isinstance(node, Selector | Number):
+    elif not isinstance(node, Selector | Number | Now):
         yield node.of

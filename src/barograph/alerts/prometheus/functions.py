@@ -8,8 +8,8 @@ would raise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, pairwise
 
 Points = Sequence[tuple[float, float]]  # seconds and values, oldest first
 
@@ -98,6 +98,73 @@ def _resets(values: Sequence[float]) -> float:
     return float(sum(after < before for before, after in pairwise(values)))
 
 
+def variance(values: Sequence[float]) -> float:
+    """The population's variance in one pass (Welford 1962), compensated."""
+    count = mean = mean_rest = squares = squares_rest = 0.0
+    for value in values:
+        count += 1
+        distance = value - (mean + mean_rest)
+        mean, mean_rest = _compensated(distance / count, mean, mean_rest)
+        squares, squares_rest = _compensated(distance * (value - (mean + mean_rest)), squares, squares_rest)
+    return (squares + squares_rest) / count
+
+
+def quantile(level: float, values: Sequence[float]) -> float:
+    """The quantile, linear between the values beside it; not a number counts as the smallest."""
+    if math.isnan(level):
+        return math.nan
+    if not 0 <= level <= 1:
+        return -math.inf if level < 0 else math.inf
+    ordered = sorted(values, key=lambda value: (not math.isnan(value), value))
+    rank = level * (len(ordered) - 1)
+    low = max(0, math.floor(rank))
+    weight = rank - math.floor(rank)
+    return ordered[low] * (1 - weight) + ordered[min(len(ordered) - 1, low + 1)] * weight
+
+
+def fitted(points: Points, origin: float) -> tuple[float, float] | None:
+    """The line of least squares: its change a second and its value at ``origin``; None of fewer than two samples."""
+    if len(points) < 2:
+        return None
+    _, first = points[0]
+    if all(value == first for _, value in points):
+        return (math.nan, math.nan) if math.isinf(first) else (0.0, first)
+    sums = [[0.0, 0.0] for _ in range(4)]
+    for time, value in points:
+        x = time - origin
+        for place, term in enumerate((x, value, x * value, x * x)):
+            sums[place] = list(_compensated(term, *sums[place]))
+    x, y, xy, xx = (added + rest for added, rest in sums)
+    count = float(len(points))
+    change = divided(xy - x * y / count, xx - x * x / count)
+    return change, y / count - change * x / count
+
+
+def bucket_quantile(level: float, buckets: Iterable[tuple[float, float]]) -> float:
+    """The quantile of cumulative counts by upper bound, linear within a bucket; not a number without observations."""
+    if math.isnan(level):
+        return math.nan
+    if not 0 <= level <= 1:
+        return -math.inf if level < 0 else math.inf
+    summed: dict[float, float] = {}
+    for bound, count in buckets:
+        summed[bound] = summed.get(bound, 0.0) + count
+    bounds = sorted(summed)
+    if len(bounds) < 2 or bounds[-1] != math.inf:
+        return math.nan
+    counts = list(accumulate((summed[bound] for bound in bounds), max))
+    if counts[-1] == 0 or math.isnan(counts[-1]):
+        return math.nan
+    rank = level * counts[-1]
+    place = next((i for i, count in enumerate(counts[:-1]) if count >= rank), len(counts) - 1)
+    if place == len(counts) - 1:
+        return bounds[-2]
+    if place == 0 and bounds[0] <= 0:
+        return bounds[0]
+    start, below = (bounds[place - 1], counts[place - 1]) if place else (0.0, 0.0)
+    return start + (bounds[place] - start) * divided(rank - below, counts[place] - below)
+
+
 OF_VALUES: dict[str, Callable[[Sequence[float]], float]] = {
     "avg_over_time": average,
     "sum_over_time": total,
@@ -108,15 +175,25 @@ OF_VALUES: dict[str, Callable[[Sequence[float]], float]] = {
     "present_over_time": lambda values: 1.0,
     "changes": _changes,
     "resets": _resets,
+    "stdvar_over_time": variance,
+    "stddev_over_time": lambda values: math.sqrt(variance(values)),
 }
 
 
-def over(function: str, points: Points, start: float, end: float) -> float | None:
+def over(function: str, points: Points, start: float, end: float, argument: float | None = None) -> float | None:
     """The function of the samples in [start, end]; None where they are too few."""
     if not points:
         return None
+    if argument is not None and function == "quantile_over_time":
+        return quantile(argument, [value for _, value in points])
+    if argument is not None:
+        line = fitted(points, end)
+        return None if line is None else line[0] * argument + line[1]
     if function in OF_VALUES:
         return OF_VALUES[function]([value for _, value in points])
+    if function == "deriv":
+        line = fitted(points, points[0][0])
+        return None if line is None else line[0]
     if function in ("irate", "idelta"):
         return last_change(points, counter=function == "irate")
     return extrapolated(points, start, end, counter=function != "delta", per_second=function == "rate")
@@ -153,6 +230,8 @@ def plain(function: str, value: float, limit: float | None) -> float:
         return value
     if function in ("clamp_min", "clamp_max") and limit is not None:
         return limit if math.isnan(limit) else max(limit, value) if function == "clamp_min" else min(limit, value)
+    if function == "sgn":
+        return float((value > 0) - (value < 0))
     if function == "abs":
         return abs(value)
     if function in ("ceil", "floor"):

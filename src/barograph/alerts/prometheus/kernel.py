@@ -6,6 +6,7 @@ state: the same samples and the same moment give the same elements. Semantics ar
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -19,9 +20,11 @@ from barograph.alerts.prometheus.expression import (
     Absent,
     Aggregate,
     Binary,
+    BucketQuantile,
     Matching,
     Negative,
     Node,
+    Now,
     Number,
     Over,
     Plain,
@@ -67,17 +70,19 @@ def evaluate(node: Node, samples: Samples, at: float, lookback: float = LOOKBACK
     Raises InvalidRule where the series do not fit together: two with the same labels, or two beside one.
     """
     if is_scalar(node):
-        return [Element({}, _scalar(node))]
+        return [Element({}, _scalar(node, at))]
     return _Moment(samples, at, lookback).vector(node)
 
 
-def _scalar(node: Node) -> float:
+def _scalar(node: Node, at: float) -> float:
     if isinstance(node, Number):
         return node.value
+    if isinstance(node, Now):
+        return at
     if isinstance(node, Negative):
-        return -_scalar(node.of)
+        return -_scalar(node.of, at)
     assert isinstance(node, Binary)
-    left, right = _scalar(node.left), _scalar(node.right)
+    left, right = _scalar(node.left, at), _scalar(node.right, at)
     if node.operator in COMPARISONS:
         return float(_COMPARE[node.operator](left, right))
     return _ARITHMETIC[node.operator](left, right)
@@ -101,6 +106,8 @@ class _Moment:
         if isinstance(node, Plain):
             values = ((e, functions.plain(node.function, e.value, node.limit)) for e in self.vector(node.of))
             return _distinct(Element(_nameless(e.labels), value) for e, value in values)
+        if isinstance(node, BucketQuantile):
+            return _quantiles(node.level, self.vector(node.of))
         if isinstance(node, Negative):
             return _distinct(Element(_nameless(e.labels), -e.value) for e in self.vector(node.of))
         if isinstance(node, Aggregate):
@@ -116,20 +123,35 @@ class _Moment:
         return [Element(labels, value) for labels, value in found if value is not None]
 
     def _over(self, node: Over) -> Iterable[Element]:
-        end = self._at - node.of.offset
+        end = self._at - (node.of.offset if isinstance(node.of, Selector) else 0.0)
         start = end - node.seconds
-        for series in self._samples.select(node.of.matchers):
-            value = functions.over(node.function, series.window(start, end), start, end)
+        for labels, points in self._points(node, start, end):
+            value = functions.over(node.function, points, start, end, node.argument)
             if value is not None:
                 kept = node.function == "last_over_time"  # the value is the series' own
-                yield Element(series.labels if kept else _nameless(series.labels), value)
+                yield Element(labels if kept else _nameless(labels), value)
+
+    def _points(self, node: Over, start: float, end: float) -> Iterable[tuple[dict[str, str], functions.Points]]:
+        """The samples of each series in a window; of an expression what it gives at the multiples of the step."""
+        if isinstance(node.of, Selector) and not node.step:
+            for series in self._samples.select(node.of.matchers):
+                yield series.labels, series.window(start, end)
+            return
+        found: dict[Key, list[tuple[float, float]]] = {}
+        moment = math.ceil(start / node.step) * node.step
+        while moment <= end:
+            for element in _Moment(self._samples, moment, self._lookback).vector(node.of):
+                found.setdefault(tuple(sorted(element.labels.items())), []).append((moment, element.value))
+            moment += node.step
+        yield from ((dict(key), points) for key, points in found.items())
 
     def _absent(self, node: Absent) -> Vector:
         if self.vector(node.of):
             return []
         labels: dict[str, str] = {}
         demanded: set[str] = set()
-        for matcher in node.of.matchers if isinstance(node.of, Selector) else ():
+        selector = node.of.of if node.over_time and isinstance(node.of, Over) else node.of
+        for matcher in selector.matchers if isinstance(selector, Selector) else ():
             if matcher.name == NAME:
                 continue
             if matcher.operator == "=" and matcher.name not in demanded:
@@ -141,10 +163,10 @@ class _Moment:
 
     def _binary(self, node: Binary) -> Iterable[Element]:
         if is_scalar(node.right):
-            number = _scalar(node.right)
+            number = _scalar(node.right, self._at)
             return _with_number(node, self.vector(node.left), lambda value: (value, number))
         if is_scalar(node.left):
-            number = _scalar(node.left)
+            number = _scalar(node.left, self._at)
             return _with_number(node, self.vector(node.right), lambda value: (number, value))
         left, right = self.vector(node.left), self.vector(node.right)
         if node.operator in SET_OPERATORS:
@@ -173,47 +195,70 @@ def _joined(node: Binary, left: Vector, right: Vector) -> Iterable[Element]:
 
 
 def _matched(node: Binary, left: Vector, right: Vector) -> Iterable[Element]:
-    """Arithmetic and comparisons between series: one on each side for the same labels."""
+    """Arithmetic and comparisons between series: for the same labels one on each side, or many beside one."""
     if not left or not right:
         return
+    swapped = node.matching.many == "right"
+    many, one = (right, left) if swapped else (left, right)
     others: dict[Key, Element] = {}
-    for element in right:
+    for element in one:
         signature = _signature(element.labels, node.matching)
         if signature in others:
             raise InvalidRule(
-                f"two series on the right of {node.operator} have the same labels", hint="Sum them by these labels."
+                f"two series beside {node.operator} have the same labels", hint="Sum them by these labels."
             )
         others[signature] = element
     taken: set[Key] = set()
-    for element in left:
+    for element in many:
         signature = _signature(element.labels, node.matching)
         other = others.get(signature)
         if other is None:
             continue
-        value: float
-        if node.operator in COMPARISONS:
-            holds = _COMPARE[node.operator](element.value, other.value)
-            if not holds and not node.as_number:
-                continue
-            value = float(holds) if node.as_number else element.value
-        else:
-            value = _ARITHMETIC[node.operator](element.value, other.value)
-        if signature in taken:
-            raise InvalidRule(
-                f"two series on the left of {node.operator} have one beside them", hint="Sum them by its labels."
-            )
-        taken.add(signature)
-        yield Element(_result_labels(node, element.labels), value)
+        value = _together(node, *((other, element) if swapped else (element, other)))
+        if value is None:
+            continue
+        labels = _result_labels(node, element.labels, other.labels)
+        key = tuple(sorted(labels.items())) if node.matching.many else signature
+        if key in taken:
+            raise InvalidRule(f"two series beside {node.operator} give the same one", hint="Sum them by its labels.")
+        taken.add(key)
+        yield Element(labels, value)
 
 
-def _result_labels(node: Binary, labels: Mapping[str, str]) -> dict[str, str]:
-    dropped = set(node.matching.labels) if not node.matching.on else set()
+def _together(node: Binary, left: Element, right: Element) -> float | None:
+    """The value of two elements; None where a comparison does not hold."""
+    if node.operator not in COMPARISONS:
+        return _ARITHMETIC[node.operator](left.value, right.value)
+    holds = _COMPARE[node.operator](left.value, right.value)
+    if node.as_number:
+        return float(holds)
+    return left.value if holds else None
+
+
+def _result_labels(node: Binary, labels: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    matching = node.matching
+    dropped = set(matching.labels) if not matching.on and not matching.many else set()
     if node.operator not in COMPARISONS or node.as_number:
         dropped.add(NAME)
     kept = {name: value for name, value in labels.items() if name not in dropped}
-    if node.matching.on:
-        return {name: value for name, value in kept.items() if name in node.matching.labels}
+    if matching.many:
+        given = {name: other.get(name, "") for name in matching.included}
+        return {name: value for name, value in (kept | given).items() if value}
+    if matching.on:
+        return {name: value for name, value in kept.items() if name in matching.labels}
     return kept
+
+
+def _quantiles(level: float, vector: Vector) -> Vector:
+    """A quantile for each set of labels beside ``le``, the upper bound of a bucket; what has no bound is left out."""
+    groups: dict[Key, list[tuple[float, float]]] = {}
+    for element in vector:
+        try:
+            bound = float(element.labels.get("le", ""))
+        except ValueError:
+            continue
+        groups.setdefault(_signature(element.labels, Matching(labels=("le",))), []).append((bound, element.value))
+    return [Element(dict(key), functions.bucket_quantile(level, buckets)) for key, buckets in groups.items()]
 
 
 def _aggregated(node: Aggregate, vector: Vector) -> Vector:

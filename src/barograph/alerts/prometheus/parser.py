@@ -11,18 +11,23 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, cast, get_args
 
+from msgspec.structs import replace
+
 from barograph.alerts.matcher import Matcher, Operator, all_match
 from barograph.alerts.prometheus.expression import (
     COMPARISONS,
+    FIRST,
     NAME,
     SET_OPERATORS,
     Absent,
     Aggregate,
     Aggregation,
     Binary,
+    BucketQuantile,
     Matching,
     Negative,
     Node,
+    Now,
     Number,
     Over,
     OverFunction,
@@ -40,7 +45,7 @@ _TOKEN = re.compile(
     | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
     | (?P<duration>(?:\d+(?:ms|[smhdwy]))+(?![\w.]))
     | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|(?i:inf|nan)\b(?!\s*[({:]))
-    | (?P<name>[a-zA-Z_:][\w:]*)
+    | (?P<name>[a-zA-Z_][\w:]*)
     | (?P<operator>==|!=|=~|!~|>=|<=|[-+*/%^(){}\[\],=<>@:])""",
     re.VERBOSE | re.ASCII,
 )
@@ -58,8 +63,6 @@ _REFUSED = {
     "topk": "which series it keeps changes from tick to tick, and with it the alerts",
     "bottomk": "which series it keeps changes from tick to tick, and with it the alerts",
     "count_values": "it makes labels of values",
-    "histogram_quantile": "series of buckets are not kept; a percentile is a metric of the catalogue here",
-    "predict_linear": "forecasts are a kind of rule here, not a function",
     "label_replace": "labels are kept as they were recorded",
     "vector": "a number without labels stands for itself",
     "label_join": "labels are kept as they were recorded",
@@ -166,6 +169,8 @@ class _Reader:
         scalars = is_scalar(left) + is_scalar(right)
         if operator in SET_OPERATORS and scalars:
             raise self.refused(f"{operator} joins series, not numbers")
+        if matching.many and operator in SET_OPERATORS:
+            raise self.refused(f"{operator} joins many series with many")
         if operator in COMPARISONS and scalars == 2 and not as_number:
             raise self.refused("a comparison of two numbers needs bool")
         if matching != Matching() and scalars:
@@ -177,9 +182,11 @@ class _Reader:
         if not self._took("on", "ignoring"):
             return Matching()
         labels = self._labels()
+        many, included = "", tuple[str, ...]()
         if self._has("group_left", "group_right"):
-            raise self.refused(f"{self.token.text}: many series beside one are not matched here")
-        return Matching(labels=labels, on=on)
+            many = self._take().text.removeprefix("group_").lower()
+            included = self._labels() if self._has("(") else ()
+        return Matching(labels=labels, on=on, many=many, included=included)  # type: ignore[arg-type]
 
     def _labels(self) -> tuple[str, ...]:
         self._need("(")
@@ -194,7 +201,16 @@ class _Reader:
                 break
         return tuple(labels)
 
-    def _operand(self) -> Node:
+    def _operand(self, ranged: bool = False) -> Node:
+        """A number, a series, a function or brackets; ``ranged`` where a window of samples may follow."""
+        node = self._plain_operand()
+        if not ranged and self._has("["):
+            raise self.refused("a window of samples stands outside of a function")
+        if not isinstance(node, Selector) and self._has("offset", "@"):
+            raise self.refused(f"{self.token.text} of anything but a series")
+        return node
+
+    def _plain_operand(self) -> Node:
         token = self.token
         if self._took("-", "+"):
             node = self.expression(_SIGN)
@@ -202,24 +218,16 @@ class _Reader:
         if self._took("("):
             node = self.expression(0)
             self._need(")")
-            return self._unranged(node)
+            return node
         if token.kind == "number":
             return Number(self._number())
         if token.kind == "name" and self._tokens[self._next + 1].text in ("(", "by", "without"):
             return self._call()
         if token.kind == "name" or self._has("{"):
-            node = self._selector()
-            if self._has("["):
-                raise self.refused("a window of samples stands outside of a function")
-            return node
+            return self._selector()
         if token.kind == "string":
             raise self.refused("a text is no number")
         raise self.refused(f"{token.text!r} stands where a series or number should")
-
-    def _unranged(self, node: Node) -> Node:
-        if self._has("[", "offset", "@"):
-            raise self.refused("subqueries, and offset of anything but a series, are not known here")
-        return node
 
     def _number(self) -> float:
         text = self._take().text
@@ -269,46 +277,78 @@ class _Reader:
         if name.lower() in _AGGREGATIONS:
             return self._aggregate(cast(Aggregation, name.lower()))
         kinds: tuple[tuple[tuple[str, ...], Callable[[str], Node]], ...] = (
-            (_OVER, self._over), (_PLAIN, self._plain), (("absent",), self._absent),
+            (_OVER, self._over), (_PLAIN, self._plain), (("absent", "absent_over_time"), self._absent),
+            (("histogram_quantile",), self._quantile), (("time",), lambda name: Now()),
         )  # fmt: skip
         for names, make in kinds:
             if name in names:
                 self._need("(")
                 node = make(name)
                 self._need(")")
-                return self._unranged(node)
+                return node
         raise self.refused(f"{name}: {_REFUSED.get(name, 'there is no such function here')}")
 
     def _over(self, name: str) -> Node:
-        if not (self.token.kind == "name" or self._has("{")):
-            raise self.refused(f"{name} of anything but the samples of a series")
-        selector = self._selector()
+        function = cast(OverFunction, name)
+        if name in FIRST:
+            argument = self._constant(name)
+            self._need(",")
+            return self._window(name, function, argument)
+        over = self._window(name, function, None)
+        if name != "predict_linear":
+            return over
+        self._need(",")
+        return replace(over, argument=self._constant(name))
+
+    def _window(self, name: str, function: OverFunction, argument: float | None) -> Over:
+        """The samples of a series in a window, or those of an expression at steps."""
+        of = self._inner_series(name)
         if not self._took("["):
             raise self.refused(f"{name} needs a window of samples, as in {name}(series[5m])")
-        seconds = self._duration()
-        if self._has(":"):
-            raise self.refused("subqueries are not known here")
+        seconds, step = self._duration(), 0.0
+        if self._took(":"):
+            if self._has("]"):
+                raise self.refused("a subquery without its step")
+            step = self._duration()
         self._need("]")
-        if selector.offset:
-            raise self.refused("offset stands before the window")
-        return Over(
-            function=cast(OverFunction, name),
-            of=Selector(matchers=selector.matchers, offset=self._offset()),
-            seconds=seconds,
-        )
+        offset = self._offset()
+        if isinstance(of, Selector) and not step:
+            if of.offset:
+                raise self.refused("offset stands before the window")
+            of = Selector(matchers=of.matchers, offset=offset)
+        elif offset or not step:
+            raise self.refused("the window of an expression needs a step, and has no offset here")
+        return Over(function=function, of=of, seconds=seconds, step=step, argument=argument)
+
+    def _inner_series(self, name: str) -> Node:
+        """What stands before a window: a selector, a function, or an expression in brackets."""
+        of = self._operand(ranged=True)
+        if is_scalar(of):
+            raise self.refused(f"{name} of a number instead of series")
+        return of
+
+    def _constant(self, name: str) -> float:
+        sign = -1.0 if self._took("-") else 1.0
+        if self.token.kind != "number":
+            raise self.refused(f"{name} needs a number that does not change")
+        return sign * self._number()
 
     def _plain(self, name: str) -> Node:
         of = self._series(name)
         if name not in ("clamp_min", "clamp_max"):
             return Plain(function=cast(PlainFunction, name), of=of)
         self._need(",")
-        sign = -1.0 if self._took("-") else 1.0
-        if self.token.kind != "number":
-            raise self.refused(f"{name} needs a number that does not change")
-        return Plain(function=cast(PlainFunction, name), of=of, limit=sign * self._number())
+        return Plain(function=cast(PlainFunction, name), of=of, limit=self._constant(name))
 
     def _absent(self, name: str) -> Node:
-        return Absent(of=self._series(name))
+        if name == "absent":
+            return Absent(of=self._series(name))
+        return Absent(of=self._window(name, "present_over_time", None), over_time=True)
+
+    def _quantile(self, name: str) -> Node:
+        level = self._constant(name)
+        self._need(",")
+        return BucketQuantile(level=level, of=self._series(name))
 
     def _series(self, name: str) -> Node:
         of = self.expression(0)
@@ -324,7 +364,7 @@ class _Reader:
         if grouped is None:
             grouped = self._grouping()
         labels, without = grouped or ((), False)
-        return self._unranged(Aggregate(operator=operator, of=of, labels=labels, without=without))
+        return Aggregate(operator=operator, of=of, labels=labels, without=without)
 
     def _grouping(self) -> tuple[tuple[str, ...], bool] | None:
         without = self._has("without")
