@@ -18,6 +18,7 @@ import barograph
 import barograph_client
 from barograph.core import event
 from barograph.core.metric import BUILT_IN, FAMILIES
+from barograph.core.receiver_settings import ReceiverSettings
 from barograph.core.settings import MetricSettings, RuleSettings, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +138,7 @@ class TestDocs:
 
     def test_every_setting_is_documented(self) -> None:
         text = page("settings.md")
-        for struct in (Settings, RuleSettings, MetricSettings, *groups()):
+        for struct in (Settings, RuleSettings, MetricSettings, ReceiverSettings, *groups()):
             for name in struct.__struct_encode_fields__:
                 assert f"| `{name}` |" in text or f"[{name}]" in text, name
 
@@ -145,9 +146,10 @@ class TestDocs:
         (found,) = re.findall(r"```toml\n(.*?)```", page("settings.md"), re.DOTALL)
         (tmp_path / "barograph.toml").write_text(found, encoding="utf-8")
         loaded = load_settings(tmp_path, {})
-        assert len(loaded.rules) == len(loaded.metrics) == 1
+        assert len(loaded.rules) == len(loaded.metrics) == len(loaded.receivers) == 1
+        assert loaded.routing.route.routes[0].receiver == loaded.receivers[0].name
         for name in Settings.__struct_fields__:
-            if name not in ("rules", "metrics"):
+            if name not in ("rules", "metrics", "receivers", "routing"):
                 assert getattr(loaded, name) == getattr(Settings(), name)
 
     def test_every_kind_and_field_of_events_is_documented(self) -> None:

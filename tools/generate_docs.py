@@ -7,6 +7,7 @@ anything else than the code does. ``--check`` writes nothing and fails when a pa
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -84,11 +85,13 @@ def cell(text: str) -> str:
 
 def describe(schema: Schema) -> str:
     """What values a schema takes, in words: 'number, 0 to 1'."""
+    if "discriminator" in schema:
+        return "table with a `type`: " + ", ".join(f"`{kind}`" for kind in schema["discriminator"]["mapping"])
     if "anyOf" in schema:
         return " or ".join(describe(option) for option in schema["anyOf"] if option.get("type") != "null")
     if "$ref" in schema:
         name = str(schema["$ref"]).rsplit("/", 1)[-1]
-        return f"[{name.lower()}](#{name.lower()})"
+        return "table" if name.endswith("Settings") else f"[{name.lower()}](#{name.lower()})"
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     kind = str(schema.get("type", "value"))
@@ -231,7 +234,7 @@ def measured(measure: Measure) -> str:
     return text + where
 
 
-GROUPS = {"rules": "rule", "metrics": "metric"}  # settings that may be given several times
+GROUPS = ("rules", "metrics", "receivers")  # settings that may be given several times
 EXAMPLES: dict[str, dict[str, Any]] = {
     "rules": {
         "name": "slow answers", "metric": "response_time.p95", "above": 5.0, "window": "5m", "for": "2m",
@@ -242,6 +245,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "faithfulness.p10", "of": "score.faithfulness", "aggregation": "quantile", "level": 0.1,
         "unit": "score", "better": "higher", "title": "Faithfulness p10",
         "sentence": "One answer in ten is less faithful than this.",
+    },
+    "receivers": {
+        "name": "on call",
+        "targets": [
+            {"type": "slack", "url_env": "SLACK_URL"},
+            {"type": "webhook", "url": "https://example.org/hook", "secret_env": "HOOK_SECRET"},
+        ],
+    },
+    "routing": {
+        "route": {
+            "receiver": "log", "group_by": ["alertname"], "group_wait": "30s", "group_interval": "5m",
+            "repeat_interval": "4h", "routes": [{"matchers": ["severity=critical"], "receiver": "on call"}],
+        },
     },
 }  # fmt: skip
 
@@ -265,15 +281,49 @@ def settings_page() -> str:
         table(head, settings_rows(top, "")),
     ]
     for name, schema in groups:
-        parts.append(f"\n## [{name}]\n\n{schema.get('description', '')}\n\n" + table(head, settings_rows(schema, name)))
+        inner = _inner(known, schema)
+        parts.append(f"\n## [{name}]\n\n{schema.get('description', '')}\n\n")
+        parts.append(table(head[:4] if inner else head, _rows(schema, name, inner)))
+        parts += sections(known, name, inner, frozenset())
     for name, schema in lists:
-        rows = [row[:4] for row in settings_rows(schema, name)]
-        parts.append(
-            f"\n## [[{name}]]\n\n{schema.get('description', '')} May be given several times.\n\n"
-            + table(head[:4], rows)
-        )
+        parts.append(f"\n## [[{name}]]\n\n{schema.get('description', '')} May be given several times.\n\n")
+        inner = _inner(known, schema)
+        parts.append(table(head[:4], [row[:4] for row in settings_rows(schema, name)]))
+        parts += sections(known, name, inner, frozenset())
     parts += [EXAMPLE_HEAD, f"```toml\n{example(plain, groups, lists)}```\n"]
     return "".join(parts)
+
+
+def sections(known: Schema, path: str, inner: Mapping[str, list[str]], above: frozenset[str]) -> list[str]:
+    """A section for each struct that stands inside another one, however deep; ``above`` are those around it."""
+    parts: list[str] = []
+    for name, structs in inner.items():
+        for struct in (one for one in structs if one not in above):
+            schema = known[struct]
+            kind = schema["properties"].get("type", {}).get("enum", [""])[0]
+            title = f"{path}.{name}" + (f', type = "{kind}"' if kind else "")
+            rows = [row[:4] for row in settings_rows(schema, path) if row[0] != "`type`"]
+            parts.append(f"\n### {title}\n\n{schema.get('description', '')}\n\n")
+            parts.append(table(("Setting", "Values", "Default", "Meaning"), rows))
+            parts += sections(known, f"{path}.{name}", _inner(known, schema), above | {struct})
+    return parts
+
+
+def _rows(schema: Schema, name: str, inner: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
+    """Rows of a group; one with groups inside is written in the file, as no variable is so deep."""
+    rows = settings_rows(schema, name)
+    return [row[:4] for row in rows] if inner else rows
+
+
+def _inner(known: Schema, schema: Schema) -> dict[str, list[str]]:
+    """The settings that are structs, or lists of them, and the names of these."""
+    found = {}
+    for name, part in schema["properties"].items():
+        text = msgspec.json.encode({key: value for key, value in part.items() if key != "default"}).decode()
+        names = [ref for ref in dict.fromkeys(re.findall(r'"\$ref":"[^"]*/([^"/]+)"', text)) if "properties" in known[ref]]
+        if names:
+            found[name] = names
+    return found
 
 
 def settings_rows(schema: Schema, group: str) -> list[tuple[str, ...]]:
@@ -283,6 +333,8 @@ def settings_rows(schema: Schema, group: str) -> list[tuple[str, ...]]:
     for name, part in schema["properties"].items():
         value = part.get("default")
         default = "(required)" if name in required else "none" if value is None else f"`{toml(value)}`"
+        if isinstance(value, dict) and value:
+            default = "below"
         variable = "`" + PREFIX + "__".join(filter(None, (group, name))).upper() + "`"
         rows.append((f"`{name}`", describe(part), default, str(part.get("description", "")), variable))
     return rows
@@ -304,6 +356,10 @@ def example(plain: list[str], groups: list[tuple[str, Schema]], lists: list[tupl
     defaults = msgspec.to_builtins(Settings())
     lines = [f"{name} = {toml(defaults[name])}" for name in plain]
     for name, _ in groups:
+        if name in EXAMPLES:
+            for inner, value in EXAMPLES[name].items():
+                lines += ["", f"[{name}.{inner}]", *(f"{key} = {toml(one)}" for key, one in value.items())]
+            continue
         lines += ["", f"[{name}]"]
         for key, value in defaults[name].items():
             lines.append(f"# {key} is not set" if value is None else f"{key} = {toml(value)}")
@@ -317,6 +373,8 @@ def toml(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
     if isinstance(value, str | bool | list | tuple):
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(map(toml, value)) + "]"
         return msgspec.json.encode(value).decode()
     return str(value)
 

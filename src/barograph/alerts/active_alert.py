@@ -11,12 +11,14 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from barograph.alerts.lifecycle import Condition, State
+from barograph.alerts.alert import Alert
+from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.rule import Severity, ThresholdRule
 from barograph.core.metric import Metric
 from barograph.core.unit import format_value
 from barograph_client.errors import shorten
 
+RULE_ERROR = "RuleError"  # the name of the alert that a rule cannot be evaluated
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500
 
@@ -77,6 +79,29 @@ class AlertCounters(Struct, frozen=True, kw_only=True):
     unrecorded: int = 0
     evaluated_to: datetime | None = None
     last_error: str = ""
+
+
+def as_alert(
+    rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, project: str, at: datetime
+) -> Alert | None:
+    """What routing is told of a condition at ``at``: an alert that fires or was resolved; None where nobody cares.
+
+    A rule that cannot be evaluated, for as long as its ``for``, is an alert of its own, named ``RuleError``.
+    """
+    if condition.has_fired or condition.state == "resolved":
+        named = {"alertname": rule.name, "severity": rule.severity}
+    elif is_active(condition, at, rule.for_seconds):
+        named = {"alertname": RULE_ERROR, "rule": rule.name, "severity": "warning"}
+    else:
+        return None
+    sentence = say(rule, labels, condition, at)
+    return Alert(
+        labels={**{name: value for name, value in labels.items() if value}, **named, "project": project},
+        annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition},
+        starts_at=condition.fired_at or condition.since or at,
+        ends_at=condition.since if condition.state == "resolved" else None,
+        updated_at=condition.evaluated_at or at,
+    )
 
 
 def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at: datetime) -> str:

@@ -2,7 +2,7 @@
 
 Reads metrics from a ``Reader``, behind its watermark, and the states of the last run from the control plane; records
 each transition as an ``alert`` event through the front door it was given. Hands active alerts to status, pages and
-the command line. Routing, silences and notifications will stand between the transitions and people.
+the command line. What fires goes to the notifier, which routes it to people.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, say
+from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say
+from barograph.alerts.alert import Alert
 from barograph.alerts.book import AlertBook
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.lifecycle import State, is_active
+from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import Severity, ThresholdRule, make_rules
 from barograph.alerts.schedule import Grid
 from barograph.control.alert_states import AlertStateRepository
-from barograph.core.event import Alert
+from barograph.core.event import Alert as AlertEvent
 from barograph.core.metric import Catalogue
 from barograph.core.query import Reader
 from barograph.core.settings import RuleSettings
@@ -33,6 +35,7 @@ DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
 RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
 SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long
 WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
+NOTIFY_SECONDS = 1.0  # between looks for what the router has to tell
 REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that nobody watched begin
 
 _SEVERITY: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
@@ -43,7 +46,7 @@ class AlertManager:
     """Threshold alerts on catalogue metrics. Safe to share between threads.
 
     ``rules`` are the settings' (Barograph's own when there are none); ``record_transition`` takes each transition as
-    an Alert event and may raise: it is tried again at the next evaluation. Raises InvalidRule.
+    an ``alert`` event and may raise: it is tried again at the next evaluation. Raises InvalidRule.
     """
 
     def __init__(
@@ -52,10 +55,11 @@ class AlertManager:
         catalogue: Catalogue,
         rules: Sequence[RuleSettings],
         states: AlertStateRepository,
-        record_transition: Callable[[Alert], object],
+        record_transition: Callable[[AlertEvent], object],
         clock: Clock,
         project: str = "default",
         *,
+        notifier: Notifier | None = None,
         interval: float = INTERVAL_SECONDS,
         delay: float = DELAY_SECONDS,
         rule_seconds: float = RULE_SECONDS,
@@ -66,6 +70,8 @@ class AlertManager:
         self._clock = clock
         self._interval = interval
         self._delay = timedelta(seconds=delay)
+        self._project = project
+        self.notifier = notifier
         self._evaluator = Evaluator(reader, project, rule_seconds)
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
@@ -173,18 +179,45 @@ class AlertManager:
                     break
                 self._evaluate(rule, tick, tick - self._delay)
             self._commit()
+            self._notify(at_tick=True)
         return True
+
+    def alerts(self, at: datetime | None = None) -> list[Alert]:
+        """What routing is told of: the rules' alerts that fire, and those that were resolved lately."""
+        moment = self._clock.now() if at is None else at
+        found = (
+            as_alert(rule, labels, condition, self._project, moment)
+            for rule in self._rules
+            for labels, condition in self._book.of(rule)
+        )
+        return [alert for alert in found if alert is not None]
+
+    def _notify(self, *, at_tick: bool = False) -> None:
+        """Take the alerts to the router. What fails is told, and tried again at the next look."""
+        if self.notifier is None:
+            return
+        now = self._clock.now()
+        try:
+            if at_tick:
+                self.notifier.step(self.alerts(now), now)
+            else:
+                self.notifier.run_due(now)
+        except BarographError as error:
+            self._failed(error)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.run_due()
+                if not self.run_due():
+                    with self._evaluating:
+                        self._notify()
             except Exception as error:  # an engine that is away, or whatever else: the watch goes on
                 with self._evaluating:
                     self._failed(error)
             behind = self._grid.until_next()
             pause = behind if behind > 0 else min(WATCH_SECONDS, self._interval / 4)
-            self._clock.wait(self._stop, min(pause, self._interval))
+            longest = self._interval if self.notifier is None else NOTIFY_SECONDS
+            self._clock.wait(self._stop, min(pause, longest, self._interval))
 
     def _failed(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, BarographError) else f"{type(error).__name__}: {error}"

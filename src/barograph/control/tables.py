@@ -167,6 +167,28 @@ silences = Table(
 )
 
 
+router_states = Table(
+    "router_states",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("state", JsonText, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
+outside_alerts = Table(
+    "outside_alerts",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("labels", JsonText, nullable=False),
+    Column("annotations", JsonText, nullable=False),
+    Column("starts_at", Moment, nullable=False),
+    Column("ends_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("generator_url", SafeText, nullable=False),
+)
+
+
 class Migration(NamedTuple):
     """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself."""
 
@@ -239,6 +261,18 @@ MIGRATIONS: tuple[Migration, ...] = (
                 starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, author TEXT NOT NULL, comment TEXT NOT NULL,
                 created_at TEXT NOT NULL, ended_at TEXT, ended_by TEXT)""",
             "CREATE INDEX silences_by_project ON silences (project, ends_at)",
+        ),
+    ),
+    Migration(
+        6,
+        "state of routing, alerts from outside",
+        (
+            """CREATE TABLE router_states (
+                project TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, updated_at TEXT NOT NULL)""",
+            """CREATE TABLE outside_alerts (
+                project TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
+                starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+                generator_url TEXT NOT NULL, PRIMARY KEY (project, fingerprint))""",
         ),
     ),
 )

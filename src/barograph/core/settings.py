@@ -17,6 +17,8 @@ import msgspec
 from msgspec import Meta as M
 from msgspec import Struct, field
 
+from barograph.core.receiver_settings import DeliverySettings, ReceiverSettings
+from barograph.core.routing_settings import RoutingSettings
 from barograph_client.errors import InvalidSettings
 
 FILE_NAME = "barograph.toml"
@@ -193,6 +195,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     metrics: A[tuple[MetricSettings, ...], M(description="Own metrics, as [[metrics]]")] = ()
     rules: A[tuple[RuleSettings, ...], M(description="Alert rules, as [[rules]]")] = ()
+    receivers: A[
+        tuple[ReceiverSettings, ...], M(description="Who is told of alerts, as [[receivers]]; log is always one")
+    ] = ()
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
 
 
 def load_settings(directory: Path, environment: Mapping[str, str], **overrides: Any) -> Settings:

@@ -29,6 +29,7 @@ from barograph.control.projects import ProjectRepository
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.query import Filter, MetricQuery, Window
 from barograph.core.settings import MetricSettings, Settings, load_settings
+from barograph.dashboard.delivery import Delivery
 from barograph.dashboard.housekeeping import Housekeeper
 from barograph.dashboard.workspace import Workspace, Workspaces
 from barograph.experiments.ab_test_framework import ABTestFramework
@@ -58,6 +59,7 @@ class Components:
     store: DataStore
     workspaces: Workspaces
     assembler: Assembler
+    delivery: Delivery
     sampler: SystemSampler | None
     housekeeper: Housekeeper
 
@@ -69,6 +71,7 @@ class Components:
             )
         self.store.start()
         self.assembler.start()
+        self.delivery.sender.start()
         self.workspaces.start()
         self.housekeeper.start()
         if self.sampler is not None:
@@ -80,6 +83,7 @@ class Components:
             *([self.sampler.stop] if self.sampler is not None else []),
             self.housekeeper.stop,
             self.workspaces.stop,
+            self.delivery.sender.stop,
             self.workspaces.close,
             self.assembler.stop,
             self.store.close,
@@ -110,8 +114,9 @@ def assemble(
         control = ControlPlane(directory / CONTROL, clock)
         store = DataStore(journal, clock, settings.engine, catalogue)
         projects = ProjectRepository(control, settings.project)
+        delivery = Delivery(settings, control, clock, environment)
         make = partial(
-            _workspace, settings, clock, identifiers, catalogue, JournalSink(journal), store, control,
+            _workspace, settings, clock, identifiers, catalogue, JournalSink(journal), store, control, delivery,
             from_settings(settings.collect, directory / USER_KEY),
         )  # fmt: skip
         workspaces = Workspaces(make, projects, settings.project, clock)
@@ -137,6 +142,7 @@ def assemble(
         store=store,
         workspaces=workspaces,
         assembler=assembler,
+        delivery=delivery,
         sampler=sampler,
         housekeeper=Housekeeper(
             (journal.account, journal.compress_closed, partial(retire_batches, journal, clock)), clock
@@ -152,6 +158,7 @@ def _workspace(
     sink: JournalSink,
     store: DataStore,
     control: ControlPlane,
+    delivery: Delivery,
     processors: Sequence[Processor],
     project: str,
 ) -> Workspace:
@@ -168,6 +175,7 @@ def _workspace(
             collector.record_internal,
             clock,
             project,
+            notifier=delivery.notifier(project),
         ),
         experiments=ABTestFramework(
             store,

@@ -1,0 +1,197 @@
+"""The notifier: takes what fires in one project to the router, and what the router wants told into the outbox.
+
+``alert_manager`` gives it the alerts of the rules at each tick; others come from outside, over the API. Between ticks
+it is stepped when the router has something due, when a silence changes or when an alert comes in. A step is one
+transaction: the router's new state and the notifications are kept together or not at all, and then tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection
+
+from barograph.alerts.alert import Alert, Notification
+from barograph.alerts.routing.explanation import Explanation, explain
+from barograph.alerts.routing.router import Router, RouterState
+from barograph.control.routing import OutsideAlert, RoutingRepository
+from barograph.control.silences import SilenceRepository
+from barograph_client.clock import Clock
+from barograph_client.errors import BarographError
+
+KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
+_FORGET = timedelta(minutes=5)  # between looks for those
+
+Put = Callable[[Iterable[Notification], Callable[[Connection], object]], int]
+
+
+class Notifier:
+    """Routing of one project. ``put`` keeps notifications and what else is to be written in one transaction.
+
+    Safe to share between threads. Methods that write may raise ControlError.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        put: Put,
+        kept: RoutingRepository,
+        silences: SilenceRepository,
+        clock: Clock,
+        project: str = "default",
+    ) -> None:
+        self.router = router
+        self._put = put
+        self._kept = kept
+        self._silences = silences
+        self._clock = clock
+        self._project = project
+        self._lock = threading.RLock()
+        self._state: RouterState | None = None  # read when it is first needed
+        self._saved: RouterState | None = None  # as it is on disk: of a start only what was kept counts
+        self._outside: dict[str, Alert] = {}
+        self._of_rules: tuple[Alert, ...] = ()
+        self._changed = True
+        self._forgets_at = clock.now()
+        self.problem: BarographError | None = None  # why the last step failed
+
+    def step(self, of_rules: Sequence[Alert], now: datetime) -> int:
+        """Take the alerts of the rules at that time; how many notifications went into the outbox."""
+        with self._lock:
+            self._of_rules = tuple(of_rules)
+            return self._step(now)
+
+    def run_due(self, now: datetime) -> int:
+        """Step between two ticks, if there is anything to do; how many notifications went into the outbox."""
+        with self._lock:
+            due = self.router.next_due(self._loaded())
+            if not self._changed and (due is None or due > now):
+                return 0
+            return self._step(now)
+
+    def _step(self, now: datetime) -> int:
+        """One step; what it changes is kept before it counts here. ``problem`` tells a failure until it is over."""
+        try:
+            before = self._loaded()
+            after, notifications = self.router.step(before, self._alerts(), self._silences.current(self._project), now)
+            if after != self._saved or notifications:
+                self._keep(after, [self._of_project(one) for one in notifications])
+            self._changed, self.problem = False, None
+            self._forget(now)
+        except BarographError as error:
+            self.problem = error
+            raise
+        return len(notifications)
+
+    def _of_project(self, notification: Notification) -> Notification:
+        """With the project in its keys: groups of two projects are never the same."""
+        key, group_key = (f"{self._project}/{one}" for one in (notification.key, notification.group_key))
+        return msgspec.structs.replace(notification, key=key, group_key=group_key)
+
+    def _keep(self, after: RouterState, notifications: Sequence[Notification] = ()) -> None:
+        document = msgspec.to_builtins(after)
+        self._put(notifications, lambda connection: self._kept.write_state(connection, self._project, document))
+        self._state = self._saved = after
+
+    def _loaded(self) -> RouterState:
+        """The state, at first that of the last life; for one group_wait after a start nothing is told."""
+        if self._state is None:
+            self._outside = {one.fingerprint: _alert(one) for one in self._kept.outside(self._project)}
+            document = self._kept.state(self._project)
+            try:
+                state = msgspec.convert(document, RouterState) if document is not None else RouterState()
+            except msgspec.ValidationError:  # another version's; what fires is told once more
+                state = RouterState()
+            self._saved, self._state = state, self.router.started(state, self._clock.now())
+        return self._state
+
+    def _alerts(self) -> list[Alert]:
+        return [*self._of_rules, *self._outside.values()]
+
+    def _forget(self, now: datetime) -> None:
+        if now < self._forgets_at:
+            return
+        over = now - KEPT
+        self._forgets_at = now + _FORGET
+        gone = [key for key, alert in self._outside.items() if alert.ends_at is not None and alert.ends_at < over]
+        if gone:
+            self._kept.forget_outside(self._project, over)
+            for key in gone:
+                del self._outside[key]
+
+    def receive(self, alerts: Sequence[Alert]) -> None:
+        """Take alerts from outside; they are on disk when it returns. Each has an ``ends_at``. Raises InvalidInput."""
+        with self._lock:
+            self._loaded()
+            known = [self._joined(alert) for alert in alerts]
+            self._kept.put([_outside(alert, self._project) for alert in known])
+            self._outside.update({alert.fingerprint: alert for alert in known})
+            self._changed = True
+
+    def _joined(self, alert: Alert) -> Alert:
+        """The alert with the start of the one that fires already: who sends again need not know when it began."""
+        known = self._outside.get(alert.fingerprint)
+        if known is None or known.status(alert.updated_at) == "resolved":
+            return alert
+        return msgspec.structs.replace(alert, starts_at=min(alert.starts_at, known.starts_at))
+
+    def alerts(self) -> list[Alert]:
+        """All alerts that are known: of the rules at the last tick, and from outside."""
+        with self._lock:
+            self._loaded()
+            return self._alerts()
+
+    def acknowledge(self, fingerprint: str, *, by: str, comment: str = "") -> None:
+        """Somebody takes care of an alert that fires: it is not repeated. Durable on return. Raises InvalidInput."""
+        with self._lock:
+            self._keep(
+                self.router.acknowledge(
+                    self._loaded(), fingerprint, by=by, now=self._clock.now(), comment=comment
+                )
+            )  # fmt: skip
+            self._changed = True
+
+    def silences_changed(self) -> None:
+        """A silence was made or ended: look again at once."""
+        self._changed = True
+
+    def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Explanation, ...]:
+        """Why a notification about it was sent or is held, and when the next one is due."""
+        with self._lock:
+            return explain(self.router, self._loaded(), alert, now, zone)
+
+    def held_by(self, alert: Alert) -> str:
+        """``silence``, ``maintenance`` or ``inhibition`` while one of them holds it; else nothing."""
+        with self._lock:
+            hold = self._loaded().holds.get(alert.fingerprint)
+            return hold.kind if hold is not None else ""
+
+
+def _alert(kept: OutsideAlert) -> Alert:
+    return Alert(
+        labels=kept.labels,
+        annotations=kept.annotations,
+        starts_at=kept.starts_at,
+        ends_at=kept.ends_at,
+        updated_at=kept.updated_at,
+        generator_url=kept.generator_url,
+        from_outside=True,
+    )
+
+
+def _outside(alert: Alert, project: str) -> OutsideAlert:
+    assert alert.ends_at is not None
+    return OutsideAlert(
+        project=project,
+        fingerprint=alert.fingerprint,
+        labels=alert.labels,
+        annotations=alert.annotations,
+        starts_at=alert.starts_at,
+        ends_at=alert.ends_at,
+        updated_at=alert.updated_at,
+        generator_url=alert.generator_url,
+    )

@@ -1,0 +1,90 @@
+"""What routing of alerts remembers from one life to the next: its state, and the alerts that came from outside.
+
+``alerts/notifier`` keeps both. The state is written in the transaction that puts notifications into the outbox. An
+alert from outside is on disk when ``put`` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct, structs
+from sqlalchemy import Connection, delete, func, insert, select
+
+from barograph.control.database import ControlPlane
+from barograph.control.tables import JsonObject, outside_alerts, router_states
+from barograph_client.errors import InvalidInput
+
+MOST_OUTSIDE = 10_000  # alerts from outside that a project may have
+
+
+class OutsideAlert(Struct, frozen=True, kw_only=True):
+    """An alert that somebody sent; it is over at ``ends_at`` unless it is sent again."""
+
+    project: str
+    fingerprint: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    updated_at: datetime
+    generator_url: str = ""
+
+
+class RoutingRepository(Struct, frozen=True):
+    """Loads and saves; safe to share between threads. All methods may raise ControlError."""
+
+    plane: ControlPlane
+
+    def state(self, project: str) -> JsonObject | None:
+        """The state as it was written last."""
+        with self.plane.reading() as connection:
+            chosen = select(router_states.c.state).where(router_states.c.project == project)
+            found: JsonObject | None = connection.execute(chosen).scalar()
+            return found
+
+    def write_state(self, connection: Connection, project: str, state: JsonObject) -> None:
+        """Write the state within a transaction that is under way."""
+        now = self.plane.clock.now()
+        connection.execute(delete(router_states).where(router_states.c.project == project))
+        connection.execute(insert(router_states).values(project=project, state=state, updated_at=now))
+
+    def put(self, alerts: Sequence[OutsideAlert]) -> None:
+        """Keep these in place of what was kept for the same labels: all or none.
+
+        Raises InvalidInput when a project would have more than it may.
+        """
+        newest = {(alert.project, alert.fingerprint): alert for alert in alerts}
+        with self.plane.writing() as connection:
+            for project, fingerprint in newest:
+                connection.execute(
+                    delete(outside_alerts).where(
+                        outside_alerts.c.project == project, outside_alerts.c.fingerprint == fingerprint
+                    )
+                )
+            if newest:
+                connection.execute(insert(outside_alerts), [structs.asdict(alert) for alert in newest.values()])
+            for project in sorted({project for project, _ in newest}):
+                count = select(func.count()).where(outside_alerts.c.project == project)
+                if connection.execute(count).scalar_one() > MOST_OUTSIDE:
+                    raise InvalidInput(
+                        f"a project has at most {MOST_OUTSIDE:,} alerts from outside",
+                        hint="Send fewer, or group them where they are made.",
+                    )
+
+    def outside(self, project: str) -> list[OutsideAlert]:
+        """The project's alerts from outside, those that are over included, by fingerprint."""
+        chosen = (
+            select(outside_alerts)
+            .where(outside_alerts.c.project == project)
+            .order_by(outside_alerts.c.fingerprint)
+        )  # fmt: skip
+        with self.plane.reading() as connection:
+            return [OutsideAlert(**row) for row in connection.execute(chosen).mappings()]
+
+    def forget_outside(self, project: str, over_before: datetime) -> int:
+        """Delete those that were over before that moment; how many there were."""
+        gone = delete(outside_alerts).where(outside_alerts.c.project == project, outside_alerts.c.ends_at < over_before)
+        with self.plane.writing() as connection:
+            return connection.execute(gone).rowcount

@@ -1,0 +1,47 @@
+"""Who is told of alerts, and how: receivers, routes and the sender of one data directory, from its settings.
+
+Made by ``assembly``. The outbox and the sender are shared; each project has a notifier of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+
+from barograph.alerts.delivery.sender import Sender
+from barograph.alerts.delivery.targets import Surroundings, Targets
+from barograph.alerts.notifier import Notifier
+from barograph.alerts.routing.router import Router
+from barograph.control.database import ControlPlane
+from barograph.control.outbox import Outbox
+from barograph.control.routing import RoutingRepository
+from barograph.control.silences import SilenceRepository
+from barograph.core.receiver_settings import LogTarget, ReceiverSettings
+from barograph.core.settings import Settings
+from barograph_client.clock import Clock
+
+LOG = ReceiverSettings(name="log", targets=(LogTarget(),))  # who is told when the settings name nobody
+LOGGER = "barograph.alerts"
+
+
+class Delivery:
+    """The receivers that there are. Raises InvalidSettings for a route, a receiver or a secret that is wrong."""
+
+    def __init__(self, settings: Settings, control: ControlPlane, clock: Clock, environment: Mapping[str, str]) -> None:
+        receivers = settings.receivers
+        if all(receiver.name != LOG.name for receiver in receivers):
+            receivers = (*receivers, LOG)
+        surroundings = Surroundings(clock, environment, logging.getLogger(LOGGER), sys.stderr)
+        self.outbox = Outbox(control)
+        self.sender = Sender(
+            self.outbox, Targets(receivers, settings.delivery, surroundings), settings.delivery, clock
+        )  # fmt: skip
+        self.silences = SilenceRepository(control)
+        self._router = Router(settings.routing, {receiver.name: receiver.send_resolved for receiver in receivers})
+        self._kept = RoutingRepository(control)
+        self._clock = clock
+
+    def notifier(self, project: str) -> Notifier:
+        """What routes the alerts of a project."""
+        return Notifier(self._router, self.sender.put, self._kept, self.silences, self._clock, project)

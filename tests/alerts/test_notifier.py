@@ -1,0 +1,235 @@
+"""From a rule that fires to the outbox, and from there to people: once, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from tests.support.dictionary_reader import DictionaryReader
+
+from barograph.alerts.alert import Alert, Notification
+from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.notifier import KEPT, Notifier
+from barograph.alerts.routing.silences import create_silence
+from barograph.control import routing
+from barograph.control.alert_states import AlertStateRepository
+from barograph.control.database import ControlPlane
+from barograph.core.metric import Catalogue
+from barograph.core.settings import RuleSettings, Settings
+from barograph.dashboard.delivery import Delivery
+from barograph_client.clock import ManualClock
+from barograph_client.errors import ControlError, InvalidInput, InvalidSettings
+
+START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+ROUTE = {"receiver": "log", "group_wait": "30s", "group_interval": "1m", "repeat_interval": "1h"}
+SLOW = RuleSettings(name="slow", metric="response_time.mean", above=5.0, window="1m", severity="critical")
+UTC_ZONE = ZoneInfo("UTC")
+
+
+class Site:
+    """A clock, a control plane and the delivery of a directory; ``notifier`` is made anew for another life."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock(START)
+        self.plane = ControlPlane(directory / "control.db", self.clock)
+        self.settings = msgspec.convert({"routing": {"route": ROUTE}}, Settings)
+        self.delivery = Delivery(self.settings, self.plane, self.clock, {})
+        self.notifier = self.delivery.notifier("default")
+
+    def run(self, seconds: int, *of_rules: Alert) -> None:
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.notifier.step(of_rules, self.clock.now())
+
+    def told(self) -> list[tuple[str, str, list[str]]]:
+        """What is in the outbox, oldest first: status, key, and the alerts with their status."""
+        rows = reversed(self.delivery.outbox.list(limit=1000))
+        bodies = [msgspec.convert(row.body, Notification) for row in rows]
+        return [
+            (one.status, one.key, [f"{alert.labels['alertname']} {alert.status(one.at)}" for alert in one.alerts])
+            for one in bodies
+        ]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.plane.close()
+
+
+def alert(name: str, since: datetime = START, **more: object) -> Alert:
+    fields = {"labels": {"alertname": name}, "starts_at": since, "updated_at": since, **more}
+    return msgspec.convert(msgspec.to_builtins(fields), Alert)
+
+
+def test_a_rule_that_fires_and_resolves_is_told_once_each_with_its_sentence(site: Site) -> None:
+    events: list[dict[str, object]] = []
+    states, recorded = AlertStateRepository(site.plane), []
+    reader = DictionaryReader(events, site.clock.now)
+    manager = AlertManager(
+        reader, Catalogue(), [SLOW], states, recorded.append, site.clock, notifier=site.notifier
+    )  # fmt: skip
+    for tick in range(80):
+        site.clock.advance(15)
+        slow = 10 <= tick < 20
+        moment = site.clock.now() - timedelta(seconds=7)
+        events.append({"kind": "query", "time": moment, "response_time": 9.0 if slow else 1.0})
+        manager.run_due()
+        site.notifier.run_due(site.clock.now())
+    manager.stop()
+    assert [(status, alerts) for status, _, alerts in site.told()] == [
+        ("firing", ["slow firing"]),
+        ("resolved", ["slow resolved"]),
+    ]
+    first = msgspec.convert(site.delivery.outbox.list()[-1].body, Notification)
+    assert first.common_labels == {"alertname": "slow", "severity": "critical", "project": "default"}
+    assert first.alerts[0].annotations["summary"].startswith("Response time exceeded 5 s threshold (current: ")
+    assert first.alerts[0].starts_at == next(one.time for one in recorded if one.state == "firing")
+
+
+def test_a_crash_between_any_two_steps_tells_nothing_twice_and_loses_nothing(site: Site) -> None:
+    firing = alert("a")
+    for second in range(200):
+        site.clock.advance(1)
+        if second % 3 == 0:  # another life, which reads what the one before has kept
+            site.notifier = site.delivery.notifier("default")
+        site.notifier.step([firing] if second < 120 else [], site.clock.now())
+    site.run(120)
+    told = site.told()
+    assert [status for status, _, _ in told] == ["firing", "resolved"]
+    assert len({key for _, key, _ in told}) == 2
+
+
+def test_what_cannot_be_kept_is_not_told_and_is_told_when_it_can_be(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.run(10, alert("a"))
+    with monkeypatch.context() as broken:
+
+        def full(*_: object) -> None:
+            raise ControlError("the disk is full", value="control.db")
+
+        broken.setattr(routing.RoutingRepository, "write_state", full)
+        for _ in range(60):
+            site.clock.advance(1)
+            try:
+                site.notifier.step([alert("a")], site.clock.now())
+            except ControlError:
+                continue
+        assert site.told() == []  # the notification went back with the state
+        assert isinstance(site.notifier.problem, ControlError)
+    site.run(1, alert("a"))
+    assert [status for status, _, _ in site.told()] == ["firing"]
+    assert site.notifier.problem is None
+
+
+def test_the_same_alert_of_two_projects_is_told_for_both(site: Site) -> None:
+    other = site.delivery.notifier("other")
+    for _ in range(120):
+        site.clock.advance(1)
+        for notifier in (site.notifier, other):
+            notifier.step([alert("a")], site.clock.now())
+    keys = [key for _, key, _ in site.told()]
+    assert [key.partition("/")[0] for key in sorted(keys)] == ["default", "other"]
+
+
+class TestFromOutside:
+    def test_it_is_on_disk_when_it_is_acknowledged_and_told_by_the_next_life(self, site: Site) -> None:
+        sent = alert("theirs", ends_at=START + timedelta(minutes=5), from_outside=True)
+        site.notifier.receive([sent])
+        site.notifier = site.delivery.notifier("default")
+        assert site.notifier.alerts() == [sent]
+        for _ in range(100):
+            site.clock.advance(1)
+            site.notifier.run_due(site.clock.now())
+        assert [alerts for _, _, alerts in site.told()] == [["theirs firing"]]
+
+    def test_46_it_resolves_at_its_end_unless_it_is_sent_again(self, site: Site) -> None:
+        def send(end: timedelta) -> None:
+            now = site.clock.now()
+            site.notifier.receive([alert("theirs", now, ends_at=now + end, updated_at=now, from_outside=True)])
+
+        send(timedelta(minutes=2))
+        for second in range(400):
+            site.clock.advance(1)
+            if second == 60:
+                send(timedelta(minutes=3))  # until 241
+            site.notifier.run_due(site.clock.now())
+            if second == 200:
+                assert site.notifier.alerts()[0].starts_at == START  # as it was said first
+                assert [status for status, _, _ in site.told()] == ["firing"]
+        assert [status for status, _, _ in site.told()] == ["firing", "resolved"]
+        site.clock.advance(KEPT.total_seconds() + 600)
+        site.notifier.run_due(site.clock.now())
+        site.notifier.step([], site.clock.now())
+        assert site.notifier.alerts() == []
+
+    def test_more_than_there_may_be_are_refused_as_a_whole(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(routing, "MOST_OUTSIDE", 3)
+        many = [alert(f"a{n}", ends_at=START + timedelta(minutes=5), from_outside=True) for n in range(4)]
+        with pytest.raises(InvalidInput, match="at most 3"):
+            site.notifier.receive(many)
+        assert site.notifier.alerts() == []
+        site.notifier.receive(many[:3])
+        assert len(site.delivery.notifier("default").alerts()) == 3
+
+
+def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site: Site) -> None:
+    firing = alert("a")
+    site.run(20, firing)
+    create_silence(
+        site.delivery.silences,
+        project="default",
+        matchers=["alertname=a"],
+        ends_at=site.clock.now() + timedelta(minutes=5),
+        author="ann",
+        comment="index rebuild",
+    )
+    site.notifier = site.delivery.notifier("default")  # kill -9, and a new start
+    site.run(200, firing)
+    assert site.told() == []
+    assert site.notifier.held_by(firing) == "silence"
+    (why,) = site.notifier.explain(firing, site.clock.now(), UTC_ZONE)
+    assert "index rebuild" in why.words
+    site.run(300, firing)
+    assert [status for status, _, _ in site.told()] == ["firing"]
+
+
+def test_an_acknowledged_alert_is_not_repeated(site: Site) -> None:
+    firing = alert("a")
+    site.run(60, firing)
+    site.notifier.acknowledge(firing.fingerprint, by="ann")
+    site.notifier = site.delivery.notifier("default")
+    for _ in range(4):
+        site.clock.advance(3600)
+        site.notifier.step([firing], site.clock.now())
+    assert [status for status, _, _ in site.told()] == ["firing"]
+    with pytest.raises(InvalidInput, match="no alert of that fingerprint"):
+        site.notifier.acknowledge("0" * 16, by="ann")
+
+
+def test_a_route_to_nobody_and_a_secret_that_is_not_there_are_refused_at_the_start(site: Site) -> None:
+    wrong = {
+        "routing": {"route": {"receiver": "nobody"}},
+        "receivers": [{"name": "chat", "targets": [{"type": "slack", "url_env": "SLACK_URL"}]}],
+    }
+    for name, tree in wrong.items():
+        with pytest.raises(InvalidSettings) as told:
+            Delivery(msgspec.convert({name: tree}, Settings), site.plane, site.clock, {})
+        assert {"routing": "nobody", "receivers": "SLACK_URL"}[name] in str(told.value)
+
+
+def test_a_state_that_another_version_wrote_is_begun_anew(site: Site) -> None:
+    kept = routing.RoutingRepository(site.plane)
+    with site.plane.writing() as connection:
+        kept.write_state(connection, "default", {"groups": "of another shape"})
+    notifier: Notifier = site.delivery.notifier("default")
+    assert notifier.alerts() == []
+    site.notifier = notifier
+    site.run(60, alert("a"))
+    assert [status for status, _, _ in site.told()] == ["firing"]
