@@ -30,7 +30,7 @@ LIVES = times(usually=12, soaking=200)
 SEED = 20261128
 
 ROUTERS = """
-import os, signal, sys, threading, time
+import faulthandler, os, signal, sys, threading, time, traceback
 from pathlib import Path
 from sqlalchemy import select, insert, update
 sys.path.insert(0, os.getcwd())
@@ -82,12 +82,14 @@ def live(makes):
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
+        faulthandler.enable()
+        faulthandler.dump_traceback_later(15)  # no life is that long
         try:
             live(line.strip() == "make")
             os._exit(0)
-        finally:
-            say("failed")
-            os._exit(1)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
     say(f"born {child}")
     say(f"dead {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 """

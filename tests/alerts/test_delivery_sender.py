@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 from tests.support.receivers import Answer, HttpReceiver, sample, surroundings, until
+from tests.support.soak import times
 
 from barograph.alerts.alert import Notification
 from barograph.alerts.delivery.outcome import SENT, Outcome
@@ -374,6 +377,24 @@ class TestTheSenderItself:
         broken, whole = ended(outbox)
         assert (broken.state, whole.state) == ("failed", "sent")
         assert "what was kept cannot be read" in broken.last_error
+
+    def test_many_threads_may_read_their_first_notification_at_the_same_moment(self) -> None:
+        program = (
+            "import sys, threading, msgspec\n"
+            "from barograph.alerts.delivery.sender import Notification\n"
+            "from tests.support.receivers import sample\n"
+            "body = msgspec.to_builtins(sample())\n"
+            "sys.setswitchinterval(1e-6)\n"
+            "gate = threading.Barrier(8)\n"
+            "def read():\n"
+            "    gate.wait()\n"
+            "    msgspec.convert(body, Notification)\n"
+            "threads = [threading.Thread(target=read) for _ in range(8)]\n"
+            "for thread in threads: thread.start()\n"
+            "for thread in threads: thread.join()\n"
+        )
+        for _ in range(times(usually=3, soaking=50)):
+            assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
     def test_the_state_of_the_router_is_kept_with_what_it_sends(self, receiver: HttpReceiver, make: Make) -> None:
         written: list[Connection] = []

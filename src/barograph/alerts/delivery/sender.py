@@ -30,6 +30,9 @@ LEAST_ATTEMPTS = 5  # before anything is given up: it may have waited while no s
 FORGET_SECONDS = 3600.0  # between two looks for rows that are old enough to go
 NOTE_SECONDS = 0.1  # before what became of an attempt is noted again, at first
 
+# msgspec prepares a type at its first use, and two threads that do so at once crash the process (0.22): once, here.
+msgspec.json.Decoder(Notification)
+
 
 class TargetStatus(Struct, frozen=True, kw_only=True):
     """Where a target stands. ``failures`` counts the last attempts in a row that failed, ``resting`` is for how many

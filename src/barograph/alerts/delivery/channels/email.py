@@ -110,8 +110,8 @@ class EmailChannel:
                         session.quit()
                 finally:
                     session.close()
-            except (OSError, smtplib.SMTPServerDisconnected):
-                if deadline.over:
+            except (OSError, smtplib.SMTPServerDisconnected) as error:
+                if deadline.over or isinstance(error.__context__, TimeoutError):  # smtplib makes one of the other
                     raise TimeoutError from None
                 raise
 
