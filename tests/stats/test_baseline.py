@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -234,6 +235,22 @@ class TestPatterns:
         values = (level + np.random.default_rng(0).normal(0, 2, hours.size)).tolist()
         assert watched(values, interval=timedelta(hours=1))[-1].pattern == "weekly"
 
+    def test_a_pattern_follows_the_clock_of_its_zone_over_the_change_to_summer_time(self) -> None:
+        quarter = timedelta(minutes=15)
+        utc = [datetime(2026, 3, 19, tzinfo=UTC) + row * quarter for row in range(96 * 14)]  # the change is on the 29th
+        local = [at.astimezone(ZoneInfo("Europe/Berlin")) for at in utc]
+        bump = np.random.default_rng(0).normal(0, 2, len(utc))
+        values = [20 + 60 * (9 <= at.hour < 18) + float(more) for at, more in zip(local, bump, strict=True)]
+        shown = {}
+        for zone, clock in (("local", local), ("utc", utc)):
+            detector = Detector(Sensitivity(interval=quarter))
+            verdicts = [detector.update(at, value) for at, value in zip(clock, values, strict=True)]
+            shown[zone] = [
+                at for at, verdict in zip(utc, verdicts, strict=True) if verdict.alarm and at.day in (29, 30)
+            ]
+        assert shown["local"] == []
+        assert shown["utc"]
+
     @pytest.mark.parametrize("walk", [False, True])
     def test_noise_and_random_walks_have_no_pattern(self, walk: bool) -> None:
         values = np.array(noise(2 * WEEK))
@@ -259,7 +276,7 @@ class TestWords:
         verdicts = watched(daily(12, flat=10))
         alarm = next(verdict for verdict in verdicts[10 * 288 :] if verdict.alarm)
         text = explain(alarm, lambda value: f"{value:.0f}")
-        assert "beside the daily pattern" in text
+        assert "less the daily pattern" in text
         assert "daily pattern taken off" in text
 
     def test_more_variance_is_told_as_a_standard_deviation(self) -> None:

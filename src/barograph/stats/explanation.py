@@ -11,7 +11,7 @@ from collections.abc import Callable
 from barograph.stats.baseline import Verdict
 from barograph.stats.evidence import LONG, SHORT, VARIANCE, Feature, Finding
 
-UNUSUAL = 3.0  # robust standard deviations from which a feature is named as unusual
+UNUSUAL = 2.0  # robust standard deviations from which a feature is told of
 MOST = 3  # features told of: the farthest off come first
 WORTH_TELLING = 0.05  # a ratio nearer to one than this says nothing
 _NAMES: dict[Feature, str] = {
@@ -45,7 +45,7 @@ def explain(verdict: Verdict, number: Callable[[float], str]) -> str:
 
 
 def _sentence(finding: Finding, pattern: str, number: Callable[[float], str]) -> str:
-    name = _NAMES[finding.feature] + (f" beside the {pattern} pattern" if finding.residual else "")
+    name = _NAMES[finding.feature] + (f" less the {pattern} pattern" if finding.residual else "")
     if finding.feature == "spread":
         low, usual, high, value = (
             number(math.exp(logarithm / 2)) for logarithm in (finding.low, finding.usual, finding.high, finding.value)
