@@ -316,6 +316,14 @@ def test_a_clock_that_is_stepped_back_delays_nothing_by_more_than_an_interval() 
     assert world.run(5, 30) == ["8 resolved a- b-"]
 
 
+def test_nor_does_it_delay_a_group_of_which_nothing_was_told() -> None:
+    world = World()
+    world.fire("a", 1000)
+    world.step(1000)
+    world.fire("b", 0)
+    assert world.run(0, 5) == ["2 firing a+ b+"]
+
+
 def test_a_clock_that_is_stepped_forward_repeats_once() -> None:
     world = World()
     world.fire("a", 0)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.routing import World, at, said, seconds, silence
+from msgspec.structs import replace
+from tests.support.routing import SHORT, World, at, said, seconds, silence
 
 from barograph.alerts.alert import Alert
 from barograph.alerts.routing.router import MOST_HOLDS, RouterState
 from barograph.alerts.routing.silences import Silencer, create_silence, make_windows
 from barograph.control.database import ControlPlane
 from barograph.control.silences import SilenceRepository
-from barograph.core.routing_settings import FlappingSettings, InhibitionSettings, MaintenanceSettings
+from barograph.core.routing_settings import FlappingSettings, InhibitionSettings, MaintenanceSettings, RouteSettings
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidInput, InvalidSettings
 
@@ -299,6 +300,28 @@ class TestStart:
         world.alerts["a"] = found
         assert world.run(1.5, 5) == ["3 firing a+"]
         assert world.sent[0].reason == "1 new alert"
+
+    def test_51_an_alert_of_two_groups_waits_for_the_slower_one(self) -> None:
+        routes = (
+            RouteSettings(matchers=("alertname=a",), receiver="chat", continue_=True, group_wait="0s"),
+            RouteSettings(matchers=("alertname=a",), receiver="page", group_wait="9s"),
+        )
+        world = World(replace(SHORT, receiver="chat", routes=routes), receivers={"chat": True, "page": True})
+        world.fire("a", 0)
+        assert world.run(0, 11) == ["0 firing a+", "9 firing a+"]
+        world.alerts.clear()
+        world.state = world.router.started(world.state, at(11))
+        assert world.run(11, 19.5) == ["12 firing a+"]  # a repeat: it is not over yet
+        assert world.run(19.5, 30) == ["20 resolved a-", "21 resolved a-"]
+
+    def test_51_every_start_is_held_that_is_not_cut_short(self) -> None:
+        world = World()
+        for i in range(2 * MOST_HOLDS):
+            world.fire(f"a{i}", 100 * i)
+            world.state = world.router.started(world.state, at(100 * i + 50))
+            assert world.run(100 * i + 50, 100 * i + 52) == []
+            assert len(said(world.step(100 * i + 52))) == 1
+        assert world.state.unsettled == 0
 
     def test_51_a_process_that_starts_over_and_over_tells_at_last(self) -> None:
         world = World()
