@@ -312,7 +312,7 @@ class TestStart:
         world.alerts.clear()
         world.state = world.router.started(world.state, at(11))
         assert world.run(11, 19.5) == ["12 firing a+"]  # a repeat: it is not over yet
-        assert world.run(19.5, 30) == ["20 resolved a-", "21 resolved a-"]
+        assert world.run(19.5, 30) == ["20 resolved a-", "20 resolved a-"]
 
     def test_51_every_start_is_held_that_is_not_cut_short(self) -> None:
         world = World()
