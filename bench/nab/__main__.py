@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from barograph.stats.baseline import LEAST, Detector, Sensitivity
+from barograph.stats.baseline import START, Detector, Sensitivity
 from bench.nab import injection
 from bench.nab.corpus import FOLDER, Labelled, labelled
 from bench.nab.scorer import PROFILES, best_threshold, normalised, points, prepared, probation
@@ -26,7 +26,7 @@ from bench.part import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
 SENSITIVITY = Sensitivity()  # one false alarm a week of five-minute points, whatever the series' own interval
-THRESHOLD = LEAST  # rows without an alarm score 0, those with one their detector's score, which is above this
+THRESHOLD = START  # rows without an alarm score 0, those with one their detector's score, which is above this
 NULL_SERIES, NULL_WEEKS = 2, 8
 POWER_SERIES = 10
 
@@ -49,7 +49,7 @@ def main() -> int:
         print(f"Nothing was scored: {error}. Name the folder in {FOLDER}.", file=sys.stderr)
         return 2
     print(f"{len(corpus)} series, {sum(len(one.times) for one in corpus):,} rows, from {folder}")
-    print(f"Every series: {SENSITIVITY.false_alarms_per_week:g} expected false alarms in {injection.WEEK:,} points\n")
+    print(f"Every series: {SENSITIVITY.false_alarms_per_week:g} false alarms expected in {injection.WEEK:,} points\n")
     judged = [judge(one) for one in corpus]
     _print_table(_by_series(judged))
     _print_table(_costs(judged))

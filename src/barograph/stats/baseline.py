@@ -8,7 +8,7 @@ after taking off the daily or weekly pattern where that is strong (``season``); 
 How high a score must be is learned from the series itself, so that false alarms come as often as was asked for:
 each alarm raises the threshold by a step, and each point lowers it by the share of a step that the asked-for
 rate is of one (Gibbs and Candès, "Adaptive Conformal Inference Under Distribution Shift", 2021). Whatever the
-series does, its alarms over n points are then at most rate * n + (highest - START) / STEP.
+series does, its alarms over n points are then at most rate * n + (threshold - START) / STEP.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from barograph.stats.evidence import Finding, Track, TrackState
 from barograph.stats.season import Pattern, Season, SeasonState
 from barograph_client.errors import InvalidInput
 
-START = 1.0  # threshold of a new series: the features are, in the geometric mean, 1.7 robust deviations off
+START = 0.8  # threshold of a new series, and the least: the features are about 1.2 robust deviations off
 STEP = 0.2  # how far an alarm raises it
-LEAST = 0.8  # as far as a series without alarms may lower it
 CALM = 0.8  # an episode is over when the score has come down to this share of the threshold
 REFRACTORY = 60  # points after an alarm before the next one: the longest window has then left the first one behind
 LEARNING = 100  # points before the first alarm can be given
@@ -148,7 +147,7 @@ class Detector:
 
     def _decide(self, score: float) -> bool:
         """Move the threshold and the episode on; whether a new episode begins."""
-        self._threshold = max(LEAST, self._threshold - STEP * self._rate)
+        self._threshold = max(START, self._threshold - STEP * self._rate)
         if self._since_alarm is not None:
             self._since_alarm += 1
         if self._hot_for:
