@@ -143,7 +143,7 @@ class TestFromOutside:
         sent = alert("theirs", ends_at=START + timedelta(minutes=5), from_outside=True)
         site.notifier.receive([sent])
         site.notifier = site.delivery.notifier("default")
-        assert site.notifier.alerts() == [sent]
+        assert site.notifier.outside() == [sent]
         for _ in range(100):
             site.clock.advance(1)
             site.notifier.run_due(site.clock.now())
@@ -161,22 +161,22 @@ class TestFromOutside:
                 send(timedelta(minutes=3))  # until 241
             site.notifier.run_due(site.clock.now())
             if second == 200:
-                assert site.notifier.alerts()[0].starts_at == START  # as it was said first
+                assert site.notifier.outside()[0].starts_at == START  # as it was said first
                 assert [status for status, _, _ in site.told()] == ["firing"]
         assert [status for status, _, _ in site.told()] == ["firing", "resolved"]
         site.clock.advance(KEPT.total_seconds() + 600)
         site.notifier.run_due(site.clock.now())
         site.notifier.step([], site.clock.now())
-        assert site.notifier.alerts() == []
+        assert site.notifier.outside() == []
 
     def test_more_than_there_may_be_are_refused_as_a_whole(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(routing, "MOST_OUTSIDE", 3)
         many = [alert(f"a{n}", ends_at=START + timedelta(minutes=5), from_outside=True) for n in range(4)]
         with pytest.raises(InvalidInput, match="at most 3"):
             site.notifier.receive(many)
-        assert site.notifier.alerts() == []
+        assert site.notifier.outside() == []
         site.notifier.receive(many[:3])
-        assert len(site.delivery.notifier("default").alerts()) == 3
+        assert len(site.delivery.notifier("default").outside()) == 3
 
 
 def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site: Site) -> None:
@@ -229,7 +229,7 @@ def test_a_state_that_another_version_wrote_is_begun_anew(site: Site) -> None:
     with site.plane.writing() as connection:
         kept.write_state(connection, "default", {"groups": "of another shape"})
     notifier: Notifier = site.delivery.notifier("default")
-    assert notifier.alerts() == []
+    assert notifier.outside() == []
     site.notifier = notifier
     site.run(60, alert("a"))
     assert [status for status, _, _ in site.told()] == ["firing"]

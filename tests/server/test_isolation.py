@@ -59,6 +59,8 @@ class Two:
             make_project(server.directory, name)
         self.ours, self.theirs = (make_key(server.directory, "admin", name) for name in ("ours", "theirs"))
 
+        self.silence = self.fingerprint = ""  # of theirs
+
     def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> Reply:
         return self.server.ask(path, body, headers, key=self.ours)
 
@@ -86,9 +88,22 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         assert theirs.json["stored"] == OTHERS + 4, theirs.body
         assert running.ask("/v1/traces", spans(SECRET), key=made.theirs).json == {}
         running.until(lambda: SPAN in running.ask("/api/v1/events?kind=span&fresh=true", key=made.theirs).body.decode())
+        alert = {"labels": {"alertname": SECRET}, "endsAt": "2100-01-01T00:00:00Z"}
+        assert running.ask("/api/v2/alerts", [alert], key=made.theirs).status == 200
+        silence = {"matchers": [f"alertname={SECRET}"], "lasts": "1d", "comment": SECRET}
+        made.silence = running.ask("/api/v1/silences", silence, key=made.theirs).json["id"]
+        (made.fingerprint,) = [one["fingerprint"] for one in running.ask("/api/v2/alerts", key=made.theirs).json
+                               if one["labels"] == {"alertname": SECRET}]  # fmt: skip
         time.sleep(1.0)  # what is derived of theirs is there
         assert len(made.held()[1]) > OTHERS + 4
         yield made
+
+
+UNKNOWN = ("/api/v1/alerts/acknowledge", "/api/v1/silences/end")  # what they name is the other project's, or nobody's
+BODIES: dict[str, object] = {  # of routes that do not take a question
+    "/api/v2/alerts": [{"labels": {"alertname": "ours"}}],
+    "/api/v1/silences": {"matchers": ["alertname=ours"]},
+}
 
 
 def named(route: Route) -> str:
@@ -109,6 +124,8 @@ def request_of(route: Route) -> tuple[str, object]:
     if route.path.endswith("/alerts/test"):  # which tells of every group that there is
         rule = {"name": "any", "metric": "queries", "above": 0.5, "by": ["pipeline"], "window": "5m"}
         return path, {"definition": rule, "last": "1d", "fresh": True}
+    if route.path in BODIES:
+        return path, BODIES[route.path]
     if route.body is not None or route.method != "GET":
         return path, {"metric": "queries", "by": ["pipeline"], "fresh": True}
     return path, None
@@ -122,7 +139,21 @@ def test_no_route_shows_or_changes_anything_of_another_project(two: Two, route: 
     assert SECRET not in reply.body.decode().lower()
     assert "theirs" not in reply.body.decode().lower()
     assert two.held() == before
-    assert reply.status == 403 if route.scope == "owner" else reply.status in (200, 404), reply.body
+    wanted = (400,) if route.path in UNKNOWN else (200, 404)
+    assert reply.status == 403 if route.scope == "owner" else reply.status in wanted, reply.body
+
+
+def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there(two: Two) -> None:
+    for path, named_there, nowhere in (
+        ("/api/v1/silences/end", {"id": two.silence}, {"id": "0" * len(two.silence)}),
+        ("/api/v1/alerts/acknowledge", {"fingerprint": two.fingerprint}, {"fingerprint": "0" * 16}),
+    ):
+        replies = [two.ask(path, body) for body in (named_there, nowhere)]
+        assert [reply.status for reply in replies] == [400, 400]
+        told = [{name: value for name, value in reply.json.items() if name != "value"} for reply in replies]
+        assert told[0] == told[1]
+    (silence,) = two.server.ask("/api/v1/silences", key=two.theirs).json["silences"]
+    assert silence["state"] == "active"
 
 
 @pytest.mark.parametrize("route", [one for one in ROUTES if one.scope != "open"], ids=named)

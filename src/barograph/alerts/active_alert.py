@@ -84,11 +84,11 @@ class AlertCounters(Struct, frozen=True, kw_only=True):
 def as_alert(
     rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, project: str, at: datetime
 ) -> Alert | None:
-    """What routing is told of a condition at ``at``: an alert that fires or was resolved; None where nobody cares.
+    """A condition at ``at`` as an alert: one that waits, fires or was resolved; None where nobody cares.
 
     A rule that cannot be evaluated, for as long as its ``for``, is an alert of its own, named ``RuleError``.
     """
-    if condition.has_fired or condition.state == "resolved":
+    if condition.has_fired or condition.state in ("pending", "resolved"):
         named = {"alertname": rule.name, "severity": rule.severity}
     elif is_active(condition, at, rule.for_seconds):
         named = {"alertname": RULE_ERROR, "rule": rule.name, "severity": "warning"}
@@ -98,7 +98,7 @@ def as_alert(
     return Alert(
         labels={**{name: value for name, value in labels.items() if value}, **named, "project": project},
         annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition},
-        starts_at=condition.fired_at or condition.since or at,
+        starts_at=condition.fired_at or condition.active_at or condition.since or at,
         ends_at=condition.since if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,
     )

@@ -46,8 +46,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     @property
     def rank(self) -> int:
         """The place of its severity, 0 for the worst; one that is not known counts as a warning."""
-        severity = self.labels.get("severity", "")
-        return SEVERITIES.index(severity) if severity in SEVERITIES else SEVERITIES.index("warning")
+        return rank_of(self.labels)
 
 
 class Notification(Struct, frozen=True, kw_only=True):
@@ -70,6 +69,12 @@ class Notification(Struct, frozen=True, kw_only=True):
     truncated: int = 0
     at: datetime
     next_at: datetime | None = None
+
+
+def rank_of(labels: Mapping[str, str]) -> int:
+    """The place of the labels' severity, 0 for the worst; one that is not known counts as a warning."""
+    severity = labels.get("severity", "")
+    return SEVERITIES.index(severity if severity in SEVERITIES else "warning")
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

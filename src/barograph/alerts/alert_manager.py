@@ -11,17 +11,19 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say
-from barograph.alerts.alert import Alert
+from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook
 from barograph.alerts.evaluator import Evaluator
-from barograph.alerts.lifecycle import State, is_active
+from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import Severity, ThresholdRule, make_rules
 from barograph.alerts.schedule import Grid
+from barograph.alerts.standing import Standing, standing
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
 from barograph.core.metric import Catalogue
@@ -185,12 +187,38 @@ class AlertManager:
     def alerts(self, at: datetime | None = None) -> list[Alert]:
         """What routing is told of: the rules' alerts that fire, and those that were resolved lately."""
         moment = self._clock.now() if at is None else at
-        found = (
-            as_alert(rule, labels, condition, self._project, moment)
+        return [alert for alert, condition in self._alerts(moment) if condition.state != "pending"]
+
+    def standing(self, zone: ZoneInfo, at: datetime | None = None) -> list[Standing]:
+        """Every alert that waits or fires, of the rules and from outside, the worst and then the oldest first.
+
+        Times in the explanations are of ``zone``. Raises ControlError.
+        """
+        moment = self._clock.now() if at is None else at
+        found = [
+            standing(
+                alert,
+                self.notifier,
+                moment,
+                zone,
+                pending=condition.state == "pending",
+                active_at=condition.active_at,
+                value=condition.value,
+            )
+            for alert, condition in self._alerts(moment)
+            if alert.status(moment) == "firing"
+        ]
+        outside = self.notifier.outside() if self.notifier is not None else ()
+        found += [standing(alert, self.notifier, moment, zone) for alert in outside if alert.status(moment) == "firing"]
+        return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
+
+    def _alerts(self, at: datetime) -> list[tuple[Alert, Condition]]:
+        return [
+            (alert, condition)
             for rule in self._rules
             for labels, condition in self._book.of(rule)
-        )
-        return [alert for alert in found if alert is not None]
+            if (alert := as_alert(rule, labels, condition, self._project, at)) is not None
+        ]
 
     def _notify(self, *, at_tick: bool = False) -> None:
         """Take the alerts to the router. What fails is told, and tried again at the next look."""

@@ -20,12 +20,14 @@ from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import SilenceRepository
+from barograph.core.prepared import prepare
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError
 
 KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
 _FORGET = timedelta(minutes=5)  # between looks for those
 
+prepare(RouterState)
 Put = Callable[[Iterable[Notification], Callable[[Connection], object]], int]
 
 
@@ -76,8 +78,8 @@ class Notifier:
     def _step(self, now: datetime) -> int:
         """One step; what it changes is kept before it counts here. ``problem`` tells a failure until it is over."""
         try:
-            before = self._loaded()
-            after, notifications = self.router.step(before, self._alerts(), self._silences.current(self._project), now)
+            before, alerts = self._loaded(), [*self._of_rules, *self._outside.values()]
+            after, notifications = self.router.step(before, alerts, self._silences.current(self._project), now)
             if after != self._saved or notifications:
                 self._keep(after, [self._of_project(one) for one in notifications])
             self._changed, self.problem = False, None
@@ -109,9 +111,6 @@ class Notifier:
             self._saved, self._state = state, self.router.started(state, self._clock.now())
         return self._state
 
-    def _alerts(self) -> list[Alert]:
-        return [*self._of_rules, *self._outside.values()]
-
     def _forget(self, now: datetime) -> None:
         if now < self._forgets_at:
             return
@@ -139,11 +138,11 @@ class Notifier:
             return alert
         return msgspec.structs.replace(alert, starts_at=min(alert.starts_at, known.starts_at))
 
-    def alerts(self) -> list[Alert]:
-        """All alerts that are known: of the rules at the last tick, and from outside."""
+    def outside(self) -> list[Alert]:
+        """The alerts from outside that are known."""
         with self._lock:
             self._loaded()
-            return self._alerts()
+            return list(self._outside.values())
 
     def acknowledge(self, fingerprint: str, *, by: str, comment: str = "") -> None:
         """Somebody takes care of an alert that fires: it is not repeated. Durable on return. Raises InvalidInput."""

@@ -15,6 +15,8 @@ from typing import Literal
 from msgspec import Meta as M
 from msgspec import Struct, field
 
+from barograph.core.prepared import prepare
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the oldest event time that is accepted
 AHEAD_SECONDS = 600.0  # how far an event's time may lie ahead of the collector's clock
@@ -277,6 +279,7 @@ CALLER_KINDS: dict[str, type[Event]] = {
 }
 DERIVED_KINDS: dict[str, type[Event]] = {"attribution": Attribution}
 KINDS: dict[str, type[Event]] = {**CALLER_KINDS, **DERIVED_KINDS}
+prepare(*KINDS.values(), Document)
 
 
 def kind_of(event: Event) -> str:

@@ -164,6 +164,7 @@ def _workspace(
 ) -> Workspace:
     settings = replace(settings, project=project)
     collector = MetricsCollector(sink, clock, identifiers, settings.collect, project=project, processors=processors)
+    notifier = delivery.notifier(project)
     return Workspace(
         settings=settings,
         collector=collector,
@@ -175,8 +176,9 @@ def _workspace(
             collector.record_internal,
             clock,
             project,
-            notifier=delivery.notifier(project),
+            notifier=notifier,
         ),
+        notifier=notifier,
         experiments=ABTestFramework(
             store,
             ExperimentRepository(control),

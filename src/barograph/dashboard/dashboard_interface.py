@@ -17,6 +17,7 @@ from typing import Literal, Self, TypedDict
 from barograph.alerts.active_alert import ActiveAlert
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.backtest import Backtest, backtest
+from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import make_rule
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
@@ -276,6 +277,11 @@ class DashboardInterface:
     @property
     def alerts(self) -> AlertManager:
         return self._work.alerts
+
+    @property
+    def notifier(self) -> Notifier:
+        """What routes this project's alerts to people."""
+        return self._work.notifier
 
     @property
     def analytics(self) -> AnalyticsEngine:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.notifier import Notifier
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.collect.metrics_collector import MetricsCollector
 from barograph.control.projects import ProjectRepository
@@ -30,6 +31,7 @@ class Workspace:
     settings: Settings
     collector: MetricsCollector
     alerts: AlertManager
+    notifier: Notifier
     experiments: ABTestFramework
     analytics: AnalyticsEngine
 

@@ -134,3 +134,96 @@ class Compressed(Struct, kw_only=True):
     """How many segments were compressed."""
 
     segments: Count
+
+
+class TellingNow(Struct, kw_only=True, rename="camel"):
+    """Why a receiver was told of an alert, or is not, and when the next notification is due."""
+
+    receiver: str
+    told: bool
+    why: str
+    next_at: datetime | None
+
+
+class AlertNow(Struct, kw_only=True, rename="camel"):
+    """An alert that waits or fires: Prometheus' members and ours."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    state: Literal["pending", "firing"]
+    active_at: datetime
+    value: A[str, M(description="A number as Prometheus writes it")]
+    fingerprint: str
+    starts_at: datetime | None
+    from_outside: bool
+    held_by: A[str, M(description="silence, maintenance or inhibition while one holds it back")]
+    told: list[TellingNow]
+
+
+class AlertsData(Struct, kw_only=True):
+    """The alerts, the worst first."""
+
+    alerts: list[AlertNow]
+
+
+class AlertsNow(Struct, kw_only=True):
+    """What waits and fires, in Prometheus' frame."""
+
+    status: Literal["success"]
+    data: AlertsData
+
+
+class RuleNow(Struct, kw_only=True, rename="camel"):
+    """A rule, in Prometheus' shape."""
+
+    name: str
+    query: str
+    duration: float
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    alerts: list[AlertNow]
+    state: Literal["inactive", "pending", "firing"]
+    health: Literal["ok", "err", "unknown"]
+    last_error: str
+    last_evaluation: datetime | None
+    type: Literal["alerting"]
+
+
+class RuleGroupNow(Struct, kw_only=True):
+    """The rules that are evaluated together."""
+
+    name: str
+    file: str
+    interval: float
+    rules: list[RuleNow]
+
+
+class RulesData(Struct, kw_only=True):
+    """The groups; there is one."""
+
+    groups: list[RuleGroupNow]
+
+
+class RulesNow(Struct, kw_only=True):
+    """The rules, in Prometheus' frame."""
+
+    status: Literal["success"]
+    data: RulesData
+
+
+class SilenceNow(Struct, kw_only=True):
+    """A silence."""
+
+    id: str
+    state: Literal["active", "pending", "expired"]
+    matchers: list[str]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+
+
+class SilencesNow(Struct, kw_only=True):
+    """Silences in force, to come, and of the last 30 days."""
+
+    silences: list[SilenceNow]

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
 from barograph.control.keys import KeyRepository
+from barograph.core.prepared import prepare
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import Access
 from barograph.server.connections import Connections
@@ -29,6 +30,7 @@ from barograph_client.errors import BarographError
 
 log = logging.getLogger("barograph.server")
 _PATHS = tuple(dict.fromkeys(route.path for route in ROUTES))
+prepare(*(one for route in ROUTES for one in (route.parameters, route.body) if one is not None))
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 

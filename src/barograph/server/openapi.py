@@ -161,7 +161,8 @@ def _parameters(kind: type[Struct] | None) -> list[Json]:
 
 def _body(route: Route) -> Json | None:
     if route.body:
-        content: Json = {"application/json": {"schema": {"$ref": _REFERENCE.format(name=route.body.__name__)}}}
+        schema: Json = {"$ref": _REFERENCE.format(name=route.body.__name__)}
+        content: Json = {"application/json": {"schema": {"type": "array", "items": schema} if route.many else schema}}
         return {"required": True, "content": {**{media: {"schema": {}} for media in route.media}, **content}}
     if route.takes:
         kinds = CALLER_KINDS.values() if route.takes == "events" else [CALLER_KINDS[route.takes]]

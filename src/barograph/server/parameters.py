@@ -26,6 +26,7 @@ from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidEvent, InvalidQuery
 
 P = TypeVar("P", bound=Struct)
+B = TypeVar("B")
 
 # The patterns are for who reads the document; what does not fit is refused by what reads it, with a better hint.
 _A_DURATION = r"\d+(\.\d+)?(ms|s|m|h|d|w)"
@@ -203,7 +204,7 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
         raise _bad(error, "parameter") from None
 
 
-async def from_body(request: Request, kind: type[P], seconds: float) -> P:
+async def from_body(request: Request, kind: type[B], seconds: float) -> B:
     """The body of a question, within so many seconds. Raises Problem 400, 408, 413 or 415."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":

@@ -15,9 +15,10 @@ from starlette.responses import Response
 
 from barograph.alerts.backtest import Backtest
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
-from barograph.server import asking, care, health
+from barograph.server import alerting, asking, care, health
 from barograph.server.access import Caller, Scope
 from barograph.server.answers import (
+    AlertsNow,
     Catalogue,
     Compressed,
     EventsPage,
@@ -25,6 +26,8 @@ from barograph.server.answers import (
     MetricRows,
     QueryDetail,
     Readiness,
+    RulesNow,
+    SilencesNow,
     Stats,
     StatusNow,
     Verified,
@@ -50,7 +53,7 @@ Body = Literal["", "events", "otlp"]
 
 
 class Route(NamedTuple):
-    """One route. ``takes`` is the kind of events of a body, ``body`` its struct."""
+    """One route. ``takes`` is the kind of events of a body, ``body`` its struct (``many``: an array of them)."""
 
     method: str
     path: str
@@ -59,6 +62,7 @@ class Route(NamedTuple):
     summary: str
     parameters: type[Struct] | None = None
     body: type[Struct] | None = None
+    many: bool = False  # whether the body is an array of them
     takes: str = ""  # a kind of event, "events" for any, "otlp"
     gives: type[Struct] | None = None
     media: tuple[str, ...] = ("application/json",)
@@ -94,6 +98,19 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/queries/{id}", "read", asking.query_detail,
           "One query by its trace or event id, with its spans, feedback and scores", FreshParameters,
           gives=QueryDetail),
+    Route("GET", "/api/v1/alerts", "read", alerting.alerts, "What waits and fires, and what is told of it",
+          gives=AlertsNow),
+    Route("GET", "/api/v1/rules", "read", alerting.rules, "The alert rules, and where they stand", gives=RulesNow),
+    Route("GET", "/api/v2/alerts", "read", alerting.listed, "What fires, as Alertmanager tells it"),
+    Route("POST", "/api/v2/alerts", "ingest", alerting.receive, "Alerts from outside, as Prometheus sends them",
+          body=alerting.SentAlert, many=True),
+    Route("POST", "/api/v1/alerts/acknowledge", "admin", alerting.acknowledge, "Somebody takes care of an alert",
+          body=alerting.Acknowledgement),
+    Route("GET", "/api/v1/silences", "read", alerting.silences, "Silences, also those of the last 30 days",
+          gives=SilencesNow),
+    Route("POST", "/api/v1/silences", "admin", alerting.silence, "Hold alerts back for a while",
+          body=alerting.SilenceBody),
+    Route("POST", "/api/v1/silences/end", "admin", alerting.end_silence, "End a silence", body=alerting.SilenceEnd),
     Route("POST", "/api/v1/alerts/test", "admin", asking.backtest, "What a rule would have done on stored data",
           body=BacktestQuestion, gives=Backtest),
     Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,

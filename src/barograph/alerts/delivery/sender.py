@@ -21,6 +21,7 @@ from barograph.alerts.alert import Notification
 from barograph.alerts.delivery.outcome import Outcome
 from barograph.alerts.delivery.targets import Target, Targets
 from barograph.control.outbox import Outbox, OutboxRow
+from barograph.core.prepared import prepare
 from barograph.core.receiver_settings import DeliverySettings
 from barograph.core.worker import SLOWEST_RETRY, Worker
 from barograph_client.clock import Clock
@@ -30,8 +31,7 @@ LEAST_ATTEMPTS = 5  # before anything is given up: it may have waited while no s
 FORGET_SECONDS = 3600.0  # between two looks for rows that are old enough to go
 NOTE_SECONDS = 0.1  # before what became of an attempt is noted again, at first
 
-# msgspec prepares a type at its first use, and two threads that do so at once crash the process (0.22): once, here.
-msgspec.json.Decoder(Notification)
+prepare(Notification)
 
 
 class TargetStatus(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,67 @@
+"""Where every alert stands, for people and programs: of the rules and from outside, with what is told of it and why.
+
+Made from the conditions and the notifier; the server, pages and the command line show it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
+
+from barograph.alerts.alert import Alert
+from barograph.alerts.notifier import Notifier
+from barograph.alerts.routing.explanation import Explanation
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """One alert that waits or fires. ``active_at`` is when its breach began, ``starts_at`` when it fired.
+
+    ``held_by`` is what keeps it from being told now: a silence, maintenance or an inhibition. ``told`` says, a receiver
+    each, why a notification was sent or is held, and when the next one is due.
+    """
+
+    fingerprint: str
+    state: Literal["pending", "firing"]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    active_at: datetime
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    updated_at: datetime
+    value: float | None = None
+    generator_url: str = ""
+    from_outside: bool = False
+    held_by: str = ""
+    told: list[Explanation] = field(default_factory=list)
+
+
+def standing(
+    alert: Alert,
+    notifier: Notifier | None,
+    at: datetime,
+    zone: ZoneInfo,
+    *,
+    pending: bool = False,
+    active_at: datetime | None = None,
+    value: float | None = None,
+) -> Standing:
+    """Where an alert stands at that time. One that is ``pending`` is told to nobody yet."""
+    routed = notifier if not pending else None
+    return Standing(
+        fingerprint=alert.fingerprint,
+        state="pending" if pending else "firing",
+        labels=alert.labels,
+        annotations=alert.annotations,
+        active_at=active_at or alert.starts_at,
+        starts_at=None if pending else alert.starts_at,
+        ends_at=alert.ends_at,
+        updated_at=alert.updated_at,
+        value=value,
+        generator_url=alert.generator_url,
+        from_outside=alert.from_outside,
+        held_by=routed.held_by(alert) if routed else "",
+        told=list(routed.explain(alert, at, zone)) if routed else [],
+    )

@@ -1,0 +1,169 @@
+"""Alerts over HTTP: Prometheus' and Alertmanager's shapes, alerts from outside, silences, and who may do what."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.server.access_support import make_key
+from tests.support.serving import Serving
+
+TOML = """
+[collect]
+sampler_seconds = 0
+[routing.route]
+group_wait = "1s"
+group_interval = "1s"
+repeat_interval = "1h"
+[[rules]]
+name = "slow"
+metric = "response_time.mean"
+above = 5.0
+window = "1h"
+severity = "critical"
+"""
+AT = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with Serving(tmp_path_factory.mktemp("alerting") / "data", toml=TOML) as running:
+        running.ask("/api/v1/events", [{"query": "why?", "response_time": 9.0}])
+        running.ask("/api/v1/status?fresh=true")  # which evaluates the rules
+        yield running
+
+
+def post(serving: Serving, *alerts: dict[str, Any]) -> int:
+    return serving.ask("/api/v2/alerts", list(alerts)).status
+
+
+def named(serving: Serving, name: str) -> dict[str, Any]:
+    alerts = serving.ask("/api/v1/alerts").json["data"]["alerts"]
+    (found,) = [one for one in alerts if one["labels"]["alertname"] == name]
+    return dict(found)
+
+
+def test_55_alerts_and_rules_have_the_shapes_of_prometheus(serving: Serving) -> None:
+    answer = serving.ask("/api/v1/alerts").json
+    assert answer["status"] == "success"
+    slow = named(serving, "slow")
+    assert slow.keys() >= {"activeAt", "annotations", "labels", "state", "value"}
+    assert (slow["state"], slow["value"]) == ("firing", "9.0")
+    assert slow["labels"] == {"alertname": "slow", "severity": "critical", "project": "default"}
+    assert slow["annotations"]["summary"].startswith("Response time exceeded 5 s threshold")
+    (group,) = serving.ask("/api/v1/rules").json["data"]["groups"]
+    assert group.keys() >= {"name", "file", "interval", "rules"}
+    (rule,) = group["rules"]
+    assert (rule["name"], rule["type"], rule["state"], rule["health"]) == ("slow", "alerting", "firing", "ok")
+    assert rule["query"] == "response_time.mean above 5 s over 60 min"
+    assert [one["fingerprint"] for one in rule["alerts"]] == [slow["fingerprint"]]
+
+
+def test_55_prometheus_can_send_here_and_it_stands_beside_ours(serving: Serving) -> None:
+    end = (AT + timedelta(hours=1)).isoformat()
+    sent = {"labels": {"alertname": "node down", "empty": ""}, "annotations": {"summary": "<b>gone</b>"},
+            "startsAt": AT.isoformat(), "endsAt": end, "generatorURL": "http://prometheus/graph"}  # fmt: skip
+    assert post(serving, sent) == 200
+    theirs = named(serving, "node down")
+    assert theirs["fromOutside"] is True
+    assert theirs["labels"] == {"alertname": "node down"}
+    listed = serving.ask("/api/v2/alerts").json
+    (found,) = [one for one in listed if one["labels"]["alertname"] == "node down"]
+    assert found.keys() == {
+        "annotations", "endsAt", "fingerprint", "generatorURL", "labels", "receivers", "startsAt", "status",
+        "updatedAt",
+    }  # fmt: skip
+    assert found["status"] == {"state": "active", "silencedBy": [], "inhibitedBy": []}
+    assert found["receivers"] == [{"name": "log"}]
+    assert {one["labels"]["alertname"] for one in listed} == {"node down", "slow"}
+    zero = "0001-01-01T00:00:00Z"  # how Go writes no time
+    assert post(serving, {"labels": {"alertname": "endless"}, "startsAt": zero, "endsAt": zero}) == 200
+    assert named(serving, "endless")["state"] == "firing"
+    over = {"labels": {"alertname": "endless"}, "endsAt": (AT - timedelta(seconds=1)).isoformat()}
+    assert post(serving, over) == 200
+    assert "endless" not in serving.ask("/api/v1/alerts").body.decode()
+
+
+def test_a_notification_reaches_the_log_and_the_alert_says_so(serving: Serving) -> None:
+    serving.until(lambda: named(serving, "slow")["told"][0]["told"])
+    (told,) = named(serving, "slow")["told"]
+    assert told["receiver"] == "log"
+    assert told["why"]
+    assert told["nextAt"]
+    serving.until(lambda: "Response time exceeded 5 s threshold" in serving.errors())
+
+
+def test_a_silence_holds_an_alert_and_says_by_whom_until_it_is_ended(serving: Serving) -> None:
+    made = serving.ask(
+        "/api/v1/silences", {"matchers": ["alertname=slow"], "lasts": "2h", "comment": "index rebuild", "author": "ann"}
+    ).json
+    assert (made["state"], made["matchers"], made["author"]) == ("active", ['alertname="slow"'], "ann")
+    serving.until(lambda: named(serving, "slow")["heldBy"] == "silence")
+    assert "index rebuild" in named(serving, "slow")["told"][0]["why"]
+    (suppressed,) = [one for one in serving.ask("/api/v2/alerts").json if one["labels"]["alertname"] == "slow"]
+    assert suppressed["status"]["state"] == "suppressed"
+    assert serving.ask("/api/v1/silences/end", {"id": made["id"]}).json["state"] == "expired"
+    serving.until(lambda: named(serving, "slow")["heldBy"] == "")
+    assert [one["state"] for one in serving.ask("/api/v1/silences").json["silences"]] == ["expired"]
+
+
+def test_an_acknowledged_alert_says_who_takes_care(serving: Serving) -> None:
+    serving.until(lambda: named(serving, "slow")["told"][0]["told"])
+    fingerprint = named(serving, "slow")["fingerprint"]
+    assert serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": fingerprint, "author": "ben"}).status == 200
+    assert "ben" in named(serving, "slow")["told"][0]["why"]
+    assert serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": "0" * 16}).status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v2/alerts", [{"labels": {}}]),
+        ("/api/v2/alerts", [{"labels": {"alertname": ""}}]),
+        ("/api/v2/alerts", [{"labels": {"": "x"}}]),
+        ("/api/v2/alerts", {"labels": {"alertname": "x"}}),
+        ("/api/v2/alerts", [{"labels": {"alertname": "x"}, "startsAt": "yesterday"}]),
+        ("/api/v2/alerts", [{"labels": {"alertname": "x" * 5000}}]),
+        ("/api/v1/silences", {"matchers": []}),
+        ("/api/v1/silences", {"matchers": ["alertname=~(("]}),
+        ("/api/v1/silences", {"matchers": ['alertname=~".*"']}),
+        ("/api/v1/silences", {"matchers": ["a=b"], "lasts": "10y"}),
+        ("/api/v1/silences/end", {"id": "none"}),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_hint_and_changes_nothing(serving: Serving, path: str, body: object) -> None:
+    before = serving.ask("/api/v2/alerts").json, serving.ask("/api/v1/silences").json
+    reply = serving.ask(path, body)
+    assert reply.status == 400, reply.body
+    assert json.loads(reply.body)["hint"]
+    assert (serving.ask("/api/v2/alerts").json, serving.ask("/api/v1/silences").json) == before
+
+
+def test_alerts_silences_and_acknowledgements_survive_a_kill(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("killed") / "data"
+    with Serving(directory, toml=TOML) as running:
+        assert post(running, {"labels": {"alertname": "theirs"}, "endsAt": "2100-01-01T00:00:00Z"}) == 200
+        silence = running.ask("/api/v1/silences", {"matchers": ["alertname=theirs"], "lasts": "1d"}).json
+        running.stop(signal.SIGKILL)
+    with Serving(directory) as again:
+        assert named(again, "theirs")["state"] == "firing"
+        again.until(lambda: named(again, "theirs")["heldBy"] == "silence")
+        assert [one["id"] for one in again.ask("/api/v1/silences").json["silences"]] == [silence["id"]]
+
+
+def test_an_ingest_key_may_send_alerts_and_no_more(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("scopes") / "data"
+    with Serving(directory, toml=TOML) as running:
+        keys = {scope: make_key(directory, scope, "default") for scope in ("ingest", "read", "admin")}
+        may = {
+            "/api/v2/alerts": ([{"labels": {"alertname": "x"}}], {"ingest", "admin"}),
+            "/api/v1/silences": ({"matchers": ["a=b"]}, {"admin"}),
+            "/api/v1/alerts": (None, {"read", "admin"}),
+        }
+        for path, (body, scopes) in may.items():
+            for scope, key in keys.items():
+                assert (running.ask(path, body, key=key).status == 200) == (scope in scopes), (path, scope)
