@@ -199,7 +199,7 @@ def test_20_over_the_limit_a_group_of_prometheus_is_an_error_and_forgets_its_ale
 def test_20_over_the_limit_a_rule_of_ours_watches_the_largest_groups_and_says_so(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("rule", "evaluator"):
+    for module in ("rules.threshold", "evaluator"):
         monkeypatch.setattr(f"barograph.alerts.{module}.GROUP_LIMIT", 3)
     for i in range(5):
         house.query(9.0, model=f"model {i}")

@@ -7,6 +7,7 @@ looks every quarter of a minute, this looks once a minute, and more seldom over 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,7 @@ MONTH = 30 * 86400.0
 LONGEST_SECONDS = 92 * 86400.0
 _CELLS = 100_000  # rows asked for at a time
 _MOST_BUCKETS = 10_000
+_MOST_ASKED = 720  # steps of a rule that is asked anew at each of them
 
 Progress = Callable[[float], None]  # told the share that is done
 
@@ -74,7 +76,7 @@ def backtest(
         days = LONGEST_SECONDS / 86400
         raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
     window = Window(window.start, min(window.end, as_utc(reader.watermark())))
-    step = step_of(rule.window_seconds)
+    step = step_of(rule.window_seconds) if rule.slides else _step_of_questions(window)
     record = _Record(rule)
     book = AlertBook([rule], _Forgotten(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
@@ -115,6 +117,9 @@ def readings(
     rule: ThresholdRule, reader: Reader, project: str, window: Window, step: float
 ) -> Iterator[tuple[datetime, Reading]]:
     """At each step of the grid within the window, what the rule's own window that ends there shows; in order."""
+    if not rule.slides:
+        yield from _one_by_one(rule, reader, project, window, step)
+        return
     length = rule.window_seconds
     groups = GROUP_LIMIT if rule.by else 1
     chunk = timedelta(seconds=max(1, min(_MOST_BUCKETS, _CELLS // groups)) * length)
@@ -124,6 +129,23 @@ def readings(
         until = min(start + chunk, end)
         yield from _chunk(rule, reader, project, start, until, step)
         start = until
+
+
+def _step_of_questions(window: Window) -> float:
+    """Whole minutes, so that a rule that has to be asked at every step is asked ``_MOST_ASKED`` times at most."""
+    return math.ceil(window.seconds / _MOST_ASKED / SHORTEST_STEP) * SHORTEST_STEP
+
+
+def _one_by_one(
+    rule: ThresholdRule, reader: Reader, project: str, window: Window, step: float
+) -> Iterator[tuple[datetime, Reading]]:
+    """The steps of a rule whose questions are more than one sliding window: it is asked as it is when it is live."""
+    at = _floor(window.start, step) + timedelta(seconds=step)
+    while at <= window.end:
+        answers = [reader.query(question) for question in rule.questions(at, project)]
+        rows = [row for row in rule.rows(answers) if row.n or not rule.by]
+        yield at, Reading(groups=tuple((labels_of(rule, row), look(rule, row)) for row in rows))
+        at += timedelta(seconds=step)
 
 
 def _chunk(

@@ -46,7 +46,7 @@ class Evaluator:
         self._project = project
         self._rule_seconds = rule_seconds
         self._pool: ThreadPoolExecutor | None = None
-        self._running: dict[str, Future[MetricAnswer]] = {}
+        self._running: dict[str, Future[tuple[MetricAnswer, ...]]] = {}
 
     def is_slow(self, rule: ThresholdRule) -> bool:
         """Whether the rule's last question has not been answered yet."""
@@ -58,9 +58,9 @@ class Evaluator:
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
         self._running.pop(rule.name, None)
-        answering = self._asked(rule.question(end, self._project))
+        answering = self._asked(*rule.questions(end, self._project))
         try:
-            answer = answering.result(self._rule_seconds)
+            answers = answering.result(self._rule_seconds)
         except Late:
             if answering.done():  # the Reader itself raised a TimeoutError
                 return Reading(error="the question took too long")
@@ -70,9 +70,9 @@ class Evaluator:
             return Reading(error=shorten(str(error), 300))
         except Exception as error:  # whatever one rule meets, the others are still evaluated
             return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
-        full = len(answer.rows) >= GROUP_LIMIT
+        full = len(answers[0].rows) >= GROUP_LIMIT
         return Reading(
-            groups=tuple((labels_of(rule, row), look(rule, row)) for row in answer.rows),
+            groups=tuple((labels_of(rule, row), look(rule, row)) for row in rule.rows(answers)),
             note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
         )
 
@@ -87,18 +87,18 @@ class Evaluator:
         for seconds, every in _LOOK_BACK:
             window = Window.last(seconds, end)
             try:
-                rows = self._asked(replace(question, window=window, every=every)).result(self._rule_seconds).rows
+                (answer,) = self._asked(replace(question, window=window, every=every)).result(self._rule_seconds)
             except Exception:  # it is only told; the next evaluation asks again
                 return None
-            measured = [row.end for row in rows if row.n]
+            measured = [row.end for row in answer.rows if row.n]
             if measured:
                 return max(measured)
         return window.start
 
-    def _asked(self, question: MetricQuery) -> Future[MetricAnswer]:
+    def _asked(self, *questions: MetricQuery) -> Future[tuple[MetricAnswer, ...]]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="barograph-rule")
-        return self._pool.submit(self._reader.query, question)
+        return self._pool.submit(lambda: tuple(self._reader.query(question) for question in questions))
 
     def close(self) -> None:
         """Wait for questions under way (each has the Reader's own time limit) and end the threads."""

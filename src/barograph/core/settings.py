@@ -81,10 +81,14 @@ class BudgetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
-    """One threshold rule."""
+    """One alert rule. What it compares with its limits depends on its kind; for most it is the metric itself."""
 
     name: A[str, M(min_length=1, max_length=128, description="Unique")]
     metric: A[str, M(description="A metric of the catalogue")]
+    kind: A[
+        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget"],
+        M(description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; in `period`"),
+    ] = "threshold"
     above: A[float | None, M(description="Fires when the metric is greater")] = None
     below: A[float | None, M(description="Fires when the metric is less")] = None
     window: A[str, M(description="The time the metric is taken over")] = "5m"
@@ -97,6 +101,18 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     by: A[tuple[str, ...], M(description="One alert a group")] = ()
     where: A[tuple[str, ...], M(description="Filters, field:op:value")] = ()
     minimum: A[int, M(ge=1, description="Fewer events than this in the window say nothing")] = 1
+    per: A[str, M(description="ratio: the metric to divide by")] = ""
+    compare: A[
+        Literal["previous", "day", "week"] | None,
+        M(description="change: the window before, or the same one a day or a week ago; 0.5 is half more"),
+    ] = None
+    objective: A[
+        float | None, M(description="burn_rate: the share of good events; `above` is how many times the budget burns")
+    ] = None
+    short_window: A[str, M(description="burn_rate: must burn too; a twelfth of `window` unless given")] = ""
+    period: A[Literal["day", "month"] | None, M(description="budget: what `above` is the amount for")] = None
+    forecast: A[bool, M(description="budget: of what the period comes to, not of what was spent")] = False
+    timezone: A[str, M(description="budget: the zone of the calendar")] = "UTC"
     no_data: A[
         Literal["nodata", "alerting", "ok", "keep"],
         M(description="What a window that says nothing means: a state of its own, a breach, no breach, no change"),

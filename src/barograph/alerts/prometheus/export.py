@@ -59,6 +59,8 @@ def export(rules: Sequence[ThresholdRule]) -> tuple[str, list[Refusal]]:
 
 
 def _rule(rule: ThresholdRule) -> dict[str, Yaml]:
+    if type(rule) is not ThresholdRule:
+        raise InvalidRule(f"{rule.condition} is asked here alone")
     if rule.resolve is not None:
         raise InvalidRule("Prometheus has no resolve threshold")
     exported: dict[str, Yaml] = {"alert": rule.name, "expr": write(expression(rule))}

@@ -73,8 +73,8 @@ def _compensated(value: float, added: float, rest: float) -> tuple[float, float]
 
 def running_mean(values: Sequence[float]) -> float:
     """The mean, as a running one without compensation: how Prometheus takes it over series."""
-    mean = 0.0
-    for count, value in enumerate(values, 1):
+    mean = values[0]
+    for count, value in enumerate(values[1:], 2):
         if not math.isinf(mean) or not (value == mean or math.isfinite(value)):
             mean += value / count - mean / count
     return mean
@@ -236,7 +236,7 @@ def plain(function: str, value: float, limit: float | None) -> float:
         return abs(value)
     if function in ("ceil", "floor"):
         rounded = math.ceil if function == "ceil" else math.floor
-        return float(rounded(value)) if math.isfinite(value) else value
+        return math.copysign(rounded(value), value) if math.isfinite(value) else value  # -0.5 rounds up to -0
     if function == "exp":
         return math.exp(value) if value < 709.0 else power(math.e, value)
     if function == "sqrt":

@@ -1,0 +1,62 @@
+"""Each kind of rule sees the same on the real engine as on the plain meaning of its questions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.support.store_site import Site, at, queries
+
+from barograph.alerts.evaluator import Evaluator
+from barograph.alerts.rule import make_rule
+from barograph.core.metric import Catalogue
+from barograph.core.query import Reader
+from barograph.core.settings import RuleSettings
+from barograph_client.clock import ManualClock
+
+NOW = at("2026-11-24 09:00")
+
+KINDS: list[dict[str, Any]] = [
+    {"metric": "cost", "kind": "ratio", "per": "sessions", "above": 0.01, "window": "6h"},
+    {"metric": "feedback", "kind": "ratio", "per": "queries", "below": 0.1, "window": "6h"},
+    {"metric": "response_time.mean", "kind": "change", "compare": "day", "above": 0.05, "window": "3h"},
+    {"metric": "queries", "kind": "change", "compare": "previous", "below": -0.05, "window": "3h"},
+    {"metric": "queries", "kind": "absence", "window": "5m"},
+    {"metric": "feedback", "kind": "absence", "window": "5m"},
+    {"metric": "error_rate", "kind": "burn_rate", "objective": 0.9, "above": 2.0, "window": "6h"},
+    {"metric": "cost", "kind": "budget", "period": "day", "above": 0.5, "timezone": "Europe/Berlin"},
+    {"metric": "cost", "kind": "budget", "period": "month", "above": 0.5, "forecast": True},
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("kinds"), ManualClock(NOW)) as made:
+        made.append(queries(random.Random(4), 600, NOW - timedelta(days=2), NOW))
+        made.store.flush()
+        yield made
+
+
+def outcomes(reader: Reader, settings: dict[str, Any]) -> dict[str, Any]:
+    rule = make_rule(RuleSettings(name="it", **settings), Catalogue())
+    evaluator = Evaluator(reader, "default", 30.0)
+    try:
+        reading = evaluator.observe(rule, NOW)
+    finally:
+        evaluator.close()
+    assert reading.error == ""
+    return {
+        repr(labels): (seen.outcome, seen.n, None if seen.value is None else round(seen.value, 6))
+        for labels, seen in reading.groups
+    }
+
+
+@pytest.mark.parametrize("by", [(), ("model",), ("pipeline", "environment")])
+@pytest.mark.parametrize("settings", KINDS, ids=lambda settings: f"{settings['kind']}-{settings['metric']}")
+def test_a_kind_sees_what_the_events_mean(site: Site, settings: dict[str, Any], by: tuple[str, ...]) -> None:
+    found = outcomes(site.store, {**settings, "by": by})
+    expected = outcomes(site.oracle(), {**settings, "by": by})
+    assert found == expected
