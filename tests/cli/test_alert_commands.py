@@ -93,6 +93,27 @@ def test_check_tells_every_wrong_rule_with_its_line_and_the_way_out(rules: Path,
     assert "1 rule, nothing wrong." in " ".join(fine.stdout.split())
 
 
+def test_export_writes_the_rules_for_prometheus_and_tells_what_has_no_equivalent(rules: Path, tmp_path: Path) -> None:
+    right = tmp_path / "right.toml"
+    right.write_text(
+        RULES.partition('[[rules]]\nname = "mis')[0]
+        + '[[rules]]\nname = "people"\nmetric = "active_users"\nbelow = 3\n'
+        + '[[rules]]\nname = "queue"\nmetric = "queue"\nabove = 10\n',
+        encoding="utf-8",
+    )
+    written, wrong, formless = several([
+        ["alerts", "export", "--prometheus", right],
+        ["alerts", "export", "--prometheus", rules],
+        ["alerts", "export", right],
+    ])  # fmt: skip
+    assert (written.returncode, wrong.returncode, formless.returncode) == (0, Exit.INPUT, Exit.INPUT)
+    assert 'expr: "avg(avg_over_time(queue_depth[5m])) > 10"' in written.stdout
+    assert "sum(increase(barograph_query_response_time_seconds_sum[1m]))" in written.stdout
+    assert "# Not exported: people: active_users is a distinct" in written.stdout
+    assert "Did you mean error_rate" in wrong.stderr
+    assert "--prometheus" in formless.stderr
+
+
 def test_a_rule_of_a_file_is_tried_on_what_is_stored_also_by_a_server(rules: Path, tmp_path: Path) -> None:
     directory = tmp_path / "rag-data"
     recorded = barograph("record", "-d", directory, stdin=history())
@@ -122,4 +143,54 @@ def test_a_rule_of_a_file_is_tried_on_what_is_stored_also_by_a_server(rules: Pat
         assert (served.returncode, unknown.returncode) == (0, Exit.INPUT), served.stderr
         (again,) = json.loads(served.stdout)["firings"]
         assert again == firing
+        assert serving.stop() == 0
+
+
+def test_alerts_are_listed_held_back_and_taken_care_of(tmp_path: Path) -> None:
+    directory = tmp_path / "rag-data"
+    toml = (
+        '[[rules]]\nname = "slow"\nmetric = "response_time.mean"\nabove = 5\nwindow = "1h"\nseverity = "critical"\n'
+        '[routing.route]\ngroup_wait = "1s"\ngroup_interval = "1s"\n'
+    )
+    with Serving(directory, toml=toml) as serving:
+        empty, recorded, asked = several([
+            ["alerts", "list", "-d", directory],
+            ["record", "query=why", "response_time=9", "-d", directory],
+            ["status", "-d", directory],
+        ])  # fmt: skip
+        assert "Nothing waits or fires." in empty.stdout
+        assert (recorded.returncode, asked.returncode) == (0, Exit.FOUND)
+
+        def listed() -> dict[str, object]:
+            finished = barograph("alerts", "list", "--json", "-d", directory)
+            assert finished.returncode == 0, finished.stderr
+            (found,) = json.loads(finished.stdout)
+            return dict(found)
+
+        serving.until(lambda: listed()["told"][0]["told"])  # type: ignore[index]
+        fingerprint = str(listed()["fingerprint"])
+        text, made, everything, acked, unknown = several([
+            ["alerts", "list", "-d", directory],
+            ["alerts", "silence", "alertname=slow", "--for", "2h", "-m", "index rebuild", "--json", "-d", directory],
+            ["alerts", "silence", "alertname=~.*", "-d", directory],
+            ["alerts", "ack", fingerprint, "-m", "on it", "-d", directory],
+            ["alerts", "ack", "0" * 16, "-d", directory],
+        ])  # fmt: skip
+        assert "FIRING slow: Response time exceeded 5 s threshold" in text.stdout
+        assert fingerprint in text.stdout
+        assert max(map(len, text.stdout.splitlines())) <= 80
+        assert (made.returncode, acked.returncode) == (0, 0), made.stderr + acked.stderr
+        assert (everything.returncode, unknown.returncode) == (Exit.INPUT, Exit.INPUT)
+        serving.until(lambda: listed()["heldBy"] == "silence")
+        silence = json.loads(made.stdout)["id"]
+        before, ended, after = several([
+            ["alerts", "silences", "-d", directory],
+            ["alerts", "unsilence", silence, "-d", directory],
+            ["alerts", "silences", "-d", directory],
+        ])  # fmt: skip
+        assert f"{silence}  in force, until " in before.stdout
+        assert "index rebuild" in before.stdout
+        assert ended.returncode == 0
+        assert f"{silence}  over" in after.stdout
+        serving.until(lambda: not listed()["heldBy"])
         assert serving.stop() == 0

@@ -19,7 +19,7 @@ from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
 from barograph.control.routing import OutsideAlert, RoutingRepository
-from barograph.control.silences import SilenceRepository
+from barograph.control.silences import Silence, SilenceRepository
 from barograph.core.prepared import prepare
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError
@@ -57,6 +57,7 @@ class Notifier:
         self._saved: RouterState | None = None  # as it is on disk: of a start only what was kept counts
         self._outside: dict[str, Alert] = {}
         self._of_rules: tuple[Alert, ...] = ()
+        self._heeded: list[Silence] = []  # as they were at the last step
         self._changed = True
         self._forgets_at = clock.now()
         self.problem: BarographError | None = None  # why the last step failed
@@ -71,15 +72,19 @@ class Notifier:
         """Step between two ticks, if there is anything to do; how many notifications went into the outbox."""
         with self._lock:
             due = self.router.next_due(self._loaded())
-            if not self._changed and (due is None or due > now):
+            if not self._changed and (due is None or due > now) and self._silences_now() == self._heeded:
                 return 0
             return self._step(now)
+
+    def _silences_now(self) -> list[Silence]:
+        return self._silences.current(self._project)
 
     def _step(self, now: datetime) -> int:
         """One step; what it changes is kept before it counts here. ``problem`` tells a failure until it is over."""
         try:
+            self._heeded = self._silences_now()
             before, alerts = self._loaded(), [*self._of_rules, *self._outside.values()]
-            after, notifications = self.router.step(before, alerts, self._silences.current(self._project), now)
+            after, notifications = self.router.step(before, alerts, self._heeded, now)
             if after != self._saved or notifications:
                 self._keep(after, [self._of_project(one) for one in notifications])
             self._changed, self.problem = False, None
@@ -153,10 +158,6 @@ class Notifier:
                 )
             )  # fmt: skip
             self._changed = True
-
-    def silences_changed(self) -> None:
-        """A silence was made or ended: look again at once."""
-        self._changed = True
 
     def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Explanation, ...]:
         """Why a notification about it was sent or is held, and when the next one is due."""

@@ -1,4 +1,4 @@
-"""What the commands for keys and projects share: they open ``control.db`` alone, and so work while a server runs."""
+"""What commands for keys, projects and silences share: they open ``control.db`` alone, and work while a server runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from barograph_client.clock import SystemClock
 if TYPE_CHECKING:  # the help does not wait for the database's library
     from barograph.control.keys import KeyRepository
     from barograph.control.projects import ProjectRepository
+    from barograph.control.silences import SilenceRepository
 
 
 class Decisions(NamedTuple):
-    """The keys and projects of a data directory; ``own`` is the project of its settings."""
+    """The keys, projects and silences of a data directory; ``own`` is the project of its settings."""
 
     keys: KeyRepository
     projects: ProjectRepository
+    silences: SilenceRepository
     own: str
 
 
@@ -32,10 +34,11 @@ def control_of(directory: Path) -> Iterator[Decisions]:
     from barograph.control.database import CONTROL, ControlPlane
     from barograph.control.keys import KeyRepository
     from barograph.control.projects import ProjectRepository
+    from barograph.control.silences import SilenceRepository
 
     own = load_settings(existing(directory), os.environ).project
     with ControlPlane(directory / CONTROL, SystemClock()) as plane:
-        yield Decisions(KeyRepository(plane), ProjectRepository(plane, own), own)
+        yield Decisions(KeyRepository(plane), ProjectRepository(plane, own), SilenceRepository(plane), own)
 
 
 def actor() -> str:

@@ -95,6 +95,35 @@ class Listed(Struct, frozen=True, kw_only=True):
     timezone: str
 
 
+class AlertTold(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why a receiver was told of an alert, or is not."""
+
+    receiver: str
+    told: bool
+    why: str
+    next_at: datetime | None = None
+
+
+class AlertLine(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An alert that waits or fires, as it is listed."""
+
+    fingerprint: str
+    state: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    active_at: datetime
+    starts_at: datetime | None
+    held_by: str
+    told: list[AlertTold]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """The alerts, and the zone of the settings."""
+
+    alerts: list[AlertLine]
+    timezone: str
+
+
 class Trial(Struct, frozen=True, kw_only=True):
     """A rule to be tried on stored data: one in use by its name, or one that is only defined."""
 
@@ -122,6 +151,8 @@ class Desk(Protocol):
     def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]: ...
     def compress(self) -> int: ...
     def findings(self) -> Sequence[Finding]: ...
+    def alerts(self) -> Alerts: ...
+    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None: ...
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]: ...
 
 

@@ -10,7 +10,20 @@ from typing import cast
 import msgspec
 
 from barograph.alerts.backtest import Backtest
-from barograph.cli.desk import COUNTED, UNKNOWN_TRACE, Drawing, Listed, Question, Search, Span, Told, Trial
+from barograph.cli.desk import (
+    COUNTED,
+    UNKNOWN_TRACE,
+    AlertLine,
+    Alerts,
+    AlertTold,
+    Drawing,
+    Listed,
+    Question,
+    Search,
+    Span,
+    Told,
+    Trial,
+)
 from barograph.cli.options import visualizer_for, window_of
 from barograph.core.query import Calendar, EventQuery, MetricAnswer, Period, Window, parse_duration
 from barograph.core.zone import zone_of
@@ -153,3 +166,29 @@ class LocalDesk:
         self._dashboard.flush()
         found = self._dashboard.backtest(trial.definition or trial.rule, Window(*trial.window), progress)
         return found, self._dashboard.settings.timezone
+
+    def alerts(self) -> Alerts:
+        dashboard = self._dashboard
+        dashboard.flush()
+        dashboard.check_alerts()
+        timezone = dashboard.settings.timezone
+        lines = [
+            AlertLine(
+                fingerprint=one.fingerprint,
+                state=one.state,
+                labels=one.labels,
+                annotations=one.annotations,
+                active_at=one.active_at,
+                starts_at=one.starts_at,
+                held_by=one.held_by,
+                told=[
+                    AlertTold(receiver=each.receiver, told=each.told, why=each.words, next_at=each.next_at)
+                    for each in one.told
+                ],
+            )
+            for one in dashboard.alerts.standing(zone_of(timezone))
+        ]
+        return Alerts(alerts=lines, timezone=timezone)
+
+    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
+        self._dashboard.notifier.acknowledge(fingerprint, by=by, comment=comment)

@@ -109,8 +109,17 @@ for command in (
 GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
     (
         "alerts",
-        "Alert rules: what they would have done, and whether they are right.",
-        {"test": alerts.backtest, "check": alerts.check},
+        "Alerts: what stands and why, silences, and rules before they are used.",
+        {
+            "list": alerts.listed,
+            "ack": alerts.ack,
+            "silence": alerts.silence,
+            "silences": alerts.silences,
+            "unsilence": alerts.unsilence,
+            "test": alerts.backtest,
+            "check": alerts.check,
+            "export": alerts.export,
+        },
     ),
     (
         "key",

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct, field
 
 from barograph.alerts.backtest import Backtest
-from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told, Trial
+from barograph.cli.desk import COUNTED, AlertLine, Alerts, Drawing, Listed, Question, Search, Span, Told, Trial
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
@@ -117,6 +117,14 @@ class _Events(Struct):
     items: list[dict[str, Any]]
     cursor: str
     complete_to: datetime
+
+
+class _AlertsData(Struct):
+    alerts: list[AlertLine]
+
+
+class _Alerts(Struct):
+    data: _AlertsData
 
 
 class RemoteDesk:
@@ -256,6 +264,15 @@ class RemoteDesk:
 
     def findings(self) -> Sequence[Finding]:
         return msgspec.json.decode(self._care("doctor"), type=list[Finding])
+
+    def alerts(self) -> Alerts:
+        told = msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
+        found = msgspec.json.decode(self._ask("GET", "alerts"), type=_Alerts)
+        return Alerts(alerts=found.data.alerts, timezone=told.timezone)
+
+    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
+        body = {"fingerprint": fingerprint, "author": by, "comment": comment}
+        self._ask("POST", "alerts/acknowledge", body=msgspec.json.encode(body))
 
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
         start, end = trial.window

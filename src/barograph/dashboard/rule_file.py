@@ -1,7 +1,7 @@
 """Rules in a file, looked at one by one: every problem with its line, not only the first.
 
-Used by ``barograph alerts check`` and to try a rule that is not in use yet. The file is a ``barograph.toml``, or holds
-``[[rules]]`` alone.
+Used by ``barograph alerts check`` and ``export``, and to try a rule that is not in use yet. The file is a
+``barograph.toml``, or holds ``[[rules]]`` alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from barograph.alerts.rule import make_rule
+from barograph.alerts.prometheus.export import export
+from barograph.alerts.prometheus.rules import Refusal
+from barograph.alerts.rule import make_rule, make_rules
 from barograph.core.metric import Catalogue
 from barograph.core.settings import MetricSettings, RuleSettings
 from barograph.dashboard.assembly import metric_of
@@ -53,6 +55,21 @@ class RuleFile(Struct, frozen=True, kw_only=True):
 
 def read_rules(path: Path) -> RuleFile:
     """Look at every rule of a file. Raises InvalidSettings for one that cannot be read or is no TOML."""
+    return _looked_at(path)[0]
+
+
+def export_rules(path: Path) -> tuple[str, list[Refusal]]:
+    """The file's rules (the default ones if it has none) for Prometheus, and those that have no equivalent there.
+
+    Raises InvalidSettings where a rule is wrong.
+    """
+    found, catalogue = _looked_at(path)
+    for problem in found.problems:
+        raise InvalidSettings(f"{path}, line {problem.line}: {problem.problem}", hint=problem.hint)
+    return export(make_rules(found.rules, catalogue))
+
+
+def _looked_at(path: Path) -> tuple[RuleFile, Catalogue]:
     try:
         text = path.read_text(encoding="utf-8")
         tree = tomllib.loads(text)
@@ -79,7 +96,7 @@ def read_rules(path: Path) -> RuleFile:
             problems.append(RuleProblem(rule=name, line=line, problem=problem, hint=error.hint))
         else:
             rules.append(rule)
-    return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems))
+    return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems)), catalogue
 
 
 def _rule(one: Any, catalogue: Catalogue) -> RuleSettings:

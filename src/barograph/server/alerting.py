@@ -164,7 +164,6 @@ async def silence(site: Site, caller: Caller, request: Request) -> Response:
             author=body.author or caller.actor,
             comment=body.comment,
         )
-        dashboard.notifier.silences_changed()
         return silence_document(made, site.clock.now())
 
     return answer(await _ask(site, caller, work))
@@ -176,7 +175,6 @@ async def end_silence(site: Site, caller: Caller, request: Request) -> Response:
 
     def work(dashboard: DashboardInterface) -> dict[str, object]:
         ended = dashboard.parts.delivery.silences.end(body.id, actor=caller.actor, project=caller.project)
-        dashboard.notifier.silences_changed()
         return silence_document(ended, site.clock.now())
 
     return answer(await _ask(site, caller, work))

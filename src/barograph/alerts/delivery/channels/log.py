@@ -13,7 +13,7 @@ LEVELS = {"critical": logging.CRITICAL, "warning": logging.WARNING, "info": logg
 
 
 class LogChannel:
-    """One line each, at the level of the worst severity; what is resolved is information."""
+    """One line each, with what the first alert says, at the level of the worst; what is resolved is information."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -22,7 +22,8 @@ class LogChannel:
         """Write the line; a handler that fails says so itself, as handlers do."""
         message = compose(notification)
         level = logging.INFO if message.resolved else LEVELS[message.severity]
-        self._logger.log(level, "%s", " | ".join((message.title, *message.notes)))
+        said = message.items[0].lines[:1] if message.items else ()
+        self._logger.log(level, "%s", " | ".join((message.title, *said, *message.notes)))
         return SENT
 
 
