@@ -33,6 +33,9 @@ def test_what_is_written_is_read_as_the_same_expression(seed: int) -> None:
         ("0x10 + m", "16 + m"),
         ("absent_over_time(m{i=\"a\"}[5m])", 'absent_over_time(m{i="a"}[5m])'),
         ("max_over_time(rate(m[5m])[1h:1m])", "max_over_time(rate(m[5m])[1h:1m])"),
+        ("clamp(m, 1, 5)", "clamp_min(clamp_max(m, 5), 1)"),
+        ("quantile by (i) (.9, m) or vector(-1)", "quantile by (i) (0.9, m) or vector(-1)"),
+        ("round(m, 5) + round(n)", "round(m, 5) + round(n)"),
         ("predict_linear(m[1h], 4 )", "predict_linear(m[1h], 4)"),
     ],
 )  # fmt: skip
@@ -66,6 +69,8 @@ def test_precedence_and_forms_are_those_of_prometheus(text: str, written: str | 
         ("m > ", "'the end' stands where a series or number should"),
         ("m > 1)", "')' is not expected there"),
         ("sum(m", "'the end' stands where ')' should"),
+        ("clamp(m, 5, 1) > 1", "clamp to nothing"),
+        ("vector(m) > 1", "vector of series instead of a number"),
         ("clamp_max(m, n) > 1", "clamp_max needs a number that does not change"),
         ("(" * 100 + "m" + ")" * 100, "nested too deeply"),
     ],

@@ -20,8 +20,8 @@ OverFunction = Literal[
     "max_over_time", "count_over_time", "last_over_time", "present_over_time", "changes", "resets", "deriv",
     "stddev_over_time", "stdvar_over_time", "quantile_over_time", "predict_linear",
 ]  # fmt: skip
-PlainFunction = Literal["abs", "ceil", "floor", "sqrt", "exp", "ln", "clamp_min", "clamp_max", "sgn"]
-Aggregation = Literal["sum", "avg", "min", "max", "count", "group"]
+PlainFunction = Literal["abs", "ceil", "floor", "sqrt", "exp", "ln", "clamp_min", "clamp_max", "sgn", "round"]
+Aggregation = Literal["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "quantile"]
 Arithmetic = Literal["+", "-", "*", "/", "%", "^"]
 Comparison = Literal["==", "!=", ">", "<", ">=", "<="]
 SetOperator = Literal["and", "or", "unless"]
@@ -63,7 +63,7 @@ class Absent(Struct, frozen=True, kw_only=True):
 
 
 class Plain(Struct, frozen=True, kw_only=True):
-    """A function of each value; ``limit`` is the second argument of ``clamp_min`` and ``clamp_max``."""
+    """A function of each value; ``limit`` is that of ``clamp_min`` and ``clamp_max``, or what ``round`` goes to."""
 
     function: PlainFunction
     of: Node
@@ -83,6 +83,12 @@ class Number(Struct, frozen=True):
     value: float
 
 
+class AsSeries(Struct, frozen=True):
+    """A number as one element without labels."""
+
+    of: Node
+
+
 class Now(Struct, frozen=True):
     """The moment of the evaluation, in seconds since the Unix epoch."""
 
@@ -94,12 +100,16 @@ class Negative(Struct, frozen=True):
 
 
 class Aggregate(Struct, frozen=True, kw_only=True):
-    """One number for each group of elements that have the same ``labels`` (or the same others, with ``without``)."""
+    """One number for each group of elements that have the same ``labels`` (or the same others, with ``without``).
+
+    ``level`` is that of ``quantile``.
+    """
 
     operator: Aggregation
     of: Node
     labels: tuple[str, ...] = ()
     without: bool = False
+    level: float | None = None
 
 
 class Matching(Struct, frozen=True, kw_only=True):
@@ -125,7 +135,7 @@ class Binary(Struct, frozen=True, kw_only=True):
     as_number: bool = False
 
 
-Node = Selector | Over | Absent | Plain | BucketQuantile | Now | Number | Negative | Aggregate | Binary
+Node = Selector | Over | Absent | Plain | BucketQuantile | AsSeries | Now | Number | Negative | Aggregate | Binary
 
 
 def is_scalar(node: Node) -> bool:

@@ -80,6 +80,16 @@ def running_mean(values: Sequence[float]) -> float:
     return mean
 
 
+def running_variance(values: Sequence[float]) -> float:
+    """The population's variance in one pass (Welford 1962), without compensation, as over series."""
+    mean, squares = values[0], 0.0
+    for count, value in enumerate(values[1:], 2):
+        distance = value - mean
+        mean += distance / count
+        squares += distance * (value - mean)
+    return squares / len(values)
+
+
 def least(values: Sequence[float]) -> float:
     """The smallest that is a number."""
     return min((value for value in values if not math.isnan(value)), default=math.nan)
@@ -230,6 +240,10 @@ def plain(function: str, value: float, limit: float | None) -> float:
         return value
     if function in ("clamp_min", "clamp_max") and limit is not None:
         return limit if math.isnan(limit) else max(limit, value) if function == "clamp_min" else min(limit, value)
+    if function == "round":
+        inverse = divided(1.0, limit or 1.0)
+        nearest = value * inverse + 0.5
+        return divided(float(math.floor(nearest)) if math.isfinite(nearest) else nearest, inverse)
     if function == "sgn":
         return float((value > 0) - (value < 0))
     if function == "abs":

@@ -19,6 +19,7 @@ from barograph.alerts.prometheus.expression import (
     SET_OPERATORS,
     Absent,
     Aggregate,
+    AsSeries,
     Binary,
     BucketQuantile,
     Matching,
@@ -106,6 +107,8 @@ class _Moment:
         if isinstance(node, Plain):
             values = ((e, functions.plain(node.function, e.value, node.limit)) for e in self.vector(node.of))
             return _distinct(Element(_nameless(e.labels), value) for e, value in values)
+        if isinstance(node, AsSeries):
+            return [Element({}, _scalar(node.of, self._at))]
         if isinstance(node, BucketQuantile):
             return _quantiles(node.level, self.vector(node.of))
         if isinstance(node, Negative):
@@ -267,6 +270,8 @@ def _aggregated(node: Aggregate, vector: Vector) -> Vector:
         groups.setdefault(_signature(element.labels, Matching(labels=node.labels, on=not node.without)), []).append(
             element.value
         )
+    if node.level is not None:
+        return [Element(dict(key), functions.quantile(node.level, values)) for key, values in groups.items()]
     return [Element(dict(key), _AGGREGATE[node.operator](values)) for key, values in groups.items()]
 
 
@@ -284,6 +289,8 @@ _AGGREGATE: dict[str, Callable[[list[float]], float]] = {
     "max": functions.greatest,
     "count": lambda values: float(len(values)),
     "group": lambda values: 1.0,
+    "stdvar": functions.running_variance,
+    "stddev": lambda values: math.sqrt(functions.running_variance(values)),
 }
 
 

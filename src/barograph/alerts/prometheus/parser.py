@@ -22,6 +22,7 @@ from barograph.alerts.prometheus.expression import (
     Absent,
     Aggregate,
     Aggregation,
+    AsSeries,
     Binary,
     BucketQuantile,
     Matching,
@@ -64,7 +65,6 @@ _REFUSED = {
     "bottomk": "which series it keeps changes from tick to tick, and with it the alerts",
     "count_values": "it makes labels of values",
     "label_replace": "labels are kept as they were recorded",
-    "vector": "a number without labels stands for itself",
     "label_join": "labels are kept as they were recorded",
 }
 
@@ -279,6 +279,7 @@ class _Reader:
         kinds: tuple[tuple[tuple[str, ...], Callable[[str], Node]], ...] = (
             (_OVER, self._over), (_PLAIN, self._plain), (("absent", "absent_over_time"), self._absent),
             (("histogram_quantile",), self._quantile), (("time",), lambda name: Now()),
+            (("vector",), self._as_series), (("clamp",), self._clamp),
         )  # fmt: skip
         for names, make in kinds:
             if name in names:
@@ -335,10 +336,26 @@ class _Reader:
 
     def _plain(self, name: str) -> Node:
         of = self._series(name)
-        if name not in ("clamp_min", "clamp_max"):
+        if name not in ("clamp_min", "clamp_max") and not (name == "round" and self._has(",")):
             return Plain(function=cast(PlainFunction, name), of=of)
         self._need(",")
         return Plain(function=cast(PlainFunction, name), of=of, limit=self._constant(name))
+
+    def _clamp(self, name: str) -> Node:
+        of = self._series(name)
+        self._need(",")
+        low = self._constant(name)
+        self._need(",")
+        high = self._constant(name)
+        if high < low:
+            raise self.refused("clamp to nothing")
+        return Plain(function="clamp_min", of=Plain(function="clamp_max", of=of, limit=high), limit=low)
+
+    def _as_series(self, name: str) -> Node:
+        of = self.expression(0)
+        if not is_scalar(of):
+            raise self.refused(f"{name} of series instead of a number")
+        return AsSeries(of)
 
     def _absent(self, name: str) -> Node:
         if name == "absent":
@@ -359,12 +376,16 @@ class _Reader:
     def _aggregate(self, operator: Aggregation) -> Node:
         grouped = self._grouping()
         self._need("(")
+        level = None
+        if operator == "quantile":
+            level = self._constant(operator)
+            self._need(",")
         of = self._series(operator)
         self._need(")")
         if grouped is None:
             grouped = self._grouping()
         labels, without = grouped or ((), False)
-        return Aggregate(operator=operator, of=of, labels=labels, without=without)
+        return Aggregate(operator=operator, of=of, labels=labels, without=without, level=level)
 
     def _grouping(self) -> tuple[tuple[str, ...], bool] | None:
         without = self._has("without")

@@ -13,6 +13,7 @@ from barograph.alerts.prometheus.expression import (
     NAME,
     Absent,
     Aggregate,
+    AsSeries,
     Binary,
     BucketQuantile,
     Negative,
@@ -50,12 +51,15 @@ def write(node: Node) -> str:
         return f"{node.function}({write(node.of)}{limit})"
     if isinstance(node, BucketQuantile):
         return f"histogram_quantile({go_number(node.level)}, {write(node.of)})"
+    if isinstance(node, AsSeries):
+        return f"vector({write(node.of)})"
     if isinstance(node, Negative):
         return f"-{_inner(node.of)}"
     if isinstance(node, Aggregate):
         word = "without" if node.without else "by"
         grouped = f" {word} ({', '.join(node.labels)}) " if node.labels or node.without else ""
-        return f"{node.operator}{grouped}({write(node.of)})"
+        level = "" if node.level is None else f"{go_number(node.level)}, "
+        return f"{node.operator}{grouped}({level}{write(node.of)})"
     return _binary(node)
 
 
