@@ -48,7 +48,7 @@ def main() -> int:
     except FileNotFoundError as error:
         print(f"Nothing was scored: {error}. Name the folder in {FOLDER}.", file=sys.stderr)
         return 2
-    print(f"{len(corpus)} series, {sum(len(one.times) for one in corpus):,} rows, from {folder}")
+    print(f"{len(corpus)} series, {sum(len(one.times) for one in corpus):,} rows, from {os.path.relpath(folder)}")
     print(f"Every series: {SENSITIVITY.false_alarms_per_week:g} false alarms expected in {injection.WEEK:,} points\n")
     judged = [judge(one) for one in corpus]
     _print_table(_by_series(judged))
