@@ -97,6 +97,16 @@ def test_a_notification_reaches_the_log_and_the_alert_says_so(serving: Serving) 
     serving.until(lambda: "Response time exceeded 5 s threshold" in serving.errors())
 
 
+def test_what_became_of_messages_is_counted_for_prometheus(serving: Serving) -> None:
+    def sent() -> bool:
+        return 'barograph_notifications_sent{target="log/log"} 0' not in serving.ask("/metrics").body.decode()
+
+    serving.until(sent)
+    lines = serving.ask("/metrics").body.decode().splitlines()
+    assert 'barograph_notifications_waiting{target="log/log"} 0' in lines
+    assert 'barograph_notifications_failed{target="log/log"} 0' in lines
+
+
 def test_a_silence_holds_an_alert_and_says_by_whom_until_it_is_ended(serving: Serving) -> None:
     made = serving.ask(
         "/api/v1/silences", {"matchers": ["alertname=slow"], "lasts": "2h", "comment": "index rebuild", "author": "ann"}

@@ -34,4 +34,18 @@ def findings(dashboard: DashboardInterface) -> list[Finding]:
         Finding(about="journal", ok=not problems, says="; ".join(problems) or "no damaged files"),
         Finding(about="engine agrees with journal", ok=report.ok, says=says),
         Finding(about="alert rules", ok=True, says=f"{len(dashboard.alerts.rules())} loaded"),
+        *_receivers(dashboard),
+    ]
+
+
+def _receivers(dashboard: DashboardInterface) -> list[Finding]:
+    """A line for each target; one whose last attempts failed is a problem."""
+    return [
+        Finding(
+            about=f"alerts to {target.target}",
+            ok=not target.failures,
+            says=f"{target.sent} sent, {target.waiting} waiting, {target.failed} failed"
+            + (f"; {target.last_error}" if target.failures else ""),
+        )
+        for target in dashboard.parts.delivery.sender.status()
     ]

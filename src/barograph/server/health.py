@@ -128,6 +128,15 @@ def _text(site: Site, caller: Caller) -> str:
         ("alert_evaluations_failed_total", "counter", "Rule evaluations that ended in an error.", alerts.failed),
     ):
         page.one(f"barograph_{name}", kind, about, float(value))
+    targets = parts.delivery.sender.status()
+    for state, about in (
+        ("waiting", "Messages that are to be sent to a target."),
+        ("sent", "Messages that a target took, of those that are remembered."),
+        ("failed", "Messages that were refused or given up, of those that are remembered."),
+    ):
+        page.head(f"barograph_notifications_{state}", "gauge", about)
+        for target in targets:
+            page.value(f"barograph_notifications_{state}", getattr(target, state), target=target.target)
     page.head("barograph_requests_refused_total", "counter", "Requests that were not answered with success.")
     for status, count in sorted(site.refused.by_status.items()):
         page.value("barograph_requests_refused_total", count, status=str(status))
