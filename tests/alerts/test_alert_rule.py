@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from barograph.alerts.active_alert import as_alert
+from barograph.alerts.alert import Alert
+from barograph.alerts.lifecycle import Condition
 from barograph.alerts.rule import DEFAULT_RULES, make_rule, make_rules
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.settings import RuleSettings
@@ -84,3 +89,47 @@ def test_two_rules_of_one_name_are_refused() -> None:
 
 def test_the_condition_reads_as_a_person_would_write_it() -> None:
     assert make(by=("pipeline",)).condition == "response_time.p95 above 5 s over 5 min by pipeline"
+
+
+class TestWhatItsAlertsSay:
+    def told(self, **settings: object) -> Alert:
+        fields = {"name": "slow", "metric": "response_time.mean", "above": 5.0, "by": ["model"], **settings}
+        rule = make_rule(msgspec.convert(fields, RuleSettings), Catalogue())
+        at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+        firing = Condition(state="firing", value=7.25, active_at=at, fired_at=at, evaluated_at=at)
+        alert = as_alert(rule, {"model": "large"}, firing, "shop", at)
+        assert alert is not None
+        return alert
+
+    def test_labels_and_annotations_of_the_rule_go_with_every_alert(self) -> None:
+        alert = self.told(
+            labels={"team": "search"},
+            annotations={"detail": '{{ $labels.model }} takes {{ printf "%.1f" $value }} s'},
+            runbook="https://example.org/slow",
+        )
+        assert alert.labels == {
+            "alertname": "slow", "severity": "warning", "project": "shop", "model": "large", "team": "search",
+        }  # fmt: skip
+        assert alert.annotations["detail"] == "large takes 7.2 s"
+        assert alert.annotations["runbook_url"] == "https://example.org/slow"
+        assert alert.annotations["summary"].startswith("Response time (model large) exceeded 5 s threshold")
+
+    def test_15_annotations_may_change_and_the_identity_does_not(self) -> None:
+        one, other = self.told(annotations={"now": "{{ $value }}"}), self.told(annotations={"then": "other"})
+        assert one.annotations != other.annotations
+        assert one.fingerprint == other.fingerprint
+
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"labels": {"severity": "info"}}, "set already"),
+            ({"labels": {"model": "x"}}, "set already"),
+            ({"annotations": {"a": "{{ query }}"}}, "template"),
+            ({"runbook": "javascript:alert(1)"}, "no address"),
+        ],
+    )
+    def test_what_cannot_be_told_is_refused_at_the_start(self, wrong: dict[str, object], said: str) -> None:
+        with pytest.raises(InvalidRule, match=said) as told:
+            self.told(**wrong)
+        assert "rule slow" in str(told.value)
+        assert told.value.hint

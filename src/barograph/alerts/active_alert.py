@@ -6,6 +6,7 @@ cut to a bounded length, with control characters made visible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -95,9 +96,12 @@ def as_alert(
     else:
         return None
     sentence = say(rule, labels, condition, at)
+    value = math.nan if condition.value is None else condition.value
+    told = {name: template.fill(labels, value) for name, template in rule.annotations.items()}
+    told |= {"runbook_url": rule.runbook} if rule.runbook else {}
     return Alert(
-        labels={**{name: value for name, value in labels.items() if value}, **named, "project": project},
-        annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition},
+        labels={**rule.labels, **{name: text for name, text in labels.items() if text}, **named, "project": project},
+        annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition, **told},
         starts_at=condition.fired_at or condition.active_at or condition.since or at,
         ends_at=condition.since if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,

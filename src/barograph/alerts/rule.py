@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
+from barograph.alerts.prometheus.template import Template
 from barograph.alerts.rules.absence import make_absence
 from barograph.alerts.rules.budget import make_budget
 from barograph.alerts.rules.burn_rate import make_burn_rate
@@ -53,6 +56,7 @@ _ONLY = {  # settings that say something to one kind alone
     "timezone": "budget",
 }
 _PLAIN = RuleSettings(name="-", metric="-")
+RESERVED = ("alertname", "severity", "project")  # labels that every alert has
 
 
 def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
@@ -63,7 +67,24 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
                 f"rule {shorten(settings.name)}: {field} says nothing to a rule of kind {settings.kind}",
                 hint=f'Leave it out, or write kind = "{kind}".',
             )
-    return _KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue)
+    made = _KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue)
+    return _told(made, settings)
+
+
+def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
+    """The rule with what its alerts say beside the measured. Raises InvalidRule."""
+    name = shorten(settings.name)
+    taken = [label for label in settings.labels if label in RESERVED or label in settings.by or not label]
+    if taken:
+        hint = f"Not {', '.join(RESERVED)}, nor one of `by`."
+        raise InvalidRule(f"rule {name}: that label is set already", hint=hint, value=taken[0])
+    if settings.runbook and not settings.runbook.startswith(("http://", "https://")):
+        raise InvalidRule(f"rule {name}: runbook is no address", hint="Write https://…", value=settings.runbook)
+    try:
+        annotations = {key: Template(text) for key, text in settings.annotations.items()}
+    except InvalidRule as error:
+        raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=error.value) from None
+    return replace(rule, labels=settings.labels, annotations=annotations, runbook=settings.runbook)
 
 
 def make_rules(settings: Iterable[RuleSettings], catalogue: Catalogue) -> tuple[ThresholdRule, ...]:

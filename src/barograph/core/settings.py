@@ -125,6 +125,15 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         str, M(description="How long `missing` holds before the group is clear; `5m` for prometheus, else `1h`")
     ] = ""
     message: A[str, M(description="Said instead of the generated sentence")] = ""
+    labels: A[
+        dict[str, A[str, M(max_length=1024)]],
+        M(max_length=32, description="Labels of its alerts beside those of the group, for routes and silences"),
+    ] = field(default_factory=dict)
+    annotations: A[
+        dict[str, A[str, M(max_length=4096)]],
+        M(max_length=32, description="Said with its alerts; {{ $value }} and {{ $labels.model }} are filled in"),
+    ] = field(default_factory=dict)
+    runbook: A[str, M(max_length=2048, description="Where to read what to do: an address, http or https")] = ""
 
 
 class MetricSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

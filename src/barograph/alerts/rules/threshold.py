@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, VANISHED_SECONDS, Policy
+from barograph.alerts.prometheus.template import Template
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import DIMENSIONS, Filter, MetricAnswer, MetricQuery, MetricRow, Window, parse_duration
 from barograph.core.settings import RuleSettings
@@ -61,6 +62,9 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     where: tuple[Filter, ...] = ()
     minimum: int = 1
     message: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, Template] = field(default_factory=dict)
+    runbook: str = ""
 
     slides: ClassVar[bool] = True  # each look is a window of the same length over the one metric: can be asked at once
 
@@ -130,10 +134,10 @@ def make_threshold(settings: RuleSettings, metric: Metric, *, in_range: bool = T
         where = tuple(Filter.parse(text) for text in settings.where)
     except InvalidQuery as error:
         raise InvalidRule(f"rule {name}: where: {error.message}", hint=error.hint, value=error.value) from None
-    for field in settings.by:
-        if field not in DIMENSIONS and not (field.startswith("tag.") and len(field) > len("tag.")):
+    for label in settings.by:
+        if label not in DIMENSIONS and not (label.startswith("tag.") and len(label) > len("tag.")):
             raise InvalidRule(
-                f"rule {name}: cannot group by that", hint=f"Use {', '.join(DIMENSIONS)} or tag.<name>.", value=field
+                f"rule {name}: cannot group by that", hint=f"Use {', '.join(DIMENSIONS)} or tag.<name>.", value=label
             )
     return ThresholdRule(
         name=settings.name,
