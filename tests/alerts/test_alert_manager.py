@@ -536,3 +536,34 @@ def test_checks_from_many_threads_beside_the_background_thread_tell_one_alert_on
     assert set(seen) == {1}
     assert house.told() == [("inactive", "firing")]
     house.close()
+
+
+def test_20_more_groups_than_are_watched_are_one_alert_and_not_silence(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest are watched; that there are more is told, with how many of the watched ones fire."""
+    for module in ("rules.threshold", "rule", "evaluator"):
+        monkeypatch.setattr(f"barograph.alerts.{module}.GROUP_LIMIT", 5)
+    manager = house.manager(structs.replace(SLOW, metric="response_time.mean", by=("model",)), delay=0)
+
+    def record(models: int) -> None:
+        for number in range(models):
+            for _ in range(models - number):
+                house.query(9.0 if number < 2 else 1.0, model=f"m{number}")
+
+    record(8)
+    house.tick(manager)
+    found = {alert.labels["alertname"]: alert for alert in manager.alerts()}
+    assert found["TooManyGroups"].annotations["summary"] == (
+        "Rule slow: only the 5 largest groups are watched; 2 of them fire"
+    )
+    assert found["TooManyGroups"].labels == {
+        "alertname": "TooManyGroups", "rule": "slow", "severity": "warning", "project": "default",
+    }  # fmt: skip
+    since = found["TooManyGroups"].starts_at
+    house.tick(manager)
+    assert [a.starts_at for a in manager.alerts() if a.labels["alertname"] == "TooManyGroups"] == [since]
+    house.manual.advance(600)
+    record(3)
+    house.tick(manager)
+    assert "TooManyGroups" not in {alert.labels["alertname"] for alert in manager.alerts()}

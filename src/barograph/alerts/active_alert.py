@@ -19,6 +19,7 @@ from barograph.core.metric import Metric
 from barograph.core.unit import format_value
 from barograph_client.errors import shorten
 
+TOO_MANY_GROUPS = "TooManyGroups"  # the name of the alert that a rule has more groups than are watched
 RULE_ERROR = "RuleError"  # the name of the alert that a rule cannot be evaluated
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500
@@ -105,6 +106,16 @@ def as_alert(
         starts_at=condition.fired_at or condition.active_at or condition.since or at,
         ends_at=condition.since if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,
+    )
+
+
+def too_many(rule: ThresholdRule, note: str, project: str, since: datetime, at: datetime) -> Alert:
+    """The one alert of a rule that has more groups than are watched: what is not watched is never passed over."""
+    return Alert(
+        labels={"alertname": TOO_MANY_GROUPS, "rule": rule.name, "severity": "warning", "project": project},
+        annotations={"summary": f"Rule {shorten(rule.name, _LABEL_LENGTH)}: {note}", "condition": rule.condition},
+        starts_at=since,
+        updated_at=at,
     )
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say
+from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say, too_many
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook
 from barograph.alerts.evaluator import Evaluator
@@ -78,7 +78,9 @@ class AlertManager:
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
         self._counters = AlertCounters()
-        self._notes: dict[str, str] = {}
+        self._notes: dict[
+            str, tuple[str, datetime]
+        ] = {}  # by rule: why its groups are not all there are, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
         self._book = AlertBook(self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until)
         self._stop = threading.Event()
@@ -213,12 +215,19 @@ class AlertManager:
         return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
     def _alerts(self, at: datetime) -> list[tuple[Alert, Condition]]:
-        return [
+        found = [
             (alert, condition)
             for rule in self._rules
             for labels, condition in self._book.of(rule)
             if (alert := as_alert(rule, labels, condition, self._project, at)) is not None
         ]
+        for rule in self._rules:
+            if rule.name in self._notes:
+                note, since = self._notes[rule.name]
+                firing = sum(condition.has_fired for _, condition in self._book.of(rule))
+                alert = too_many(rule, f"{note}; {firing} of them fire", self._project, since, at)
+                found.append((alert, Condition(state="firing")))
+        return found
 
     def _notify(self, *, at_tick: bool = False) -> None:
         """Take the alerts to the router. What fails is told, and tried again at the next look."""
@@ -271,7 +280,10 @@ class AlertManager:
 
     def _evaluate(self, rule: ThresholdRule, at: datetime, end: datetime) -> None:
         reading = self._evaluator.observe(rule, end)
-        self._notes[rule.name] = reading.note
+        if not reading.note:
+            self._notes.pop(rule.name, None)
+        elif rule.name not in self._notes:
+            self._notes[rule.name] = (reading.note, at)
         failed = bool(reading.error)
         self._counters = replace(
             self._counters,
@@ -308,7 +320,7 @@ class AlertManager:
             groups=dict(Counter(str(condition.state) for condition in conditions)),
             value=worst.value if worst else None,
             unit=rule.metric.unit,
-            reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ""),
+            reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ("",))[0],
             evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
             from_file=self._from_file,
         )
