@@ -194,3 +194,41 @@ def test_alerts_are_listed_held_back_and_taken_care_of(tmp_path: Path) -> None:
         assert f"{silence}  over" in after.stdout
         serving.until(lambda: not listed()["heldBy"])
         assert serving.stop() == 0
+
+
+def test_the_history_tells_incidents_and_the_mean_time_to_resolve_with_and_without_a_server(tmp_path: Path) -> None:
+    directory = tmp_path / "rag-data"
+    begin = datetime.now(UTC) - timedelta(hours=5)
+    changes = [(0, "firing", "pending"), (12, "resolved", "firing"), (60, "firing", "pending")]
+    lines = [
+        json.dumps({
+            "kind": "alert", "rule": "slow\x1b[2J", "labels": {"model": "small"}, "state": state, "previous": previous,
+            "time": (begin + timedelta(minutes=minute)).isoformat(), "value": 7.0,
+        })
+        for minute, state, previous in changes
+    ]  # fmt: skip
+    recorded = barograph("record", "-d", directory, stdin="\n".join(lines))
+    assert recorded.returncode == 0, recorded.stderr
+    text, own, before, wrong = several([
+        ["alerts", "history", "--last", "7d", "-d", directory],
+        ["alerts", "history", "--json", "--limit", "1", "-d", directory],
+        ["alerts", "history", "--from=-20d", "--to=-10d", "-d", directory],
+        ["alerts", "history", "--last", "soon", "-d", directory],
+    ])  # fmt: skip
+    assert (text.returncode, wrong.returncode) == (0, Exit.INPUT), text.stderr
+    assert "2 incidents. Mean time to resolve 12 min, 12 min in all. 1 open, not counted." in text.stdout
+    assert "4 h, open" in text.stdout
+    assert "model small" in text.stdout
+    assert "\x1b[2J" not in text.stdout
+    assert max(map(len, text.stdout.splitlines())) <= 80
+    assert "No alert has fired." in before.stdout
+    found = json.loads(own.stdout)
+    assert (found["total"]["count"], len(found["incidents"])) == (2, 1)
+    assert found["incidents"][0]["resolved_at"] is None
+    with Serving(directory) as serving:
+        served = barograph("alerts", "history", "--json", "-d", directory)
+        assert served.returncode == 0, served.stderr
+        again = json.loads(served.stdout)
+        assert (again["total"], again["rules"]) == (found["total"], found["rules"])
+        assert [one["resolved_at"] is None for one in again["incidents"]] == [True, False]
+        assert serving.stop() == 0

@@ -21,9 +21,11 @@ from tests.support.dictionary_reader import Record
 from tests.support.rag_events import spread
 from wcwidth import wcswidth
 
+from barograph.alerts.alert import Alert
 from barograph.analytics.status import Facts
 from barograph.core.query import MetricQuery, Window
 from barograph.core.settings import BudgetSettings, RuleSettings
+from barograph.dashboard.delivery import Delivery
 from barograph.dashboard.material import Material
 from barograph.dashboard.pages import PAGES, build_page, page_named
 from barograph.dashboard.report import build_report
@@ -69,9 +71,28 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def busy_house(directory: Path) -> House:
     house = House(directory, busy_week(), budget=BUDGET)
+    house.events += [
+        *fired(hours_ago=52, minutes=47, value=8.31),
+        *fired(hours_ago=50.5, minutes=12, value=6.02),
+        *fired(hours_ago=99, minutes=8, value=0.25, rule="errors", metric="error_rate", labels={"model": "large-2"}),
+    ]
     house.run_experiment()
     house.alerts.check()
     return house
+
+
+def fired(hours_ago: float, minutes: float, **fields: object) -> list[Record]:
+    """An alert that fired and, after so many minutes, was resolved, as its events tell it; 0: it still fires."""
+    begin = NOW - timedelta(hours=hours_ago)
+    alert: Record = {"kind": "alert", "rule": "slow responses", "metric": "response_time.p95", "threshold": 5.0,
+                     "severity": "critical", "labels": {}, **fields}  # fmt: skip
+    name = f"{alert['rule']}-{hours_ago}"
+    events: list[Record] = [{**alert, "event_id": f"{name}-a", "time": begin, "state": "firing", "previous": "pending",
+                             "message": "ALERT: it fired"}]  # fmt: skip
+    if minutes:
+        events.append({**alert, "event_id": f"{name}-b", "time": begin + timedelta(minutes=minutes), "value": None,
+                       "state": "resolved", "previous": "firing", "message": "RESOLVED: it is over"})  # fmt: skip
+    return events
 
 
 def page_of(material: Material, name: str) -> Page:
@@ -412,6 +433,54 @@ def test_alerts_tell_what_is_firing_since_when_and_what_has_happened(build: Buil
     )
     assert re.search(r"slow responses +firing +8 s +critical +response_time.p95 above 5 s over 5 min", text)
     assert re.search(r"11-24 14:05 +slow responses +ok → firing +8 s", text)
+
+
+def test_incidents_tell_how_soon_they_were_over_and_which_queries_stand_behind_the_newest(build: Build) -> None:
+    slow = RuleSettings(name="slow responses", metric="response_time.p95", above=5.0, window="10m", for_="5m",
+                        where=("pipeline:eq:sales-qa",), by=("model",))  # fmt: skip
+    failing = RuleSettings(name="errors", metric="error_rate", above=0.1)
+    asked = queries(
+        8, 10.2, 0.2, pipeline=lambda i: "sales-qa" if i else "support-bot",
+        model=lambda i: "small" if i == 1 else "large", response_time=lambda i: 20.0 - i,
+        trace_id=lambda i: f"trace-{i}", query=lambda i: f"question {i}",
+    )  # fmt: skip
+    failed = queries(2, 3.1, 0.1, status="error", error_type="TimeoutError", trace_id=lambda i: f"failed-{i}")
+    outside = queries(1, 20, 1, response_time=99.0, pipeline="sales-qa", model="large")
+    house = build([*asked, *failed, *outside], rules=(slow, failing))
+    house.events += [
+        *fired(10, 6, labels={"model": "large"}, value=8.0),
+        *fired(30, 24, labels={"model": "small"}, value=7.0),
+        *fired(3, 0, rule="errors", metric="error_rate", value=0.5),
+    ]
+    text = plain(text_of(build_page("alerts", house.material()), width=120))
+    table = text.split("Incidents last 7 d", 1)[1]
+    assert re.search(r"11-24 11:05 errors 3 h, open 50 % all 11-24 04:05 slow responses 6 min 8 s model large", table)
+    assert "mean time to resolve 15 min (2 resolved, 1 open not counted)" in table
+    assert re.search(r"errors 1 1 (–|no data) (–|no data) ", table)
+    assert "slow responses 2 0 15 min 30 min" in table
+    assert re.search(r"Newest errors errors, fired .* failed-1 TimeoutError", table)
+    worst = table.split("Slowest queries slow responses, fired 2026-11-24 04:05 UTC", 1)[1].split(
+        "`barograph trace ID`"
+    )[0]
+    assert re.findall(r"trace-\d", worst) == ["trace-2", "trace-3", "trace-4"]  # of its pipeline and model
+    assert "no queries of that time stand behind it" in table  # the second group had no queries of its time
+
+
+def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: Build) -> None:
+    house = build(queries(30, 0.05, 0.04, response_time=8.0))
+    house.alerts.check()
+    house.alerts.notifier = Delivery(house.settings, house.plane, house.clock, {}).notifier("default")
+    theirs = {"alertname": "node down", "host": "rag-1"}
+    house.alerts.notifier.receive([
+        Alert(labels=theirs, annotations={"summary": "it does not answer"}, starts_at=NOW, updated_at=NOW,
+              ends_at=NOW + timedelta(hours=1), from_outside=True)
+    ])  # fmt: skip
+    text = plain(text_of(build_page("alerts", house.material())))
+    assert "ALERT: Response time p95 exceeded 5 s threshold (current: 8 s)" in text
+    assert "log: new: waiting for group_wait until 2026-11-24 14:05" in text
+    assert "ALERT: node down (host rag-1), from outside: it does not answer" in text
+    order = [text.index(part) for part in ("ALERT: Response", "Rules", "Incidents", "What has happened")]
+    assert order == sorted(order)
 
 
 def test_an_account_that_does_not_add_up_is_not_hidden(build: Build) -> None:

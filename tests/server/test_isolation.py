@@ -90,6 +90,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         running.until(lambda: SPAN in running.ask("/api/v1/events?kind=span&fresh=true", key=made.theirs).body.decode())
         alert = {"labels": {"alertname": SECRET}, "endsAt": "2100-01-01T00:00:00Z"}
         assert running.ask("/api/v2/alerts", [alert], key=made.theirs).status == 200
+        fired = {"kind": "alert", "rule": SECRET, "state": "firing", "previous": "pending", "message": SECRET}
+        assert running.ask("/api/v1/events", [fired], key=made.theirs).json["stored"] == 1
+        incidents = running.ask("/api/v1/incidents?fresh=true", key=made.theirs).json["incidents"]
+        assert [one["rule"] for one in incidents] == [SECRET]
         silence = {"matchers": [f"alertname={SECRET}"], "lasts": "1d", "comment": SECRET}
         made.silence = running.ask("/api/v1/silences", silence, key=made.theirs).json["id"]
         (made.fingerprint,) = [one["fingerprint"] for one in running.ask("/api/v2/alerts", key=made.theirs).json

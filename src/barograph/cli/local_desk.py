@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
 from barograph.alerts.backtest import Backtest
+from barograph.alerts.incidents import History, history
 from barograph.cli.desk import (
     COUNTED,
     UNKNOWN_TRACE,
@@ -189,6 +190,15 @@ class LocalDesk:
             for one in dashboard.alerts.standing(zone_of(timezone))
         ]
         return Alerts(alerts=lines, timezone=timezone)
+
+    def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]:
+        dashboard = self._dashboard
+        dashboard.flush()
+        dashboard.check_alerts()
+        dashboard.flush()  # what the look has recorded
+        now = SystemClock().now()
+        found = history(dashboard.store, Window(*window), now, project=dashboard.project, limit=limit)
+        return found, dashboard.settings.timezone
 
     def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
         self._dashboard.notifier.acknowledge(fingerprint, by=by, comment=comment)

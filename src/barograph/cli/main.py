@@ -18,7 +18,7 @@ from typing import Annotated, cast
 import typer
 
 import barograph
-from barograph.cli import alerts, care, events, keys, listing, projects, questions, replay, serve
+from barograph.cli import alerts, care, events, incidents, keys, listing, projects, questions, replay, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -112,6 +112,7 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
         "Alerts: what stands and why, silences, and rules before they are used.",
         {
             "list": alerts.listed,
+            "history": incidents.history,
             "ack": alerts.ack,
             "silence": alerts.silence,
             "silences": alerts.silences,

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct, field
 
 from barograph.alerts.backtest import Backtest
+from barograph.alerts.incidents import History
 from barograph.cli.desk import COUNTED, AlertLine, Alerts, Drawing, Listed, Question, Search, Span, Told, Trial
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
@@ -269,6 +270,12 @@ class RemoteDesk:
         told = msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
         found = msgspec.json.decode(self._ask("GET", "alerts"), type=_Alerts)
         return Alerts(alerts=found.data.alerts, timezone=told.timezone)
+
+    def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]:
+        start, end = window
+        told = msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
+        asked = {"from": start.isoformat(), "to": end.isoformat(), "limit": limit, "fresh": "true"}
+        return msgspec.json.decode(self._ask("GET", "incidents", asked), type=History), told.timezone
 
     def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
         body = {"fingerprint": fingerprint, "author": by, "comment": comment}

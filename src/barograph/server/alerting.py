@@ -21,6 +21,7 @@ from starlette.responses import Response
 from barograph.alerts.active_alert import RuleStatus
 from barograph.alerts.alert import Alert
 from barograph.alerts.alert_manager import INTERVAL_SECONDS
+from barograph.alerts.incidents import History, history
 from barograph.alerts.routing.silences import create_silence
 from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.standing import Standing
@@ -30,12 +31,13 @@ from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import Caller
 from barograph.server.asking import answer
-from barograph.server.parameters import Duration, from_body
+from barograph.server.parameters import Duration, IncidentParameters, from_address, from_body
 from barograph.server.site import Site
 from barograph_client.errors import InvalidInput
 
 RESOLVE_SECONDS = 300.0  # an alert without an end is over when it was not sent again for so long
 MOST_ALERTS = 2_000  # of one request
+_USUAL = "7d"  # of incidents, if nothing else is said
 _LABELS, _NAME, _TEXT = 64, 128, 4_096  # labels of an alert, characters of a name and of a value
 
 Zoned = A[datetime, M(tz=True)]
@@ -119,6 +121,20 @@ async def rules(site: Site, caller: Caller, request: Request) -> Response:
         return {"groups": [group]}
 
     return _success(await _ask(site, caller, work))
+
+
+async def incidents(site: Site, caller: Caller, request: Request) -> Response:
+    """What fired in a window, for how long, and how soon it was over."""
+    parameters = from_address(request.query_params, IncidentParameters)
+
+    def work(dashboard: DashboardInterface) -> History:
+        if parameters.fresh:
+            dashboard.flush()
+        now = site.clock.now()
+        window = parameters.window(now, _USUAL)
+        return history(dashboard.store, window, now, project=caller.project, limit=parameters.limit)
+
+    return answer(await _ask(site, caller, work))
 
 
 async def listed(site: Site, caller: Caller, request: Request) -> Response:

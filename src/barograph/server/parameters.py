@@ -89,6 +89,13 @@ class SearchParameters(Span, kw_only=True):
     fresh: Fresh = False
 
 
+class IncidentParameters(Span, kw_only=True):
+    """Incidents of a window, seven days unless asked."""
+
+    limit: A[int, M(ge=1, le=1000, description="Incidents told one by one, the newest")] = 50
+    fresh: Fresh = False
+
+
 class EventSearchParameters(SearchParameters, kw_only=True):
     """A page of events of any kind."""
 

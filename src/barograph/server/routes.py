@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.alerts.backtest import Backtest
+from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.server import alerting, asking, care, health
 from barograph.server.access import Caller, Scope
@@ -39,6 +40,7 @@ from barograph.server.parameters import (
     BacktestQuestion,
     EventSearchParameters,
     FreshParameters,
+    IncidentParameters,
     MetricQuestion,
     PageParameters,
     PruneBody,
@@ -101,6 +103,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/alerts", "read", alerting.alerts, "What waits and fires, and what is told of it",
           gives=AlertsNow),
     Route("GET", "/api/v1/rules", "read", alerting.rules, "The alert rules, and where they stand", gives=RulesNow),
+    Route("GET", "/api/v1/incidents", "read", alerting.incidents,
+          "What fired in a window, for how long, and the mean time to resolve", IncidentParameters, gives=History),
     Route("GET", "/api/v2/alerts", "read", alerting.listed, "What fires, as Alertmanager tells it"),
     Route("POST", "/api/v2/alerts", "ingest", alerting.receive, "Alerts from outside, as Prometheus sends them",
           body=alerting.SentAlert, many=True),

@@ -1,28 +1,40 @@
-"""What is firing, and was it right? Active alerts, every rule and where it stands, and what has happened lately."""
+"""What is firing, and was it right? Open alerts and what is told of them, every rule and where it stands, incidents,
+and what has happened lately.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
 from barograph.alerts.active_alert import RuleStatus
+from barograph.alerts.routing.explanation import Explanation
+from barograph.alerts.standing import Standing
 from barograph.analytics.worst import time_of
 from barograph.core.query import Window
 from barograph.core.unit import counted, format_value
+from barograph.core.zone import local_time, zone_of
 from barograph.dashboard.material import Material
+from barograph.dashboard.page.incidents import incident_parts
 from barograph.dashboard.page.shapes import framed, guarded, number_in, span_text, text_in, zoned
 from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text, Tone
+from barograph_client.errors import shorten
 
 LISTED = 20
+MOST_LABELS = 6  # of an alert from outside
 _TONES: dict[str, Tone] = {"critical": "critical", "warning": "warning"}
+_WORDS = {"pending": "PENDING", "firing": "ALERT"}
 _SHOWN = {"inactive": "ok", "nodata": "no data", "error": "cannot be evaluated"}
 
 
 def alerts_page(material: Material, window: Window) -> Page:
-    """Alerts, rules, transitions, and whether the evaluator keeps up."""
+    """Alerts, rules, incidents, transitions, and whether the evaluator keeps up."""
     rules = material.alerts.rules()
     parts: list[Part] = [Text(text=_count(rules)), *_active(material)]
     if rules:
         parts.append(_rules(material, rules))
+    parts += guarded(lambda: incident_parts(material, window))
     parts += guarded(lambda: _transitions(material, window))
     parts += _evaluator(material)
     return framed(material, "Alerts", window, parts)
@@ -35,12 +47,41 @@ def _count(rules: list[RuleStatus]) -> str:
 
 
 def _active(material: Material) -> list[Part]:
-    told: list[Part] = []
-    for alert in material.alerts.active():
-        since = [f"since {zoned(material, alert.active_at)}"] if alert.active_at else []
-        since += [f"data until {zoned(material, alert.data_at)}"] if alert.data_at else []
-        told.append(Text(text=alert.sentence, aside=", ".join(since), tone=_TONES.get(alert.severity, "plain")))
-    return told or [Text(text="No alert is active.", tone="good")]
+    """What waits or fires, with what is told of it, the worst first."""
+    zone = zone_of(material.settings.timezone)
+    standing = material.alerts.standing(zone)
+    data_at = {(one.rule, *sorted(one.labels.items())): one.data_at for one in material.alerts.active()}
+    parts: list[Part] = []
+    for one in standing[:LISTED]:
+        labels = {name: value for name, value in one.labels.items() if name not in ("alertname", "severity", "project")}
+        last = data_at.get((one.labels.get("alertname", ""), *sorted(labels.items())))
+        since = f"since {zoned(material, one.active_at)}"
+        aside = since + (f", data until {zoned(material, last)}" if last else "")
+        told_of = one.state == "firing" and not one.held_by
+        tone: Tone = _TONES.get(one.labels.get("severity", ""), "plain") if told_of else "muted"
+        parts.append(Text(text=f"{_WORDS[one.state]}: {_summary(one, labels)}", aside=aside, tone=tone))
+        parts += [Text(text=f"{each.receiver}: {_why(each, zone)}", tone="muted") for each in one.told]
+    if len(standing) > LISTED:
+        more = f"{len(standing) - LISTED:,} more: `barograph alerts list` shows all."
+        parts.append(Text(text=more, tone="muted"))
+    return parts or [Text(text="No alert is active.", tone="good")]
+
+
+def _summary(alert: Standing, labels: Mapping[str, str]) -> str:
+    """The sentence of a rule's alert; one from outside may have none, so its name and labels stand before it."""
+    summary = alert.annotations.get("summary", "")
+    if not alert.from_outside:
+        return summary
+    name = shorten(alert.labels.get("alertname", "an alert without a name"))
+    group = ", ".join(f"{key} {shorten(value, 40)}" for key, value in list(labels.items())[:MOST_LABELS])
+    told = f"{name}{f' ({group})' if group else ''}, from outside"
+    return f"{told}: {shorten(summary, 300)}" if summary else told
+
+
+def _why(told: Explanation, zone: ZoneInfo) -> str:
+    """Why it was told or is held, and when the next notification is due where the words do not have it."""
+    next_at = local_time(told.next_at, zone) if told.next_at else ""
+    return told.words if not next_at or next_at in told.words else f"{told.words}; next at {next_at}"
 
 
 def _rules(material: Material, rules: list[RuleStatus]) -> Table:

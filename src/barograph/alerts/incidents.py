@@ -1,0 +1,193 @@
+"""Incidents: from an alert's firing to its resolution, made again from the transitions that were recorded as events.
+
+Asks a ``Reader`` for the alert events of a window and a month before it, and hands incidents, with how long it took to
+resolve them, to the page, the API and the command line. Texts are as they were recorded: whoever shows them makes them
+safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from barograph.core.event import EARLIEST
+from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph_client.clock import as_utc
+
+LOOK_BACK = timedelta(days=31)  # before the window: an incident of it that began earlier is not told
+PAGE = 1_000  # events asked for at once, the most that a page has
+MOST_PAGES = 10
+LISTED = 50
+
+_BEGIN_AND_END = (Filter("state", "in", ("firing", "resolved")),)
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """One alert from ``fired_at`` to ``resolved_at``, None while it is open at the end of the window.
+
+    ``seconds`` is its length, of an open one so far. ``labels`` say which group of the rule. ``worst`` is the value
+    farthest from the threshold among those recorded when it fired, and when data were back while it fired.
+    """
+
+    rule: str
+    labels: dict[str, str]
+    severity: str
+    metric: str
+    fired_at: datetime
+    resolved_at: datetime | None
+    seconds: float
+    worst: float | None
+    threshold: float | None
+    message: str
+
+
+class RuleHistory(Struct, frozen=True, kw_only=True):
+    """The incidents of one rule, or of all. Times are of those that were resolved; open ones are not counted in.
+
+    ``resolved_seconds`` is their total, ``mean_seconds_to_resolve`` their mean, None when none was resolved.
+    """
+
+    rule: str = ""
+    count: int = 0
+    open: int = 0
+    resolved_seconds: float = 0.0
+    mean_seconds_to_resolve: float | None = None
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """The incidents that were open at some time of the window, the newest first, at most as many as were asked for.
+
+    ``total`` and ``rules`` (those with the most incidents first) are of all of them. ``cut`` says that there were
+    more transitions than are read: the oldest are not in it.
+    """
+
+    window: Window
+    total: RuleHistory
+    rules: list[RuleHistory] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    cut: bool = False
+    complete_to: datetime | None = None
+
+
+class _Row(Struct):
+    """As much of an alert event as an incident needs."""
+
+    time: datetime
+    rule: str = ""
+    state: str = ""
+    previous: str = ""
+    severity: str = ""
+    metric: str = ""
+    value: float | None = None
+    threshold: float | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    message: str = ""
+
+    @property
+    def order(self) -> tuple[datetime, int]:
+        """By time; what fired and was resolved at one time fired first, unless it says that it fired again."""
+        return self.time, 1 if self.state == "resolved" else 2 if self.previous == "resolved" else 0
+
+
+def history(reader: Reader, window: Window, now: datetime, *, project: str = "default", limit: int = LISTED) -> History:
+    """What fired in the window, the newest ``limit`` of it one by one. Raises InvalidQuery or EngineError."""
+    start = min(window.start, max(window.start, EARLIEST + LOOK_BACK) - LOOK_BACK)
+    question = EventQuery(
+        kind="alert", window=Window(start, window.end), where=_BEGIN_AND_END, limit=PAGE, project=project
+    )
+    rows: list[dict[str, Any]] = []
+    page = reader.events(question)
+    rows += page.items
+    while page.cursor and len(rows) < PAGE * MOST_PAGES:
+        page = reader.events(replace(question, cursor=page.cursor))
+        rows += page.items
+    found = incidents_of(rows, window, min(window.end, max(now, window.start)))
+    return History(
+        window=window,
+        total=summed("", found),
+        rules=by_rule(found),
+        incidents=found[:limit],
+        cut=bool(page.cursor),
+        complete_to=page.complete_to,
+    )
+
+
+def incidents_of(items: Iterable[Mapping[str, Any]], window: Window, until: datetime) -> list[Incident]:
+    """The incidents of alert events, in any order, that were open at some time of the window; the newest first.
+
+    Each transition to firing is of one incident: it begins one, or is within the one of its rule and group that is
+    open. A resolution that has no beginning among the events is of none. Open ones are as long as up to ``until``.
+    """
+    rows = sorted((_row(item) for item in items), key=lambda row: row.order)
+    ended: list[Incident] = []
+    open_now: dict[tuple[object, ...], list[_Row]] = {}
+    for row in rows:
+        key = (row.rule, *sorted(row.labels.items()))
+        if row.state == "firing":
+            open_now.setdefault(key, []).append(row)
+        elif row.state == "resolved" and key in open_now:
+            ended.append(_incident(open_now.pop(key), row.time, until))
+    ended += [_incident(firing, None, until) for firing in open_now.values()]
+    inside = [
+        one
+        for one in ended
+        if one.fired_at < window.end and (one.resolved_at is None or one.resolved_at >= window.start)
+    ]
+    return sorted(inside, key=lambda one: one.fired_at, reverse=True)
+
+
+def by_rule(incidents: Iterable[Incident]) -> list[RuleHistory]:
+    """Each rule's incidents summed up, the rule with the most first."""
+    rules: dict[str, list[Incident]] = {}
+    for one in incidents:
+        rules.setdefault(one.rule, []).append(one)
+    return sorted((summed(rule, found) for rule, found in rules.items()), key=lambda one: (-one.count, one.rule))
+
+
+def summed(rule: str, incidents: Sequence[Incident]) -> RuleHistory:
+    """How many, how many of them open, and how long it took to resolve the others."""
+    lengths = [one.seconds for one in incidents if one.resolved_at is not None]
+    return RuleHistory(
+        rule=rule,
+        count=len(incidents),
+        open=len(incidents) - len(lengths),
+        resolved_seconds=sum(lengths),
+        mean_seconds_to_resolve=sum(lengths) / len(lengths) if lengths else None,
+    )
+
+
+def _row(item: Mapping[str, Any]) -> _Row:
+    row = msgspec.convert(dict(item), _Row, strict=False)
+    row.time = as_utc(row.time)
+    return row
+
+
+def _incident(firing: Sequence[_Row], resolved_at: datetime | None, until: datetime) -> Incident:
+    first = firing[0]
+    end = max(first.time, resolved_at or until)
+    return Incident(
+        rule=first.rule,
+        labels=first.labels,
+        severity=first.severity,
+        metric=first.metric,
+        fired_at=first.time,
+        resolved_at=resolved_at,
+        seconds=(end - first.time).total_seconds(),
+        worst=_worst(firing),
+        threshold=first.threshold,
+        message=first.message,
+    )
+
+
+def _worst(firing: Sequence[_Row]) -> float | None:
+    """The value farthest beyond the limit; without a limit, the first one."""
+    values = [row.value for row in firing if row.value is not None]
+    limit = firing[0].threshold
+    if not values or limit is None:
+        return values[0] if values else None
+    return max(values) if values[0] >= limit else min(values)
