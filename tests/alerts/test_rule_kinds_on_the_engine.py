@@ -29,6 +29,8 @@ KINDS: list[dict[str, Any]] = [
     {"metric": "error_rate", "kind": "burn_rate", "objective": 0.9, "above": 2.0, "window": "6h"},
     {"metric": "cost", "kind": "budget", "period": "day", "above": 0.5, "timezone": "Europe/Berlin"},
     {"metric": "cost", "kind": "budget", "period": "month", "above": 0.5, "forecast": True},
+    {"metric": "response_time.mean", "kind": "anomaly", "window": "15m"},
+    {"metric": "queries", "kind": "anomaly", "window": "15m", "minimum": 2},
 ]
 
 

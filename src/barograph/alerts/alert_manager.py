@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say, too_many
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook
+from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.notifier import Notifier
@@ -74,7 +75,8 @@ class AlertManager:
         self._delay = timedelta(seconds=delay)
         self._project = project
         self.notifier = notifier
-        self._evaluator = Evaluator(reader, project, rule_seconds)
+        self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
+        self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
         self._counters = AlertCounters()
@@ -82,7 +84,9 @@ class AlertManager:
             str, tuple[str, datetime]
         ] = {}  # by rule: why its groups are not all there are, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
-        self._book = AlertBook(self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until)
+        self._book = AlertBook(
+            self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until, self._detectors
+        )
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -266,6 +270,7 @@ class AlertManager:
         if moved:
             self._settling_from = self._clock.now()
             self._book.shift(moved)
+            self._detectors.cut(self._settling_from)
 
     def _held_back(self, at: datetime) -> Iterable[ThresholdRule]:
         """The rules to evaluate at ``at``: slow ones last, and none whose window reaches across a clock step."""

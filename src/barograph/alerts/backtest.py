@@ -16,12 +16,15 @@ from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.book import AlertBook
-from barograph.alerts.evaluator import Reading, labels_of, look
+from barograph.alerts.detectors import Detectors
+from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import Observation
+from barograph.alerts.look import labels_of, look
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
-from barograph.control.alert_states import AlertState
+from barograph.alerts.rules.anomaly import POINTS, AnomalyRule
+from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import Alert
-from barograph.core.query import Reader, Window
+from barograph.core.query import MetricRow, Reader, Window
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidQuery
 
@@ -76,7 +79,8 @@ def backtest(
         days = LONGEST_SECONDS / 86400
         raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
     window = Window(window.start, min(window.end, as_utc(reader.watermark())))
-    step = step_of(rule.window_seconds) if rule.slides else _step_of_questions(window)
+    by_window = rule.slides or isinstance(rule, AnomalyRule)
+    step = step_of(rule.window_seconds) if by_window else _step_of_questions(window)
     record = _Record(rule)
     book = AlertBook([rule], _Forgotten(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
@@ -117,6 +121,9 @@ def readings(
     rule: ThresholdRule, reader: Reader, project: str, window: Window, step: float
 ) -> Iterator[tuple[datetime, Reading]]:
     """At each step of the grid within the window, what the rule's own window that ends there shows; in order."""
+    if isinstance(rule, AnomalyRule):
+        yield from _point_by_point(rule, reader, project, window, step)
+        return
     if not rule.slides:
         yield from _one_by_one(rule, reader, project, window, step)
         return
@@ -145,6 +152,34 @@ def _one_by_one(
         answers = [reader.query(question) for question in rule.questions(at, project)]
         rows = [row for row in rule.rows(answers) if row.n or not rule.by]
         yield at, Reading(groups=tuple((labels_of(rule, row), look(rule, row)) for row in rows))
+        at += timedelta(seconds=step)
+
+
+def _point_by_point(
+    rule: AnomalyRule, reader: Reader, project: str, window: Window, step: float
+) -> Iterator[tuple[datetime, Reading]]:
+    """The steps of an anomaly rule: its detectors learn the past of the window, then take a point when it is over."""
+    detectors = Detectors((rule,), project)
+    past = detectors.question(rule, window.start)
+    if past is not None:
+        detectors.take(rule, reader.query(past).rows, past.window.end)
+    last = rule.floor(window.end)
+    asked_to = taken_to = rule.floor(window.start)
+    found: dict[datetime, list[MetricRow]] = {}
+    at = _floor(window.start, step) + timedelta(seconds=step)
+    while at <= window.end:
+        over = rule.floor(at)
+        if over > asked_to:
+            until = min(last, asked_to + timedelta(seconds=POINTS * rule.window_seconds))
+            found = {}
+            for row in reader.query(rule.points(Window(asked_to, until), project)).rows:
+                found.setdefault(row.end, []).append(row)
+            asked_to = until
+        if over > taken_to:
+            detectors.take(rule, found.get(over, []), over)
+            taken_to = over
+        groups, note = detectors.judged(rule, at)
+        yield at, Reading(groups=groups, note=note)
         at += timedelta(seconds=step)
 
 
@@ -207,6 +242,8 @@ class _Record:
     def _worse(self, worst: float | None, seen: Observation) -> float | None:
         if worst is None or seen.value is None:
             return seen.value
+        if not self._rule.has_limit:
+            return worst
         falls = self._rule.above is None or seen.threshold == self._rule.below
         return min(worst, seen.value) if falls else max(worst, seen.value)
 
@@ -220,5 +257,12 @@ class _Forgotten:
     def load(self, project: str) -> list[AlertState]:
         return []
 
-    def save(self, states: Iterable[AlertState], *, gone: Iterable[AlertState] = ()) -> None:
+    def save(
+        self,
+        states: Iterable[AlertState],
+        *,
+        gone: Iterable[AlertState] = (),
+        detectors: Iterable[DetectorRow] = (),
+        forgotten: Iterable[Identity] = (),
+    ) -> None:
         pass

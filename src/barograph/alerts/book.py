@@ -18,10 +18,12 @@ from msgspec.structs import replace
 
 from barograph.alerts.active_alert import say
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.evaluator import NOTHING_MEASURED, Reading
+from barograph.alerts.detectors import Detectors
+from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
+from barograph.alerts.look import NOTHING_MEASURED
 from barograph.alerts.rule import ThresholdRule
-from barograph.control.alert_states import AlertState
+from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import MAX_NUMBER, Alert
 from barograph_client.errors import BarographError, InvalidInput, shorten
 from barograph_client.identifiers import derived_id
@@ -37,7 +39,14 @@ class States(Protocol):
     """Where the states are kept from one life to the next: the control plane, or nowhere for a rule that is tried."""
 
     def load(self, project: str) -> list[AlertState]: ...
-    def save(self, states: Iterable[AlertState], *, gone: Iterable[AlertState] = ()) -> None: ...
+    def save(
+        self,
+        states: Iterable[AlertState],
+        *,
+        gone: Iterable[AlertState] = (),
+        detectors: Iterable[DetectorRow] = (),
+        forgotten: Iterable[Identity] = (),
+    ) -> None: ...
 
 
 class AlertBook:
@@ -51,8 +60,10 @@ class AlertBook:
         project: str,
         now: datetime,
         data_until: Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None],
+        detectors: Detectors | None = None,
     ) -> None:
         self._states = states
+        self._detectors = detectors if detectors is not None else Detectors((), project)
         self._data_until = data_until
         self._record = record
         self._project = project
@@ -179,9 +190,11 @@ class AlertBook:
         }
         changed = {key: state for key, state in wanted.items() if state != self._kept.get(key)}
         gone = {key: state for key, state in self._kept.items() if key not in wanted}
-        if changed or gone:
-            self._states.save(changed.values(), gone=gone.values())
+        learned, forgotten = self._detectors.unsaved()
+        if changed or gone or learned or forgotten:
+            self._states.save(changed.values(), gone=gone.values(), detectors=learned, forgotten=forgotten)
             self._kept = wanted
+            self._detectors.saved()
 
     def _stored(self, key: Key, labels: dict[str, str], condition: Condition) -> AlertState:
         """As the control plane keeps it. What has not fired is active since it is what it is.

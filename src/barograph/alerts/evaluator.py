@@ -7,7 +7,6 @@ rule and hands the observations to ``lifecycle``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
@@ -16,14 +15,16 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from barograph.alerts.detectors import Detectors
 from barograph.alerts.lifecycle import Observation
+from barograph.alerts.look import labels_of, look
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
-from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Reader, Window
-from barograph.core.unit import counted, format_value
+from barograph.alerts.rules.anomaly import AnomalyRule
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, Reader, Window
+from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, shorten
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
-NOTHING_MEASURED = "nothing was measured in the window"
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
 
 
@@ -41,10 +42,11 @@ class Reading(Struct, frozen=True, kw_only=True):
 class Evaluator:
     """Evaluates rules one at a time; one thread may call it at a time."""
 
-    def __init__(self, reader: Reader, project: str, rule_seconds: float) -> None:
+    def __init__(self, reader: Reader, project: str, rule_seconds: float, detectors: Detectors | None = None) -> None:
         self._reader = reader
         self._project = project
         self._rule_seconds = rule_seconds
+        self._detectors = detectors if detectors is not None else Detectors((), project)
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[str, Future[tuple[MetricAnswer, ...]]] = {}
 
@@ -58,7 +60,10 @@ class Evaluator:
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
         self._running.pop(rule.name, None)
-        answering = self._asked(*rule.questions(end, self._project))
+        questions = self._questions(rule, end)
+        if not questions:
+            return self._judged(rule, end)
+        answering = self._asked(*questions)
         try:
             answers = answering.result(self._rule_seconds)
         except Late:
@@ -70,11 +75,25 @@ class Evaluator:
             return Reading(error=shorten(str(error), 300))
         except Exception as error:  # whatever one rule meets, the others are still evaluated
             return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
+        if isinstance(rule, AnomalyRule):
+            self._detectors.take(rule, answers[0].rows, min(end, answers[0].complete_to))
+            return self._judged(rule, end)
         full = len(answers[0].rows) >= GROUP_LIMIT
         return Reading(
             groups=tuple((labels_of(rule, row), look(rule, row)) for row in rule.rows(answers)),
             note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
         )
+
+    def _questions(self, rule: ThresholdRule, end: datetime) -> tuple[MetricQuery, ...]:
+        """What is to be asked; nothing while no point of an anomaly rule is over that was not taken yet."""
+        if not isinstance(rule, AnomalyRule):
+            return rule.questions(end, self._project)
+        due = self._detectors.question(rule, end)
+        return () if due is None else (due,)
+
+    def _judged(self, rule: ThresholdRule, end: datetime) -> Reading:
+        groups, note = self._detectors.judged(rule, end)
+        return Reading(groups=groups, note=note)
 
     def data_until(self, rule: ThresholdRule, labels: Mapping[str, str], end: datetime) -> datetime | None:
         """Up to when that group was measured: to the minute, or to the hour where it is longer than a day ago.
@@ -106,32 +125,3 @@ class Evaluator:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
         self._running.clear()
-
-
-def look(rule: ThresholdRule, row: MetricRow) -> Observation:
-    """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares.
-
-    To a rule that takes missing data as Prometheus does, NaN passes no limit, and nothing measured is a series gone.
-    """
-    value = row.value
-    as_prometheus = rule.policy.missing == "prometheus"
-    if value is None:
-        return Observation(outcome="gone" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
-    if math.isnan(value):
-        return Observation(outcome="clear" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
-    if row.n < rule.minimum:
-        return Observation(
-            outcome="nodata",
-            value=value,
-            n=row.n,
-            reason=f"{counted(row.n, 'event')} in the window, {rule.minimum} are needed",
-        )
-    threshold = rule.crossed(value)
-    if threshold is not None:
-        return Observation(outcome="breach", value=value, n=row.n, threshold=threshold)
-    return Observation(outcome="between" if rule.is_between(value) else "clear", value=value, n=row.n)
-
-
-def labels_of(rule: ThresholdRule, row: MetricRow) -> dict[str, str]:
-    """The group that a row is of."""
-    return {name: row.group.get(name, "") for name in rule.by}

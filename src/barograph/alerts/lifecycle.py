@@ -198,7 +198,7 @@ def _clear(condition: Condition, seen: Observation, at: datetime, policy: Policy
         return replace(measured, state="resolved")
     if condition.state == "resolved" and not _aged(condition, at):
         return measured
-    return Condition(value=seen.value)
+    return Condition(value=seen.value, reason=seen.reason)
 
 
 def _nodata(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.prometheus.template import Template
 from barograph.alerts.rules.absence import make_absence
+from barograph.alerts.rules.anomaly import make_anomaly
 from barograph.alerts.rules.budget import make_budget
 from barograph.alerts.rules.burn_rate import make_burn_rate
 from barograph.alerts.rules.change import make_change
@@ -45,6 +46,7 @@ _KINDS: dict[str, Callable[[RuleSettings, Metric, Catalogue], ThresholdRule]] = 
     "absence": make_absence,
     "burn_rate": make_burn_rate,
     "budget": make_budget,
+    "anomaly": make_anomaly,
 }
 _ONLY = {  # settings that say something to one kind alone
     "per": "ratio",
@@ -54,6 +56,7 @@ _ONLY = {  # settings that say something to one kind alone
     "period": "budget",
     "forecast": "budget",
     "timezone": "budget",
+    "false_alarms": "anomaly",
 }
 _PLAIN = RuleSettings(name="-", metric="-")
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has

@@ -111,6 +111,17 @@ alert_states = Table(
     Column("threshold", Float),
 )
 
+detectors = Table(
+    "detectors",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("rule", SafeText, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("labels", JsonText, nullable=False),
+    Column("state", SafeText, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
 projects = Table(
     "projects",
     metadata,
@@ -273,6 +284,15 @@ MIGRATIONS: tuple[Migration, ...] = (
                 project TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
                 starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, updated_at TEXT NOT NULL,
                 generator_url TEXT NOT NULL, PRIMARY KEY (project, fingerprint))""",
+        ),
+    ),
+    Migration(
+        7,
+        "what detectors have learned",
+        (
+            """CREATE TABLE detectors (
+                project TEXT NOT NULL, rule TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL,
+                state TEXT NOT NULL, updated_at TEXT NOT NULL, PRIMARY KEY (project, rule, fingerprint))""",
         ),
     ),
 )

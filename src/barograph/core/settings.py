@@ -86,8 +86,11 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: A[str, M(min_length=1, max_length=128, description="Unique")]
     metric: A[str, M(description="A metric of the catalogue")]
     kind: A[
-        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget"],
-        M(description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; in `period`"),
+        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly"],
+        M(
+            description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; "
+            "in `period`; against its own past"
+        ),
     ] = "threshold"
     above: A[float | None, M(description="Fires when the metric is greater")] = None
     below: A[float | None, M(description="Fires when the metric is less")] = None
@@ -113,6 +116,9 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     period: A[Literal["day", "month"] | None, M(description="budget: what `above` is the amount for")] = None
     forecast: A[bool, M(description="budget: of what the period comes to, not of what was spent")] = False
     timezone: A[str, M(description="budget: the zone of the calendar")] = "UTC"
+    false_alarms: A[
+        float, M(description="anomaly: so many a week are expected of a group; `window` is the time of one point")
+    ] = 1.0
     no_data: A[
         Literal["nodata", "alerting", "ok", "keep"],
         M(description="What a window that says nothing means: a state of its own, a breach, no breach, no change"),
