@@ -202,18 +202,20 @@ def test_the_history_tells_incidents_and_the_mean_time_to_resolve_with_and_witho
     changes = [(0, "firing", "pending"), (12, "resolved", "firing"), (60, "firing", "pending")]
     lines = [
         json.dumps({
-            "kind": "alert", "rule": "slow\x1b[2J", "labels": {"model": "small"}, "state": state, "previous": previous,
+            "kind": "alert", "rule": "slow\x1b[2J", "labels": {"model": "small", "made up": "x"},
+            "metric": "response_time.p95", "state": state, "previous": previous,
             "time": (begin + timedelta(minutes=minute)).isoformat(), "value": 7.0,
         })
         for minute, state, previous in changes
     ]  # fmt: skip
     recorded = barograph("record", "-d", directory, stdin="\n".join(lines))
     assert recorded.returncode == 0, recorded.stderr
-    text, own, before, wrong = several([
+    text, own, before, wrong, page = several([
         ["alerts", "history", "--last", "7d", "-d", directory],
         ["alerts", "history", "--json", "--limit", "1", "-d", directory],
         ["alerts", "history", "--from=-20d", "--to=-10d", "-d", directory],
         ["alerts", "history", "--last", "soon", "-d", directory],
+        ["show", "alerts", "-d", directory],
     ])  # fmt: skip
     assert (text.returncode, wrong.returncode) == (0, Exit.INPUT), text.stderr
     assert "2 incidents. Mean time to resolve 12 min, 12 min in all. 1 open, not counted." in text.stdout
@@ -222,6 +224,8 @@ def test_the_history_tells_incidents_and_the_mean_time_to_resolve_with_and_witho
     assert "\x1b[2J" not in text.stdout
     assert max(map(len, text.stdout.splitlines())) <= 80
     assert "No alert has fired." in before.stdout
+    assert page.returncode == 0, page.stderr
+    assert "its queries cannot be asked for" in " ".join(page.stdout.split())
     found = json.loads(own.stdout)
     assert (found["total"]["count"], len(found["incidents"])) == (2, 1)
     assert found["incidents"][0]["resolved_at"] is None

@@ -459,7 +459,7 @@ def test_incidents_tell_how_soon_they_were_over_and_which_queries_stand_behind_t
     assert re.search(r"errors 1 1 (–|no data) (–|no data) ", table)
     assert "slow responses 2 0 15 min 30 min" in table
     assert re.search(r"Newest errors errors, fired .* failed-1 TimeoutError", table)
-    worst = table.split("Slowest queries slow responses, fired 2026-11-24 04:05 UTC", 1)[1].split(
+    worst = table.split("Slowest queries slow responses (model large), fired 2026-11-24 04:05 UTC", 1)[1].split(
         "`barograph trace ID`"
     )[0]
     assert re.findall(r"trace-\d", worst) == ["trace-2", "trace-3", "trace-4"]  # of its pipeline and model

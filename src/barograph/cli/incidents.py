@@ -63,7 +63,7 @@ def _parts(found: History, timezone: str) -> list[Part]:
             one.fired_at,
             one.rule,
             format_value(one.seconds, "s") + ("" if one.resolved_at else ", open"),
-            ", ".join(f"{name} {shorten(value, 40)}" for name, value in one.labels.items()) or "all",
+            ", ".join(f"{name} {shorten(value, 40) or '(none)'}" for name, value in one.labels.items()) or "all",
         ]
         for one in found.incidents
     ]

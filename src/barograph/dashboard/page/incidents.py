@@ -14,7 +14,7 @@ from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.shapes import guarded, span_text, zoned
 from barograph.visualize.chart import Cell, Column, Part, Table, Text
-from barograph_client.errors import InvalidRule, UnknownMetric, shorten
+from barograph_client.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
 
 LISTED = 20
 LOOKED_INTO = 3  # of the newest incidents the worst queries are asked for, a question each
@@ -96,16 +96,21 @@ def _worst(material: Material, incident: Incident) -> list[Part]:
     rule = _rule(material, incident)
     before = timedelta(seconds=rule.window_seconds + rule.for_seconds) if rule else timedelta(0)
     end = max(incident.resolved_at or material.recent(1.0).end, incident.fired_at + timedelta(seconds=1))
-    of_group = tuple(Filter(name, "eq", (value,)) for name, value in incident.labels.items() if value)
-    queries = worst_queries(
-        material.reader,
-        concern,
-        Window(incident.fired_at - min(before, MOST_BEFORE), end),
-        limit=WORST,
-        where=(*(rule.where if rule else ()), *of_group),
-        project=material.settings.project,
-    )
-    about = f"{shorten(incident.rule, 28)}, fired {zoned(material, incident.fired_at)}"
+    of_group = tuple(Filter(name, "eq", (value,)) for name, value in incident.labels.items())
+    group = group_text(incident)
+    name = f"{shorten(incident.rule, 28)}{f' ({group})' if group else ''}"
+    about = f"{name}, fired {zoned(material, incident.fired_at)}"
+    try:
+        queries = worst_queries(
+            material.reader,
+            concern,
+            Window(incident.fired_at - min(before, MOST_BEFORE), end),
+            limit=WORST,
+            where=(*(rule.where if rule else ()), *of_group),
+            project=material.settings.project,
+        )
+    except InvalidQuery as error:  # an alert event may have been sent, with any label
+        return [Text(text=f"{about}: its queries cannot be asked for, {error.message}.", tone="muted")]
     if not queries:
         return [Text(text=f"{about}: no queries of that time stand behind it.", tone="muted")]
     columns = [Column(title="Trace", most=36), _COLUMNS[concern], Column(title="Query", most=60)]
@@ -135,7 +140,9 @@ def concern_of(metric: Metric | None) -> Concern | None:
 
 def group_text(incident: Incident) -> str:
     """Which group of its rule an incident is of: ``model large-2``; '' where the rule has none."""
-    return ", ".join(f"{name.removeprefix('tag.')} {shorten(value, 40)}" for name, value in incident.labels.items())
+    return ", ".join(
+        f"{name.removeprefix('tag.')} {shorten(value, 40) or '(none)'}" for name, value in incident.labels.items()
+    )
 
 
 def _metric(material: Material, incident: Incident) -> Metric | None:
