@@ -22,6 +22,7 @@ from tests.support.rag_events import spread
 from wcwidth import wcswidth
 
 from barograph.alerts.alert import Alert
+from barograph.alerts.routing.silences import create_silence
 from barograph.analytics.status import Facts
 from barograph.core.query import MetricQuery, Window
 from barograph.core.settings import BudgetSettings, RuleSettings
@@ -469,7 +470,8 @@ def test_incidents_tell_how_soon_they_were_over_and_which_queries_stand_behind_t
 def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: Build) -> None:
     house = build(queries(30, 0.05, 0.04, response_time=8.0))
     house.alerts.check()
-    house.alerts.notifier = Delivery(house.settings, house.plane, house.clock, {}).notifier("default")
+    delivery = Delivery(house.settings, house.plane, house.clock, {})
+    house.alerts.notifier = delivery.notifier("default")
     theirs = {"alertname": "node down", "host": "rag-1"}
     house.alerts.notifier.receive([
         Alert(labels=theirs, annotations={"summary": "it does not answer"}, starts_at=NOW, updated_at=NOW,
@@ -481,6 +483,17 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
     assert "ALERT: node down (host rag-1), from outside: it does not answer" in text
     order = [text.index(part) for part in ("ALERT: Response", "Rules", "Incidents", "What has happened")]
     assert order == sorted(order)
+    create_silence(delivery.silences, project="default", matchers=["alertname=slow responses"], author="ann",
+                   ends_at=NOW + timedelta(hours=2), comment="index rebuild")  # fmt: skip
+    for _ in range(90):
+        house.clock.step(1)
+        house.alerts.notifier.step(house.alerts.alerts(), house.clock.now())
+    told = text_of(build_page("alerts", house.material()))
+    held, theirs_told = plain(told.split("Rules")[0]).split("ALERT: node down")
+    assert "index rebuild" in held
+    assert "until 2026-11-24 16:05:00 UTC; next at 2026-11-24 16:05:30 UTC" in held
+    assert "log: told at 2026-11-24 14:05" in theirs_told
+    assert "; repeated at " in theirs_told
 
 
 def test_an_account_that_does_not_add_up_is_not_hidden(build: Build) -> None:
