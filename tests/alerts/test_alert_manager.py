@@ -567,3 +567,18 @@ def test_20_more_groups_than_are_watched_are_one_alert_and_not_silence(
     record(3)
     house.tick(manager)
     assert "TooManyGroups" not in {alert.labels["alertname"] for alert in manager.alerts()}
+
+
+def test_rules_that_see_no_data_for_minutes_are_an_alert_and_not_silence(house: House) -> None:
+    """The engine is away: the watermark stands, so no tick ever comes."""
+    house.reader.complete_to = START - timedelta(hours=1)
+    manager = house.manager(SLOW)
+    manager.start()
+    until = time.monotonic() + 20
+    while not (found := manager.alerts()) and time.monotonic() < until:
+        time.sleep(0.01)
+    manager.stop()
+    (alert,) = found
+    assert (alert.labels["alertname"], alert.labels["severity"]) == ("RulesNotEvaluated", "critical")
+    assert "the engine is away, or far behind" in alert.annotations["summary"]
+    assert alert.starts_at == START + timedelta(minutes=5)

@@ -97,7 +97,7 @@ def test_55_prometheus_can_send_here_and_it_stands_beside_ours(serving: Serving)
     assert post(serving, sent) == 200
     theirs = named(serving, "node down")
     assert theirs["fromOutside"] is True
-    assert theirs["labels"] == {"alertname": "node down"}
+    assert theirs["labels"] == {"alertname": "node down", "project": "default"}
     listed = serving.ask("/api/v2/alerts").json
     (found,) = [one for one in listed if one["labels"]["alertname"] == "node down"]
     assert found.keys() == {
@@ -165,6 +165,8 @@ def test_an_acknowledged_alert_says_who_takes_care(serving: Serving) -> None:
         ("/api/v2/alerts", {"labels": {"alertname": "x"}}),
         ("/api/v2/alerts", [{"labels": {"alertname": "x"}, "startsAt": "yesterday"}]),
         ("/api/v2/alerts", [{"labels": {"alertname": "x" * 5000}}]),
+        ("/api/v2/alerts", [{"labels": {"alertname": "x"}, "annotations": {f"a{n}": "x" * 4000 for n in range(9)}}]),
+        ("/api/v2/alerts", [{"labels": {"alertname": "x"}, "endsAt": "9999-12-31T23:30:00-05:00"}]),
         ("/api/v1/silences", {"matchers": []}),
         ("/api/v1/silences", {"matchers": ["alertname=~(("]}),
         ("/api/v1/silences", {"matchers": ['alertname=~".*"']}),

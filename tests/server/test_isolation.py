@@ -97,7 +97,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         silence = {"matchers": [f"alertname={SECRET}"], "lasts": "1d", "comment": SECRET}
         made.silence = running.ask("/api/v1/silences", silence, key=made.theirs).json["id"]
         (made.fingerprint,) = [one["fingerprint"] for one in running.ask("/api/v2/alerts", key=made.theirs).json
-                               if one["labels"] == {"alertname": SECRET}]  # fmt: skip
+                               if one["labels"]["alertname"] == SECRET]  # fmt: skip
         time.sleep(1.0)  # what is derived of theirs is there
         assert len(made.held()[1]) > OTHERS + 4
         yield made

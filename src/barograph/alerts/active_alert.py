@@ -20,6 +20,7 @@ from barograph.core.unit import format_value
 from barograph_client.errors import shorten
 
 TOO_MANY_GROUPS = "TooManyGroups"  # the name of the alert that a rule has more groups than are watched
+NOT_EVALUATED = "RulesNotEvaluated"  # the name of the alert that no rule could be evaluated for some minutes
 RULE_ERROR = "RuleError"  # the name of the alert that a rule cannot be evaluated
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500
@@ -114,6 +115,17 @@ def too_many(rule: ThresholdRule, note: str, project: str, since: datetime, at: 
     return Alert(
         labels={"alertname": TOO_MANY_GROUPS, "rule": rule.name, "severity": "warning", "project": project},
         annotations={"summary": f"Rule {shorten(rule.name, _LABEL_LENGTH)}: {note}", "condition": rule.condition},
+        starts_at=since,
+        updated_at=at,
+    )
+
+
+def not_evaluated(seconds: float, project: str, since: datetime, at: datetime) -> Alert:
+    """The alert that the rules see nothing, because the data were not complete for so long: silence is no good news."""
+    told = f"No rule was evaluated for {_length(seconds)}: the engine is away, or far behind the journal"
+    return Alert(
+        labels={"alertname": NOT_EVALUATED, "severity": "critical", "project": project},
+        annotations={"summary": told},
         starts_at=since,
         updated_at=at,
     )

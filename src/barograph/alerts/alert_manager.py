@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, say, too_many
+from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, not_evaluated, say, too_many
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook
 from barograph.alerts.detectors import Detectors
@@ -39,6 +39,7 @@ RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
 SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long
 WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
 NOTIFY_SECONDS = 1.0  # between looks for what the router has to tell
+STALLED_SECONDS = 300.0  # without a tick, after which people are told that the rules are blind
 REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that nobody watched begin
 
 _SEVERITY: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
@@ -74,7 +75,10 @@ class AlertManager:
         self._interval = interval
         self._delay = timedelta(seconds=delay)
         self._project = project
+        self._evaluated_at = clock.now()
         self.notifier = notifier
+        if notifier is not None:
+            notifier.of_rules = self.alerts
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
         self._grid = Grid(clock, interval)
@@ -175,6 +179,7 @@ class AlertManager:
             if tick is None:
                 return False
             late = (now - tick).total_seconds() > self._interval / 2
+            self._evaluated_at = now
             self._counters = replace(
                 self._counters,
                 ticks=self._counters.ticks + 1,
@@ -231,6 +236,10 @@ class AlertManager:
                 firing = sum(condition.has_fired for _, condition in self._book.of(rule))
                 alert = too_many(rule, f"{note}; {firing} of them fire", self._project, since, at)
                 found.append((alert, Condition(state="firing")))
+        stalled = (at - self._evaluated_at).total_seconds()
+        if stalled >= STALLED_SECONDS and self._thread is not None:
+            since = self._evaluated_at + timedelta(seconds=STALLED_SECONDS)
+            found.append((not_evaluated(stalled, self._project, since, at), Condition(state="firing")))
         return found
 
     def _notify(self, *, at_tick: bool = False) -> None:
@@ -240,7 +249,7 @@ class AlertManager:
         now = self._clock.now()
         try:
             if at_tick:
-                self.notifier.step(self.alerts(now), now)
+                self.notifier.step(now)
             else:
                 self.notifier.run_due(now)
         except BarographError as error:
@@ -285,9 +294,9 @@ class AlertManager:
 
     def _evaluate(self, rule: ThresholdRule, at: datetime, end: datetime) -> None:
         reading = self._evaluator.observe(rule, end)
-        if not reading.note:
+        if not reading.note and not reading.error:
             self._notes.pop(rule.name, None)
-        elif rule.name not in self._notes:
+        elif reading.note and rule.name not in self._notes:
             self._notes[rule.name] = (reading.note, at)
         failed = bool(reading.error)
         self._counters = replace(

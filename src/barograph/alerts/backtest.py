@@ -32,6 +32,7 @@ SHORTEST_STEP = 60.0  # seconds between two looks; windows that are shorter are 
 MOST_STEPS = 60  # looks within the length of one window
 MONTH = 30 * 86400.0
 LONGEST_SECONDS = 92 * 86400.0
+MOST_LOOKS = 150_000
 _CELLS = 100_000  # rows asked for at a time
 _MOST_BUCKETS = 10_000
 _MOST_ASKED = 720  # steps of a rule that is asked anew at each of them
@@ -50,7 +51,7 @@ class Firing(Struct, frozen=True, kw_only=True):
 
 
 class Backtest(Struct, frozen=True, kw_only=True):
-    """What a rule would have done in a window. Seconds; ``alerts_a_month`` is per 30 days.
+    """What a rule would have done in a window. Seconds; ``alerts_a_month`` is per 30 days since there were data.
 
     ``steps`` times it would have been looked at, ``blind`` of which said nothing: no data, or too few events.
     """
@@ -79,17 +80,23 @@ def backtest(
         days = LONGEST_SECONDS / 86400
         raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
     window = Window(window.start, min(window.end, as_utc(reader.watermark())))
+    if window.seconds / min(rule.window_seconds, SHORTEST_STEP) > MOST_LOOKS:
+        raise InvalidQuery(f"that would be more than {MOST_LOOKS:,} looks", hint="Ask for a shorter time.")
     by_window = rule.slides or isinstance(rule, AnomalyRule)
     step = step_of(rule.window_seconds) if by_window else _step_of_questions(window)
     record = _Record(rule)
     book = AlertBook([rule], _Forgotten(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
+    judged_from: datetime | None = None
     for at, reading in readings(rule, reader, project, window, step):
         book.enter(rule, reading, at)
         record.measure(reading)
         book.commit()
         steps += 1
-        blind += all(seen.outcome == "nodata" for _, seen in reading.groups)
+        if all(seen.outcome == "nodata" for _, seen in reading.groups):
+            blind += 1
+        elif judged_from is None:
+            judged_from = at - timedelta(seconds=step)
         progress((at - window.start).total_seconds() / window.seconds)
     firings = record.firings()
     lengths = [((one.resolved_at or window.end) - one.fired_at).total_seconds() for one in firings]
@@ -102,7 +109,7 @@ def backtest(
         steps=steps,
         blind=blind,
         firings=firings,
-        alerts_a_month=len(firings) * MONTH / window.seconds,
+        alerts_a_month=len(firings) * MONTH / max(step, (window.end - (judged_from or window.start)).total_seconds()),
         firing_seconds=sum(lengths),
         longest_seconds=max(lengths, default=0.0),
     )

@@ -1,14 +1,15 @@
 """The notifier: takes what fires in one project to the router, and what the router wants told into the outbox.
 
-``alert_manager`` gives it the alerts of the rules at each tick; others come from outside, over the API. Between ticks
-it is stepped when the router has something due, when a silence changes or when an alert comes in. A step is one
-transaction: the router's new state and the notifications are kept together or not at all, and then tried again.
+It asks ``alert_manager`` for the alerts of the rules at each step; others come from outside, over the API. It is
+stepped at each tick, when the router has something due, when a silence changes and when an alert comes in. A step is
+one transaction: the router's new state and the notifications are kept together or not at all, and then tried again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,13 +23,15 @@ from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence, SilenceRepository
 from barograph.core.prepared import prepare
 from barograph_client.clock import Clock
-from barograph_client.errors import BarographError
+from barograph_client.errors import BarographError, ControlError
 
 KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
-_FORGET = timedelta(minutes=5)  # between looks for those
+_FORGET_SECONDS = 300.0  # between looks for those
+_LOOK_SECONDS = 5.0  # between looks for silences that a command made
 
 prepare(RouterState)
 Put = Callable[[Iterable[Notification], Callable[[Connection], object]], int]
+OfRules = Callable[[datetime], Iterable[Alert]]
 
 
 class Notifier:
@@ -56,42 +59,52 @@ class Notifier:
         self._state: RouterState | None = None  # read when it is first needed
         self._saved: RouterState | None = None  # as it is on disk: of a start only what was kept counts
         self._outside: dict[str, Alert] = {}
-        self._of_rules: tuple[Alert, ...] = ()
+        self.of_rules: OfRules = lambda at: ()  # the alerts of the rules at a time; set by who evaluates them
         self._heeded: list[Silence] = []  # as they were at the last step
-        self._changed = True
-        self._forgets_at = clock.now()
-        self.problem: BarographError | None = None  # why the last step failed
+        self._stepped, self._changed = False, True
+        self._looks_at = self._forgets_at = clock.monotonic()
+        self.problem: BarographError | None = None  # why the last look failed
 
-    def step(self, of_rules: Sequence[Alert], now: datetime) -> int:
-        """Take the alerts of the rules at that time; how many notifications went into the outbox."""
-        with self._lock:
-            self._of_rules = tuple(of_rules)
+    def step(self, now: datetime) -> int:
+        """Take all alerts to the router; how many notifications went into the outbox."""
+        with self._lock, self._told_in_problem():
             return self._step(now)
 
     def run_due(self, now: datetime) -> int:
         """Step between two ticks, if there is anything to do; how many notifications went into the outbox."""
-        with self._lock:
+        with self._lock, self._told_in_problem():
             due = self.router.next_due(self._loaded())
-            if not self._changed and (due is None or due > now) and self._silences_now() == self._heeded:
+            if not (self._changed or (due is not None and due <= now) or self._silences_changed()):
                 return 0
             return self._step(now)
 
-    def _silences_now(self) -> list[Silence]:
-        return self._silences.current(self._project)
-
-    def _step(self, now: datetime) -> int:
-        """One step; what it changes is kept before it counts here. ``problem`` tells a failure until it is over."""
+    @contextlib.contextmanager
+    def _told_in_problem(self) -> Iterator[None]:
         try:
-            self._heeded = self._silences_now()
-            before, alerts = self._loaded(), [*self._of_rules, *self._outside.values()]
-            after, notifications = self.router.step(before, alerts, self._heeded, now)
-            if after != self._saved or notifications:
-                self._keep(after, [self._of_project(one) for one in notifications])
-            self._changed, self.problem = False, None
-            self._forget(now)
+            yield
         except BarographError as error:
             self.problem = error
             raise
+        self.problem = None
+
+    def _silences_changed(self) -> bool:
+        """Whether silences were made or ended since the last step, also by a command; looked at every few seconds."""
+        now = self._clock.monotonic()
+        if now < self._looks_at:
+            return False
+        self._looks_at = now + _LOOK_SECONDS
+        return self._silences.current(self._project) != self._heeded
+
+    def _step(self, now: datetime) -> int:
+        """One step; what it changes is kept before it counts here. One that fails is tried again at the next look."""
+        self._changed = True
+        before, silences = self._loaded(), self._silences.current(self._project)
+        alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *self.of_rules(now))}
+        after, notifications = self.router.step(before, alerts.values(), silences, now)
+        if after != self._saved or notifications:
+            self._keep(after, [self._of_project(one) for one in notifications])
+        self._heeded, self._stepped, self._changed = silences, True, False
+        self._forget(now)
         return len(notifications)
 
     def _of_project(self, notification: Notification) -> Notification:
@@ -117,24 +130,41 @@ class Notifier:
         return self._state
 
     def _forget(self, now: datetime) -> None:
-        if now < self._forgets_at:
+        """Forget alerts from outside that are over, unless somebody still believes that they fire."""
+        if self._clock.monotonic() < self._forgets_at:
             return
-        over = now - KEPT
-        self._forgets_at = now + _FORGET
-        gone = [key for key, alert in self._outside.items() if alert.ends_at is not None and alert.ends_at < over]
+        self._forgets_at = self._clock.monotonic() + _FORGET_SECONDS
+        told = {key for group in self._loaded().groups.values() for key in group.told}
+        gone = [
+            key
+            for key, alert in self._outside.items()
+            if key not in told and alert.ends_at is not None and alert.ends_at < now - KEPT
+        ]
         if gone:
-            self._kept.forget_outside(self._project, over)
+            self._kept.forget_outside(self._project, gone)
             for key in gone:
                 del self._outside[key]
 
     def receive(self, alerts: Sequence[Alert]) -> None:
-        """Take alerts from outside; they are on disk when it returns. Each has an ``ends_at``. Raises InvalidInput."""
+        """Take alerts from outside; they are on disk when it returns. Each has an ``ends_at``. Raises InvalidInput.
+
+        They are of this project, whatever they say. An alert of a rule with the same labels stands before one of these.
+        """
         with self._lock:
             self._loaded()
-            known = [self._joined(alert) for alert in alerts]
+            known = [self._joined(self._ours(alert)) for alert in alerts]
             self._kept.put([_outside(alert, self._project) for alert in known])
             self._outside.update({alert.fingerprint: alert for alert in known})
+            if self._stepped:
+                with (
+                    contextlib.suppress(ControlError),
+                    self._told_in_problem(),
+                ):  # they are kept; the next look tries again
+                    self._step(self._clock.now())  # so that one that comes and goes between two looks is seen
             self._changed = True
+
+    def _ours(self, alert: Alert) -> Alert:
+        return msgspec.structs.replace(alert, labels={**alert.labels, "project": self._project})
 
     def _joined(self, alert: Alert) -> Alert:
         """The alert with the start of the one that fires already: who sends again need not know when it began."""

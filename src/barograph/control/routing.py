@@ -7,16 +7,17 @@ alert from outside is on disk when ``put`` returns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Delete, delete, func, insert, select
 
 from barograph.control.database import ControlPlane
 from barograph.control.tables import JsonObject, outside_alerts, router_states
 from barograph_client.errors import InvalidInput
 
-MOST_OUTSIDE = 10_000  # alerts from outside that a project may have
+MOST_OUTSIDE = 5_000  # alerts from outside that a project may have
+OVER = timedelta(hours=1)  # those that are over for so long make room first
 
 
 class OutsideAlert(Struct, frozen=True, kw_only=True):
@@ -58,14 +59,14 @@ class RoutingRepository(Struct, frozen=True):
         newest = {(alert.project, alert.fingerprint): alert for alert in alerts}
         with self.plane.writing() as connection:
             for project, fingerprint in newest:
-                connection.execute(
-                    delete(outside_alerts).where(
-                        outside_alerts.c.project == project, outside_alerts.c.fingerprint == fingerprint
-                    )
-                )
+                connection.execute(_this(project, fingerprint))
             if newest:
                 connection.execute(insert(outside_alerts), [structs.asdict(alert) for alert in newest.values()])
+            over = outside_alerts.c.ends_at < self.plane.clock.now() - OVER
             for project in sorted({project for project, _ in newest}):
+                of_project = outside_alerts.c.project == project
+                if connection.execute(select(func.count()).where(of_project)).scalar_one() > MOST_OUTSIDE:
+                    connection.execute(delete(outside_alerts).where(of_project, over))
                 count = select(func.count()).where(outside_alerts.c.project == project)
                 if connection.execute(count).scalar_one() > MOST_OUTSIDE:
                     raise InvalidInput(
@@ -83,8 +84,14 @@ class RoutingRepository(Struct, frozen=True):
         with self.plane.reading() as connection:
             return [OutsideAlert(**row) for row in connection.execute(chosen).mappings()]
 
-    def forget_outside(self, project: str, over_before: datetime) -> int:
-        """Delete those that were over before that moment; how many there were."""
-        gone = delete(outside_alerts).where(outside_alerts.c.project == project, outside_alerts.c.ends_at < over_before)
+    def forget_outside(self, project: str, fingerprints: Sequence[str]) -> None:
+        """Delete these."""
         with self.plane.writing() as connection:
-            return connection.execute(gone).rowcount
+            for fingerprint in fingerprints:
+                connection.execute(_this(project, fingerprint))
+
+
+def _this(project: str, fingerprint: str) -> Delete:
+    return delete(outside_alerts).where(
+        outside_alerts.c.project == project, outside_alerts.c.fingerprint == fingerprint
+    )

@@ -39,13 +39,17 @@ def findings(dashboard: DashboardInterface) -> list[Finding]:
 
 
 def _receivers(dashboard: DashboardInterface) -> list[Finding]:
-    """A line for each target; one whose last attempts failed is a problem."""
+    """Whether alerts are routed, and a line for each target; one whose last attempts failed is a problem."""
+    problem = dashboard.notifier.problem or dashboard.parts.delivery.sender.problem
     return [
-        Finding(
-            about=f"alerts to {target.target}",
-            ok=not target.failures,
-            says=f"{target.sent} sent, {target.waiting} waiting, {target.failed} failed"
-            + (f"; {target.last_error}" if target.failures else ""),
-        )
-        for target in dashboard.parts.delivery.sender.status()
+        Finding(about="alerts are routed", ok=problem is None, says=str(problem) if problem else "yes"),
+        *(
+            Finding(
+                about=f"alerts to {target.target}",
+                ok=not target.failures,
+                says=f"{target.sent} sent, {target.waiting} waiting, {target.failed} failed"
+                + (f"; {target.last_error}" if target.failures else ""),
+            )
+            for target in dashboard.parts.delivery.sender.status()
+        ),
     ]

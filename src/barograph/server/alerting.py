@@ -36,7 +36,10 @@ from barograph.server.site import Site
 from barograph_client.errors import InvalidInput
 
 RESOLVE_SECONDS = 300.0  # an alert without an end is over when it was not sent again for so long
+LONGEST = timedelta(days=1)  # an alert fires without being sent again at most so long
 MOST_ALERTS = 2_000  # of one request
+MOST_BODY = 4 * 2**20  # bytes of it
+MOST_TEXT = 16_384  # characters of an alert's labels and annotations
 _USUAL = "7d"  # of incidents, if nothing else is said
 _LABELS, _NAME, _TEXT = 64, 128, 4_096  # labels of an alert, characters of a name and of a value
 
@@ -61,12 +64,18 @@ class SentAlert(Struct, kw_only=True, rename="camel"):
             raise InvalidInput("an alert needs a label with a value", hint='Send labels such as {"alertname": "…"}.')
         ends_at = self.ends_at if self.ends_at is not None and self.ends_at.year > 1 else None
         starts_at = self.starts_at if self.starts_at is not None and self.starts_at.year > 1 else None
-        end = ends_at or now + timedelta(seconds=RESOLVE_SECONDS)
+        if sum(len(text) for texts in (labels, self.annotations) for one in texts.items() for text in one) > MOST_TEXT:
+            raise InvalidInput(f"an alert has at most {MOST_TEXT:,} characters", hint="Send shorter annotations.")
+        try:
+            end = min((ends_at or now + timedelta(seconds=RESOLVE_SECONDS)).astimezone(UTC), now + LONGEST)
+            start = min((starts_at or now).astimezone(UTC), end)
+        except OverflowError:
+            raise InvalidInput("a time beyond the years 1 to 9999", hint="Send times in UTC.") from None
         return Alert(
             labels=labels,
             annotations=self.annotations,
-            starts_at=min(starts_at or now, end).astimezone(UTC),
-            ends_at=end.astimezone(UTC),
+            starts_at=start,
+            ends_at=end,
             updated_at=now,
             generator_url=self.generator_url,
             from_outside=True,
@@ -148,7 +157,7 @@ async def listed(site: Site, caller: Caller, request: Request) -> Response:
 
 async def receive(site: Site, caller: Caller, request: Request) -> Response:
     """Take alerts from outside; they are on disk when the answer comes."""
-    sent = await from_body(request, list[SentAlert], site.settings.body_seconds)
+    sent = await from_body(request, list[SentAlert], site.settings.body_seconds, MOST_BODY)
     if len(sent) > MOST_ALERTS:
         raise InvalidInput(f"a request has at most {MOST_ALERTS:,} alerts", hint="Send several.")
     now = site.clock.now()

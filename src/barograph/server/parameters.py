@@ -211,7 +211,7 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
         raise _bad(error, "parameter") from None
 
 
-async def from_body(request: Request, kind: type[B], seconds: float) -> B:
+async def from_body(request: Request, kind: type[B], seconds: float, longest: int = LONGEST_BODY) -> B:
     """The body of a question, within so many seconds. Raises Problem 400, 408, 413 or 415."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
@@ -223,9 +223,9 @@ async def from_body(request: Request, kind: type[B], seconds: float) -> B:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
                 body += part
-                if len(body) > LONGEST_BODY:
+                if len(body) > longest:
                     raise Problem(
-                        413, "too-large", f"the body has at most {LONGEST_BODY:,} bytes", hint="Ask for less at a time."
+                        413, "too-large", f"the body has at most {longest:,} bytes", hint="Send less at a time."
                     )
     except TimeoutError:
         raise Problem(408, "too-slow", f"the body did not come within {seconds:g} s", hint="Ask again.") from None
