@@ -320,7 +320,8 @@ def _inner(known: Schema, schema: Schema) -> dict[str, list[str]]:
     found = {}
     for name, part in schema["properties"].items():
         text = msgspec.json.encode({key: value for key, value in part.items() if key != "default"}).decode()
-        names = [ref for ref in dict.fromkeys(re.findall(r'"\$ref":"[^"]*/([^"/]+)"', text)) if "properties" in known[ref]]
+        referred = dict.fromkeys(re.findall(r'"\$ref":"[^"]*/([^"/]+)"', text))
+        names = [name_ for name_ in referred if "properties" in known[name_]]
         if names:
             found[name] = names
     return found

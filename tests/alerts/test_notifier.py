@@ -227,7 +227,7 @@ def test_a_route_to_nobody_and_a_secret_that_is_not_there_are_refused_at_the_sta
     }
     for name, tree in wrong.items():
         with pytest.raises(InvalidSettings) as told:
-            Delivery(msgspec.convert({name: tree}, Settings), site.plane, site.clock, {})
+            Delivery(msgspec.convert({name: tree}, Settings), site.plane, site.clock, {}).start()
         assert {"routing": "nobody", "receivers": "SLACK_URL"}[name] in str(told.value)
 
 

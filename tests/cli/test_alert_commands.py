@@ -236,3 +236,34 @@ def test_the_history_tells_incidents_and_the_mean_time_to_resolve_with_and_witho
         assert (again["total"], again["rules"]) == (found["total"], found["rules"])
         assert [one["resolved_at"] is None for one in again["incidents"]] == [True, False]
         assert serving.stop() == 0
+
+
+def test_check_looks_at_receivers_routes_and_expressions_too(tmp_path: Path) -> None:
+    wrong = {
+        "no such receiver": '[routing.route]\nreceiver = "nobody"\n',
+        "not a matcher": '[routing.route]\nroutes = [{ matchers = ["severity"], receiver = "log" }]\n',
+        "regular expression": '[[rules]]\nname = "a"\nmetric = "queries"\nabove = 1\nwhere = ["model:match:(["]\n',
+        "nowhere": '[[receivers]]\nname = "a"\ntargets = [{ type = "nowhere" }]\n',
+    }
+    paths = []
+    for number, text in enumerate(wrong.values()):
+        paths.append(tmp_path / f"{number}.toml")
+        paths[-1].write_text(text, encoding="utf-8")
+    for said, told in zip(wrong, several([["alerts", "check", path] for path in paths]), strict=True):
+        assert told.returncode == Exit.FOUND, said
+        assert said.split()[-1] in told.stdout, told.stdout
+
+
+def test_who_only_records_needs_no_secret_of_a_receiver(tmp_path: Path) -> None:
+    directory = tmp_path / "rag-data"
+    directory.mkdir()
+    toml = '[[receivers]]\nname = "chat"\ntargets = [{ type = "slack", url_env = "NO_SUCH_URL" }]\n'
+    (directory / "barograph.toml").write_text(toml, encoding="utf-8")
+    recorded, listed = several([
+        ["record", "query=why", "response_time=1", "-d", directory],
+        ["alerts", "list", "-d", directory],
+    ])  # fmt: skip
+    assert (recorded.returncode, listed.returncode) == (0, 0), recorded.stderr + listed.stderr
+    served = barograph("serve", "-d", directory, "--port", "0")
+    assert served.returncode == Exit.INPUT
+    assert "NO_SUCH_URL" in served.stderr

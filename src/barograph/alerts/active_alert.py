@@ -99,10 +99,11 @@ def as_alert(
         return None
     sentence = say(rule, labels, condition, at)
     value = math.nan if condition.value is None else condition.value
-    told = {name: template.fill(labels, value) for name, template in rule.annotations.items()}
+    whole = {**rule.labels, **{name: text for name, text in labels.items() if text}, **named, "project": project}
+    told = {name: template.fill(whole, value) for name, template in rule.annotations.items()}
     told |= {"runbook_url": rule.runbook} if rule.runbook else {}
     return Alert(
-        labels={**rule.labels, **{name: text for name, text in labels.items() if text}, **named, "project": project},
+        labels=whole,
         annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition, **told},
         starts_at=condition.fired_at or condition.active_at or condition.since or at,
         ends_at=condition.since if condition.state == "resolved" else None,

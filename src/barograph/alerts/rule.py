@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from barograph.alerts.prometheus.template import Template
+from barograph.alerts.prometheus.template import Template, labels_in
 from barograph.alerts.rules.absence import make_absence
 from barograph.alerts.rules.anomaly import make_anomaly
 from barograph.alerts.rules.budget import make_budget
@@ -87,6 +87,11 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
         annotations = {key: Template(text) for key, text in settings.annotations.items()}
     except InvalidRule as error:
         raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=error.value) from None
+    known = {*RESERVED, *settings.by, *settings.labels}
+    unknown = [label for text in settings.annotations.values() for label in labels_in(text) if label not in known]
+    if unknown:
+        hint = f"There are {', '.join(sorted(known))}."
+        raise InvalidRule(f"rule {name}: an annotation names a label that there is not", hint=hint, value=unknown[0])
     return replace(rule, labels=settings.labels, annotations=annotations, runbook=settings.runbook)
 
 

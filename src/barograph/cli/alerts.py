@@ -38,7 +38,7 @@ from barograph_client.errors import InvalidInput, shorten
 if TYPE_CHECKING:
     from barograph.alerts.backtest import Backtest
     from barograph.control.silences import Silence
-    from barograph.dashboard.rule_file import RuleFile
+    from barograph.dashboard.rule_file import RuleFile, RuleProblem
 
 USUAL = "30d"
 MOST_SHOWN = 20  # firings in the table
@@ -230,7 +230,7 @@ def _draw(found: Backtest, timezone: str) -> None:
 
     times = counted(len(found.firings), "time")
     over = f"{clock(found.window.start)} to {clock(found.window.end)}"
-    looked = f"Looked at every {format_value(found.step_seconds, 's')}, {over}."
+    looked = f"Looked at every {format_value(found.step_seconds, 's')}, {over}; live it is every 15 s."
     if found.firings:
         told = (
             f"It would have fired {times}, {found.alerts_a_month:.3g} a month: "
@@ -268,11 +268,13 @@ def _tell(found: RuleFile) -> None:
         draw(Text(text=f"{found.path}: {right}, nothing wrong." if found.rules else f"{found.path} has no rules."))
         return
     parts = [
-        Text(
-            text=f"line {one.line}, {shorten(one.rule) or 'a rule without a name'}: {one.problem}. {one.hint}".rstrip()
-        )
+        Text(text=f"{_place(one)}{shorten(one.rule) or 'a rule without a name'}: {one.problem}. {one.hint}".rstrip())
         for one in found.problems
     ]
     wrong = counted(len(found.problems), "rule")
     parts.insert(0, Text(text=found.path, tone="muted"))
     draw(Page(title=f"{wrong} wrong, {len(found.rules)} right", parts=parts))
+
+
+def _place(one: RuleProblem) -> str:
+    return f"line {one.line}, " if one.line else ""

@@ -71,7 +71,7 @@ class Components:
             )
         self.store.start()
         self.assembler.start()
-        self.delivery.sender.start()
+        self.delivery.start()
         self.workspaces.start()
         self.housekeeper.start()
         if self.sampler is not None:

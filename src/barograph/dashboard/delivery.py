@@ -26,7 +26,10 @@ LOGGER = "barograph.alerts"
 
 
 class Delivery:
-    """The receivers that there are. Raises InvalidSettings for a route, a receiver or a secret that is wrong."""
+    """The receivers that there are. Raises InvalidSettings for a route or a receiver that is wrong.
+
+    Secrets are looked for at ``start``: who only records or looks does not need them.
+    """
 
     def __init__(self, settings: Settings, control: ControlPlane, clock: Clock, environment: Mapping[str, str]) -> None:
         receivers = settings.receivers
@@ -34,13 +37,17 @@ class Delivery:
             receivers = (*receivers, LOG)
         surroundings = Surroundings(clock, environment, logging.getLogger(LOGGER), sys.stderr)
         self.outbox = Outbox(control)
-        self.sender = Sender(
-            self.outbox, Targets(receivers, settings.delivery, surroundings), settings.delivery, clock
-        )  # fmt: skip
+        self._targets = Targets(receivers, settings.delivery, surroundings, check=False)
+        self.sender = Sender(self.outbox, self._targets, settings.delivery, clock)
         self.silences = SilenceRepository(control)
         self._router = Router(settings.routing, {receiver.name: receiver.send_resolved for receiver in receivers})
         self._kept = RoutingRepository(control)
         self._clock = clock
+
+    def start(self) -> None:
+        """Begin to deliver. Raises InvalidSettings for a secret that is not there, ControlError."""
+        self._targets.check()
+        self.sender.start()
 
     def notifier(self, project: str) -> Notifier:
         """What routes the alerts of a project."""

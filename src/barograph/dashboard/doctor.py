@@ -12,6 +12,7 @@ from msgspec import Struct
 from barograph.core.unit import counted
 
 if TYPE_CHECKING:
+    from barograph.alerts.delivery.sender import TargetStatus
     from barograph.dashboard.dashboard_interface import DashboardInterface
 
 
@@ -46,10 +47,17 @@ def _receivers(dashboard: DashboardInterface) -> list[Finding]:
         *(
             Finding(
                 about=f"alerts to {target.target}",
-                ok=not target.failures,
-                says=f"{target.sent} sent, {target.waiting} waiting, {target.failed} failed"
-                + (f"; {target.last_error}" if target.failures else ""),
+                ok=not target.failures and not target.failed,
+                says=f"{target.sent} sent, {target.waiting} waiting, {target.failed} failed" + _why(dashboard, target),
             )
             for target in dashboard.parts.delivery.sender.status()
         ),
     ]
+
+
+def _why(dashboard: DashboardInterface, target: TargetStatus) -> str:
+    """What the target said last, if it did not take something."""
+    if target.failures:
+        return f"; {target.last_error}"
+    failed = dashboard.parts.delivery.outbox.list("failed", target.target, limit=1) if target.failed else ()
+    return f"; the last for: {failed[0].last_error}" if failed else ""

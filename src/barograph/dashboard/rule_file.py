@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from barograph.alerts.pattern import Pattern
 from barograph.alerts.prometheus.export import export
 from barograph.alerts.prometheus.rules import Refusal
+from barograph.alerts.routing.router import Router
 from barograph.alerts.rule import make_rule, make_rules
 from barograph.core.metric import Catalogue
-from barograph.core.settings import MetricSettings, RuleSettings
+from barograph.core.settings import MetricSettings, RuleSettings, Settings
 from barograph.dashboard.assembly import metric_of
+from barograph.dashboard.delivery import LOG
 from barograph_client.errors import BarographError, InvalidSettings, shorten
 
 _HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
@@ -96,7 +99,22 @@ def _looked_at(path: Path) -> tuple[RuleFile, Catalogue]:
             problems.append(RuleProblem(rule=name, line=line, problem=problem, hint=error.hint))
         else:
             rules.append(rule)
+    problems += _routing(tree)
     return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems)), catalogue
+
+
+def _routing(tree: dict[str, Any]) -> list[RuleProblem]:
+    """What is wrong with the receivers and routes of the file; secrets are not looked for."""
+    given = {name: tree[name] for name in ("receivers", "routing") if name in tree}
+    try:
+        settings = msgspec.convert(given, Settings)
+        receivers = {LOG.name: True} | {one.name: one.send_resolved for one in settings.receivers}
+        Router(settings.routing, receivers)
+    except msgspec.ValidationError as error:
+        return [RuleProblem(rule="receivers and routing", line=0, problem=str(error), hint="See docs/settings.md.")]
+    except BarographError as error:
+        return [RuleProblem(rule="receivers and routing", line=0, problem=error.message, hint=error.hint)]
+    return []
 
 
 def _rule(one: Any, catalogue: Catalogue) -> RuleSettings:
@@ -106,7 +124,9 @@ def _rule(one: Any, catalogue: Catalogue) -> RuleSettings:
         reason, _, where = str(error).partition(" - at `$")
         field = where.strip("`").removeprefix(".")
         raise InvalidSettings(f"{field}: {reason}" if field else reason, hint="See docs/settings.md.") from None
-    make_rule(settings, catalogue)
+    for filter_ in make_rule(settings, catalogue).where:
+        if filter_.op == "match":
+            Pattern(filter_.values[0])
     return settings
 
 

@@ -272,8 +272,11 @@ def _rule(status: RuleStatus, rule: ThresholdRule, alerts: list[Standing]) -> di
         "name": status.rule,
         "query": status.condition,
         "duration": rule.for_seconds,
-        "labels": {"severity": status.severity},
-        "annotations": {},
+        "labels": {**rule.labels, "severity": status.severity},
+        "annotations": {
+            **{name: template.text for name, template in rule.annotations.items()},
+            **({"runbook_url": rule.runbook} if rule.runbook else {}),
+        },
         "alerts": [_of_prometheus(one) for one in alerts],
         "state": states.get(status.state, "inactive"),
         "health": "err" if status.state == "error" else "ok" if status.evaluated_at else "unknown",

@@ -8,6 +8,7 @@ again with exponential backoff and jitter, until it is given up; what is refused
 
 from __future__ import annotations
 
+import logging
 import random as random_numbers
 import threading
 from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ FORGET_SECONDS = 3600.0  # between two looks for rows that are old enough to go
 NOTE_SECONDS = 0.1  # before what became of an attempt is noted again, at first
 
 prepare(Notification)
+_log = logging.getLogger("barograph.delivery")
 
 
 class TargetStatus(Struct, frozen=True, kw_only=True):
@@ -199,12 +201,14 @@ class Sender:
             return lambda: self._outbox.sent(row)
         if outcome.kind == "refused":
             lane.failures = 0
+            _log.error("%s did not take a notification and will not: %s", row.target, outcome.error)
             return lambda: self._outbox.failed(row, outcome.error)
         lane.failures += 1
         attempts = row.attempts + 1
         age = self._clock.now() - row.created_at
         if attempts >= LEAST_ATTEMPTS and age >= timedelta(seconds=self._settings.give_up):
             hours = age / timedelta(hours=1)
+            _log.error("%s is given up for a notification: %s", row.target, outcome.error)
             return lambda: self._outbox.failed(
                 row, f"given up after {attempts:,} attempts in {hours:.1f} h: {outcome.error}"
             )

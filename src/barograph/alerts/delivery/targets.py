@@ -63,10 +63,15 @@ class Target(Struct, frozen=True):
 
 
 class Targets:
-    """All targets by id. Raises InvalidSettings, also when a secret is not there."""
+    """All targets by id. Raises InvalidSettings, with ``check`` also when a secret is not there."""
 
     def __init__(
-        self, receivers: Sequence[ReceiverSettings], settings: DeliverySettings, surroundings: Surroundings
+        self,
+        receivers: Sequence[ReceiverSettings],
+        settings: DeliverySettings,
+        surroundings: Surroundings,
+        *,
+        check: bool = True,
     ) -> None:
         self._of: dict[str, list[Target]] = {}
         self.by_id: dict[str, Target] = {}
@@ -87,6 +92,11 @@ class Targets:
             self.by_id |= {target.id: target for target in opened}
         if len(self.by_id) > MOST_TARGETS:
             raise InvalidSettings(f"there are more than {MOST_TARGETS} targets", value=len(self.by_id))
+        if check:
+            self.check()
+
+    def check(self) -> None:
+        """Open each target once: its address and secrets are there. Raises InvalidSettings."""
         for target in self.by_id.values():
             target.open()
 

@@ -46,6 +46,11 @@ class Template:
         return "".join(part if isinstance(part, str) else go_number(part) for part in parts)
 
 
+def labels_in(text: str) -> list[str]:
+    """The labels that a template names."""
+    return [name for part in _PART.finditer(text) for name in _LABEL.findall(part[2])]
+
+
 def _refused(text: str) -> InvalidRule:
     return InvalidRule(
         "a template that is not known here", hint="Use $value, $labels.name, printf or humanize.", value=text
