@@ -472,6 +472,7 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
     house.alerts.check()
     delivery = Delivery(house.settings, house.plane, house.clock, {})
     house.alerts.notifier = delivery.notifier("default")
+    house.alerts.notifier.of_rules = house.alerts.alerts
     theirs = {"alertname": "node down", "host": "rag-1"}
     house.alerts.notifier.receive([
         Alert(labels=theirs, annotations={"summary": "it does not answer"}, starts_at=NOW, updated_at=NOW,
@@ -487,7 +488,7 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
                    ends_at=NOW + timedelta(hours=2), comment="index rebuild")  # fmt: skip
     for _ in range(90):
         house.clock.step(1)
-        house.alerts.notifier.step(house.alerts.alerts(), house.clock.now())
+        house.alerts.notifier.step(house.clock.now())
     told = text_of(build_page("alerts", house.material()))
     held, theirs_told = plain(told.split("Rules")[0]).split("ALERT: node down")
     assert "index rebuild" in held
