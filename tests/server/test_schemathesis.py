@@ -18,6 +18,7 @@ from schemathesis.config import GenerationConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from tests.support.serving import Serving
+from tests.support.soak import times
 
 from barograph.server.openapi import document
 from barograph.server.routes import ROUTES
@@ -98,13 +99,13 @@ def ask_and_check(case: Case, server: Serving, authorization: dict[str, str]) ->
 
 
 @schema_of(sampled=False).parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(5, 20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_route_answers_as_it_is_described(case: Case, server: Serving, authorization: dict[str, str]) -> None:
     ask_and_check(case, server, authorization)
 
 
 @schema_of(sampled=True).parametrize()
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(15, 60), deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_large_route_answers_as_it_is_described(case: Case, server: Serving, authorization: dict[str, str]) -> None:
     ask_and_check(case, server, authorization)
 
