@@ -17,7 +17,7 @@ import pytest
 from tests.support.receivers import AT, Answer, HttpReceiver, alert, certificate, sample, surroundings
 
 from barograph.alerts.delivery.channels.apprise import AppriseChannel
-from barograph.alerts.delivery.channels.http import asked_wait, parse_endpoint
+from barograph.alerts.delivery.channels.http import parse_endpoint
 from barograph.alerts.delivery.channels.log import LogChannel, TerminalChannel
 from barograph.alerts.delivery.channels.pagerduty import MOST_DEDUP_KEY, dedup_key
 from barograph.alerts.delivery.channels.slack import MOST_BLOCKS
@@ -36,6 +36,7 @@ from barograph.core.receiver_settings import (
 )
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidSettings
+from barograph_client.exchange import asked_wait
 
 LINK = "https://barograph.example.org/"
 HOSTILE = "<!channel> <script>alert(1)</script> &lt; \x1b[31m\u202egnp.exe\n\r*bold* `x` |y"

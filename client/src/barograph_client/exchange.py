@@ -128,7 +128,7 @@ class Exchange:
         return ServerUnavailable(
             f"{self.transport.address} answered {status}{': ' if said.reason else ''}{said.reason}",
             hint=said.hint or _HINTS.get(status, ""),
-            retry_after=_seconds(reply.headers.get("retry-after", ""), self._now()),
+            retry_after=asked_wait(reply.headers.get("retry-after", ""), self._now()),
             away=away,
         )
 
@@ -161,8 +161,8 @@ def _text(found: dict[str, object], name: str) -> str:
     return shorten(value, 300) if isinstance(value, str) else ""
 
 
-def _seconds(text: str, now: datetime) -> float:
-    """What a header Retry-After asks for: seconds or a date (RFC 9110, section 10.2.3)."""
+def asked_wait(text: str, now: datetime) -> float:
+    """What a header Retry-After asks for: seconds or a date (RFC 9110, section 10.2.3); 0 when it says nothing."""
     if text.isdecimal() and len(text) < 9:
         return float(text)
     try:

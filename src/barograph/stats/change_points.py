@@ -1,6 +1,6 @@
 """Change points: where the level of a series stepped, from what to what, and how sure that is.
 
-Takes a whole series (``cusum`` watches one that is still coming), hands back points to ``analytics``. A series is
+Takes a whole series, hands back points to ``analytics``. A series is
 standardised, cut where that lowers the squared error by more than a penalty, and each cut is then tested with the
 autocorrelation of the noise taken out. Pure functions; no order of magnitude and no gap in the values raises.
 

@@ -14,6 +14,7 @@ from barograph.alerts.matcher import Matcher
 from barograph.alerts.prometheus.expression import (
     NAME,
     Aggregate,
+    Aggregation,
     Binary,
     BucketQuantile,
     Node,
@@ -41,6 +42,7 @@ _GAUGE_FUNCTIONS: dict[str, OverFunction] = {
     "last": "last_over_time",
     "count": "count_over_time",
 }
+_JOINED: dict[str, Aggregation] = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}  # over series; else avg
 
 
 def export(rules: Sequence[ThresholdRule]) -> tuple[str, list[Refusal]]:
@@ -153,10 +155,10 @@ def _gauge(
             f"{metric.name} is a {metric.aggregation} of a level, which Prometheus cannot take over series"
         )
     over: Node = Over(function=function, of=selector, seconds=seconds)
-    joined = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}.get(metric.aggregation, "avg")
+    joined = _JOINED.get(metric.aggregation, "avg")
     counted = Over(function="count_over_time", of=selector, seconds=seconds)
     return (
-        Aggregate(operator=joined, of=over, labels=by),  # type: ignore[arg-type]
+        Aggregate(operator=joined, of=over, labels=by),
         Aggregate(operator="sum", of=counted, labels=by),
     )
 

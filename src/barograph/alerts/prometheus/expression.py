@@ -25,6 +25,8 @@ Aggregation = Literal["sum", "avg", "min", "max", "count", "group", "stddev", "s
 Arithmetic = Literal["+", "-", "*", "/", "%", "^"]
 Comparison = Literal["==", "!=", ">", "<", ">=", "<="]
 SetOperator = Literal["and", "or", "unless"]
+BinaryOperator = Arithmetic | Comparison | SetOperator
+Side = Literal["", "left", "right"]
 
 COMPARISONS: tuple[str, ...] = get_args(Comparison)
 FIRST = ("quantile_over_time",)  # functions whose number stands before the series
@@ -121,14 +123,14 @@ class Matching(Struct, frozen=True, kw_only=True):
 
     labels: tuple[str, ...] = ()
     on: bool = False
-    many: Literal["", "left", "right"] = ""
+    many: Side = ""
     included: tuple[str, ...] = ()
 
 
 class Binary(Struct, frozen=True, kw_only=True):
     """Two operands. A comparison keeps the elements of the left for which it holds; ``as_number`` gives 0 or 1."""
 
-    operator: Arithmetic | Comparison | SetOperator
+    operator: BinaryOperator
     left: Node
     right: Node
     matching: Matching = Matching()

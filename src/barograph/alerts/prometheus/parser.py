@@ -24,6 +24,7 @@ from barograph.alerts.prometheus.expression import (
     Aggregation,
     AsSeries,
     Binary,
+    BinaryOperator,
     BucketQuantile,
     Matching,
     Negative,
@@ -35,6 +36,7 @@ from barograph.alerts.prometheus.expression import (
     Plain,
     PlainFunction,
     Selector,
+    Side,
     is_scalar,
 )
 from barograph_client.errors import InvalidInput, InvalidRule
@@ -156,11 +158,11 @@ class _Reader:
             if precedence < max(least, 0):
                 break
             self._take()
-            left = self._binary(operator, left, precedence)
+            left = self._binary(cast(BinaryOperator, operator), left, precedence)
         self._depth -= 1
         return left
 
-    def _binary(self, operator: str, left: Node, precedence: int) -> Node:
+    def _binary(self, operator: BinaryOperator, left: Node, precedence: int) -> Node:
         as_number = self._took("bool")
         if as_number and operator not in COMPARISONS:
             raise self.refused("bool stands after an operator that does not compare")
@@ -175,18 +177,18 @@ class _Reader:
             raise self.refused("a comparison of two numbers needs bool")
         if matching != Matching() and scalars:
             raise self.refused("on and ignoring stand between series only")
-        return Binary(operator=operator, left=left, right=right, matching=matching, as_number=as_number)  # type: ignore[arg-type]
+        return Binary(operator=operator, left=left, right=right, matching=matching, as_number=as_number)
 
     def _matching(self) -> Matching:
         on = self._has("on")
         if not self._took("on", "ignoring"):
             return Matching()
         labels = self._labels()
-        many, included = "", tuple[str, ...]()
-        if self._has("group_left", "group_right"):
-            many = self._take().text.removeprefix("group_").lower()
-            included = self._labels() if self._has("(") else ()
-        return Matching(labels=labels, on=on, many=many, included=included)  # type: ignore[arg-type]
+        if not self._has("group_left", "group_right"):
+            return Matching(labels=labels, on=on)
+        many = cast(Side, self._take().text.removeprefix("group_").lower())
+        included = self._labels() if self._has("(") else ()
+        return Matching(labels=labels, on=on, many=many, included=included)
 
     def _labels(self) -> tuple[str, ...]:
         self._need("(")
@@ -395,5 +397,4 @@ class _Reader:
 
 
 def _unquoted(text: str) -> str:
-    value = ast.literal_eval(text)  # Go's escapes are a subset of Python's
-    return cast(str, value)
+    return cast(str, ast.literal_eval(text))  # Go's escapes are a subset of Python's

@@ -89,11 +89,10 @@ def make_anomaly(settings: RuleSettings, metric: Metric, catalogue: Catalogue) -
         "false_alarms": settings.false_alarms,
         "remembered_seconds": remembered or REMEMBERED_SECONDS,
     }
-    rule = AnomalyRule(**fields)
     try:
-        rule.sensitivity  # noqa: B018  it checks itself when it is made
+        Sensitivity(false_alarms_per_week=settings.false_alarms, interval=timedelta(seconds=window))  # checks itself
     except InvalidInput as error:
         raise InvalidRule(
             f"rule {name}: false_alarms: {error.message}", hint=error.hint, value=settings.false_alarms
         ) from None
-    return rule
+    return AnomalyRule(**fields)

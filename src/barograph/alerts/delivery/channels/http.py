@@ -14,8 +14,7 @@ import http.client
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from barograph.alerts.delivery.outcome import SENT, Outcome
 from barograph.alerts.delivery.secrets import MOST_BYTES, Secret, hide
 from barograph_client.address import Address, proxy_for
 from barograph_client.errors import InvalidSettings, shorten
+from barograph_client.exchange import asked_wait
 
 ANSWER_BYTES = 4096  # of the answer are read; whether it was taken is in the status
 _PORTS = {"http": 80, "https": 443}
@@ -155,14 +155,3 @@ class Poster:
         if self._proxy is not None:
             connection.set_tunnel(self._address.host, self._address.port)
         return connection
-
-
-def asked_wait(text: str, now: datetime) -> float:
-    """What a header Retry-After asks for: seconds or a date (RFC 9110, section 10.2.3); 0 when it says nothing."""
-    if text.isdecimal() and len(text) < 9:
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-        return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return 0.0
