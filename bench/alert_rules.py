@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from barograph.alerts.alert_manager import INTERVAL_SECONDS
+from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph_client.clock import ManualClock, SystemClock
 from barograph_client.errors import InvalidEvent

@@ -47,12 +47,19 @@ class TestMatchers:
         assert all_match((), LABELS)
 
     @pytest.mark.parametrize(
-        "text", ["", "severity", "=critical", '1a="b"', 'a="b', 'a=b"', 'a="b"c"', 'a="b\\"', 'a==~b"', "{a=b}"]
+        "text", ["", "severity", "=critical", '1a="b"', 'a="b', 'a=b"', 'a="b"c"', 'a="b\\"', "{a=b}"]
     )
     def test_that_are_none_are_refused_with_a_hint(self, text: str) -> None:
         with pytest.raises(InvalidInput, match="matcher") as refused:
             parse_matcher(text)
         assert 'name="value"' in refused.value.hint
+
+    @pytest.mark.parametrize("text", ["severity==critical", "severity == critical", 'severity=="critical"'])
+    def test_two_equals_signs_are_refused_and_not_taken_for_a_value(self, text: str) -> None:
+        with pytest.raises(InvalidInput, match="one =") as refused:
+            parse_matcher(text)
+        assert 'severity="critical"' in refused.value.hint
+        assert parse_matcher('severity="=critical"').value == "=critical"
 
     @given(st.sampled_from(["=", "!=", "=~", "!~"]), st.text(max_size=30))
     def test_are_read_back_from_their_text(self, operator: str, value: str) -> None:

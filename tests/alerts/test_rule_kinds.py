@@ -257,6 +257,12 @@ def test_periods_are_those_of_the_calendar(moment: datetime, period: Any, start:
         (rule("error_rate", "burn_rate", above=2.0, objective=99.9), "an objective between 0 and 1", "0.999"),
         (rule("error_rate", "burn_rate", objective=0.9), "the limit above alone", "14.4"),
         (rule("error_rate", "burn_rate", above=2.0, objective=0.9, short_window="5m"), "not shorter", "25 s"),
+        (rule("error_rate", "burn_rate", above=2.0, objective=0.9, short_window="5s"), "would not see 10", "15 s"),
+        (
+            rule("error_rate", "burn_rate", above=2.0, objective=0.9, window="1m"),
+            "short window has 5 s",
+            "window of 3 min",
+        ),
         (rule("error_rate", "budget", above=1.0, period="day"), "does not add up", "cost"),
         (rule("cost", "budget", above=1.0), "a budget needs period", "month"),
         (rule("cost", "budget", below=1.0, period="day"), "the limit above alone", "amount"),

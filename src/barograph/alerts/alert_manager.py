@@ -23,7 +23,7 @@ from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import Severity, ThresholdRule, make_rules
-from barograph.alerts.schedule import Grid
+from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
 from barograph.alerts.standing import Standing, standing
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
@@ -33,7 +33,6 @@ from barograph.core.settings import RuleSettings
 from barograph_client.clock import Clock, as_utc
 from barograph_client.errors import BarographError, InvalidRule, shorten
 
-INTERVAL_SECONDS = 15.0  # between ticks
 DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
 RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
 SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long

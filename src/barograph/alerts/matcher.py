@@ -60,6 +60,10 @@ def parse_matcher(text: str) -> Matcher:
     if found is None:
         raise InvalidInput("not a matcher", hint=_HINT, value=text)
     name, operator, value = found.groups()
+    if value.startswith("="):  # a habit of programming languages, and hardly what a label's value begins with
+        rest = value.strip('= "')
+        hint = f'Write {name}{operator}"{rest}"; a value that begins with = stands in quotes.'
+        raise InvalidInput("a matcher has one =", hint=hint, value=text)
     if value.startswith('"'):
         if len(value) < 2 or not re.fullmatch(r'"(?:[^"\\]|\\.)*"', value, re.DOTALL):
             raise InvalidInput("a matcher's value has a quote too many or too few", hint=_HINT, value=text)

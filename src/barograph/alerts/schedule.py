@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from barograph_client.clock import Clock
 
+INTERVAL_SECONDS = 15.0  # between ticks
 STEP_SECONDS = 2.0  # the wall clock moved so much more or less than the monotonic one: it was stepped, not slewed
 
 

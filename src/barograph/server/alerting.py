@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from barograph.alerts.active_alert import RuleStatus
 from barograph.alerts.alert import Alert
-from barograph.alerts.alert_manager import INTERVAL_SECONDS
 from barograph.alerts.incidents import History, history
 from barograph.alerts.routing.silences import create_silence
 from barograph.alerts.rule import ThresholdRule
+from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.alerts.standing import Standing
 from barograph.control.silences import Silence
 from barograph.core.query import parse_duration

@@ -16,6 +16,7 @@ from typing import ClassVar
 from msgspec.structs import asdict, replace
 
 from barograph.alerts.rules.threshold import LONGEST_WINDOW, ThresholdRule, grouped, inside, make_threshold, seconds_of
+from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window
 from barograph.core.settings import RuleSettings
@@ -105,6 +106,15 @@ def make_burn_rate(settings: RuleSettings, metric: Metric, catalogue: Catalogue)
             f"rule {name}: short_window is not shorter than window",
             hint=f"Leave it out for {format_value(long / SHORT_SHARE, 's')}.",
             value=settings.short_window,
+        )
+    if short < INTERVAL_SECONDS:
+        least = format_value(INTERVAL_SECONDS * (1 if settings.short_window else SHORT_SHARE), "s")
+        raise InvalidRule(
+            f"rule {name}: rules are evaluated every {format_value(INTERVAL_SECONDS, 's')}, and the short window has "
+            f"{format_value(short, 's')}: of every {INTERVAL_SECONDS:g} s it would not see "
+            f"{INTERVAL_SECONDS - short:.3g}",
+            hint=f"Choose a {'short_window' if settings.short_window else 'window'} of {least} or more.",
+            value=settings.short_window or settings.window,
         )
     shown = replace(metric, title=f"Burn of the error budget by {inside(metric)}", unit="×")
     made = make_threshold(settings, shown, in_range=False)
