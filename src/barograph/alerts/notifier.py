@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
+from barograph.alerts.routing.silences import Hold
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence, SilenceRepository
 from barograph.core.prepared import prepare
@@ -194,11 +195,10 @@ class Notifier:
         with self._lock:
             return explain(self.router, self._loaded(), alert, now, zone)
 
-    def held_by(self, alert: Alert) -> str:
-        """``silence``, ``maintenance`` or ``inhibition`` while one of them holds it; else nothing."""
+    def hold(self, alert: Alert) -> Hold | None:
+        """The silence, maintenance window or inhibition that holds it back now."""
         with self._lock:
-            hold = self._loaded().holds.get(alert.fingerprint)
-            return hold.kind if hold is not None else ""
+            return self._loaded().holds.get(alert.fingerprint)
 
 
 def _alert(kept: OutsideAlert) -> Alert:

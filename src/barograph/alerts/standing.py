@@ -19,8 +19,9 @@ from barograph.alerts.routing.explanation import Explanation
 class Standing(Struct, frozen=True, kw_only=True):
     """One alert that waits or fires. ``active_at`` is when its breach began, ``starts_at`` when it fired.
 
-    ``held_by`` is what keeps it from being told now: a silence, maintenance or an inhibition. ``told`` says, a receiver
-    each, why a notification was sent or is held, and when the next one is due.
+    ``held_by`` is what keeps it from being told now: a silence, maintenance or an inhibition; ``held_id`` is which: the
+    id of a silence, the name of a maintenance window, the fingerprint of the alert that inhibits it. ``told`` says, a
+    receiver each, why a notification was sent or is held, and when the next one is due.
     """
 
     fingerprint: str
@@ -35,6 +36,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     generator_url: str = ""
     from_outside: bool = False
     held_by: str = ""
+    held_id: str = ""
     told: list[Explanation] = field(default_factory=list)
 
 
@@ -50,6 +52,7 @@ def standing(
 ) -> Standing:
     """Where an alert stands at that time. One that is ``pending`` is told to nobody yet."""
     routed = notifier if not pending else None
+    hold = routed.hold(alert) if routed else None
     return Standing(
         fingerprint=alert.fingerprint,
         state="pending" if pending else "firing",
@@ -62,6 +65,7 @@ def standing(
         value=value,
         generator_url=alert.generator_url,
         from_outside=alert.from_outside,
-        held_by=routed.held_by(alert) if routed else "",
+        held_by=hold.kind if hold else "",
+        held_id=hold.id if hold else "",
         told=list(routed.explain(alert, at, zone)) if routed else [],
     )

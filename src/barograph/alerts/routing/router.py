@@ -135,6 +135,11 @@ class Router:
         )
         return after, notifications
 
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """The names of the receivers that there are."""
+        return tuple(self._send_resolved)
+
     def tells_resolved(self, receiver: str) -> bool:
         """Whether that receiver is told of resolutions."""
         return self._send_resolved.get(receiver, False)
