@@ -17,6 +17,7 @@ from barograph.alerts.notifier import KEPT, Notifier
 from barograph.alerts.routing.silences import create_silence
 from barograph.control import routing
 from barograph.control.alert_states import AlertStateRepository
+from barograph.control.audit import AuditLog
 from barograph.control.database import ControlPlane
 from barograph.core.metric import Catalogue
 from barograph.core.settings import RuleSettings, Settings
@@ -220,6 +221,23 @@ def test_an_acknowledged_alert_is_not_repeated(site: Site) -> None:
     assert [status for status, _, _ in site.told()] == ["firing"]
     with pytest.raises(InvalidInput, match="no alert of that fingerprint"):
         site.notifier.acknowledge("0" * 16, by="ann")
+
+
+def test_an_acknowledgement_that_is_withdrawn_is_as_if_nobody_had_given_it(site: Site) -> None:
+    firing = alert("a")
+    site.run(60, firing)
+    site.notifier.acknowledge(firing.fingerprint, by="ann")
+    site.notifier.withdraw(firing.fingerprint, by="ben", comment="ann went home")
+    site.notifier = site.delivery.notifier("default")
+    site.run(60, firing)
+    assert len(site.told()) == 1  # taking it back is no news
+    site.clock.advance(3600)
+    site.step(firing)
+    assert [status for status, _, _ in site.told()] == ["firing", "firing"]
+    with pytest.raises(InvalidInput, match="nobody has acknowledged"):
+        site.notifier.withdraw(firing.fingerprint, by="ben")
+    trail = AuditLog(site.plane).list("default", f"alert:{firing.fingerprint}")
+    assert [(entry.actor, entry.action) for entry in trail] == [("ben", "withdraw"), ("ann", "acknowledge")]
 
 
 def test_a_route_to_nobody_and_a_secret_that_is_not_there_are_refused_at_the_start(site: Site) -> None:

@@ -80,7 +80,8 @@ def test_a_silence_can_be_ended_early_and_once_only(plane: ControlPlane, clock: 
     assert (ended.ended_at, ended.ended_by) == (START + timedelta(seconds=60), "bob")
     assert not ended.is_active(clock.now())
     clock.advance(60)
-    assert silences.end(made.id, actor="eve", project="default") == ended
+    with pytest.raises(InvalidInput, match=r"over already: it ended at 2026-11-28T09:01:00\+00:00 by bob"):
+        silences.end(made.id, actor="eve", project="default")
     assert silences.current("default") == []
     assert silences.list("default") == [ended]
 
@@ -96,7 +97,8 @@ def test_one_that_is_over_is_history_and_is_not_ended_again(plane: ControlPlane,
     made = make(plane)
     clock.advance(2 * 3600)
     assert silences.current("default") == []
-    assert silences.end(made.id, actor="bob", project="default") == made
+    with pytest.raises(InvalidInput, match="over already"):
+        silences.end(made.id, actor="bob", project="default")
     clock.advance(KEPT.total_seconds())
     assert silences.list("default") == []
     assert silences.list("default", since=START) == [made]

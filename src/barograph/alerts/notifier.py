@@ -20,6 +20,7 @@ from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
 from barograph.alerts.routing.silences import Hold
+from barograph.control.audit import write_audit
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence, SilenceRepository
 from barograph.core.prepared import prepare
@@ -113,9 +114,19 @@ class Notifier:
         key, group_key = (f"{self._project}/{one}" for one in (notification.key, notification.group_key))
         return msgspec.structs.replace(notification, key=key, group_key=group_key)
 
-    def _keep(self, after: RouterState, notifications: Sequence[Notification] = ()) -> None:
+    def _keep(
+        self,
+        after: RouterState,
+        notifications: Sequence[Notification] = (),
+        also: Callable[[Connection], object] = lambda connection: None,
+    ) -> None:
         document = msgspec.to_builtins(after)
-        self._put(notifications, lambda connection: self._kept.write_state(connection, self._project, document))
+
+        def write(connection: Connection) -> None:
+            self._kept.write_state(connection, self._project, document)
+            also(connection)
+
+        self._put(notifications, write)
         self._state = self._saved = after
 
     def _loaded(self) -> RouterState:
@@ -183,12 +194,32 @@ class Notifier:
     def acknowledge(self, fingerprint: str, *, by: str, comment: str = "") -> None:
         """Somebody takes care of an alert that fires: it is not repeated. Durable on return. Raises InvalidInput."""
         with self._lock:
-            self._keep(
-                self.router.acknowledge(
-                    self._loaded(), fingerprint, by=by, now=self._clock.now(), comment=comment
-                )
-            )  # fmt: skip
-            self._changed = True
+            now = self._clock.now()
+            after = self.router.acknowledge(self._loaded(), fingerprint, by=by, now=now, comment=comment)
+            self._decided(after, "acknowledge", fingerprint, by, comment)
+
+    def withdraw(self, fingerprint: str, *, by: str, comment: str = "") -> None:
+        """Take an acknowledgement back: the alert is repeated again. Durable on return. Raises InvalidInput."""
+        with self._lock:
+            after = self.router.withdraw(self._loaded(), fingerprint)
+            self._decided(after, "withdraw", fingerprint, by, comment)
+
+    def _decided(self, after: RouterState, action: str, fingerprint: str, by: str, comment: str) -> None:
+        """Keep what somebody decided about an alert, and who it was."""
+
+        def audit(connection: Connection) -> None:
+            write_audit(
+                connection,
+                time=self._clock.now(),
+                project=self._project,
+                actor=by,
+                action=action,
+                subject=f"alert:{fingerprint}",
+                detail={"comment": comment},
+            )
+
+        self._keep(after, also=audit)
+        self._changed = True
 
     def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Explanation, ...]:
         """Why a notification about it was sent or is held, and when the next one is due."""

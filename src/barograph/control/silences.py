@@ -93,7 +93,7 @@ class SilenceRepository:
         return silence
 
     def end(self, silence_id: str, *, actor: str, project: str) -> Silence:
-        """End a silence of the project now; one that is over stays as it is. Raises InvalidInput for an unknown id."""
+        """End a silence of the project now. Raises InvalidInput for an unknown id and for one that is over already."""
         now = self._plane.clock.now()
         with self._plane.writing() as connection:
             chosen = select(silences).where(silences.c.id == silence_id, silences.c.project == project)
@@ -103,16 +103,19 @@ class SilenceRepository:
                     "there is no such silence", hint="List the silences to see their ids.", value=silence_id[:40]
                 )
             silence = _silence(row)
-            if now < silence.until:
-                silence = structs.replace(silence, ended_at=now, ended_by=actor)
-                connection.execute(
-                    update(silences).where(silences.c.id == silence_id).values(ended_at=now, ended_by=actor)
+            if silence.until <= now:
+                by = f" by {silence.ended_by}" if silence.ended_by else ""
+                raise InvalidInput(
+                    f"the silence is over already: it ended at {silence.until.isoformat(timespec='seconds')}{by}",
+                    hint="It holds nothing back any more, so there is nothing to end.",
+                    value=silence_id,
                 )
-                write_audit(
-                    connection, time=now, project=silence.project, actor=actor, action="end",
-                    subject=f"silence:{silence_id}", detail={"matchers": list(silence.matchers)},
-                )  # fmt: skip
-        return silence
+            connection.execute(update(silences).where(silences.c.id == silence_id).values(ended_at=now, ended_by=actor))
+            write_audit(
+                connection, time=now, project=silence.project, actor=actor, action="end",
+                subject=f"silence:{silence_id}", detail={"matchers": list(silence.matchers)},
+            )  # fmt: skip
+        return structs.replace(silence, ended_at=now, ended_by=actor)
 
     def current(self, project: str) -> list[Silence]:
         """Those in force or still to come."""

@@ -88,6 +88,17 @@ class Router:
         made = Acknowledgement(by=by, at=as_utc(now), starts_at=track.starts_at, comment=comment)
         return replace(state, acknowledgements={**state.acknowledgements, fingerprint: made})
 
+    def withdraw(self, state: RouterState, fingerprint: str) -> RouterState:
+        """Nobody takes care any more: it is repeated again as if nobody had. Raises InvalidInput."""
+        if fingerprint not in state.acknowledgements:
+            raise InvalidInput(
+                "nobody has acknowledged an alert of that fingerprint",
+                hint="The open alerts say who takes care of which.",
+                value=fingerprint[:40],
+            )
+        left = {key: one for key, one in state.acknowledgements.items() if key != fingerprint}
+        return replace(state, acknowledgements=left)
+
     def step(
         self, state: RouterState, alerts: Iterable[Alert], silences: Iterable[Silence], now: datetime
     ) -> tuple[RouterState, list[Notification]]:
