@@ -56,6 +56,11 @@ def channel(target: TargetSettings, **environment: str) -> Channel:
 
 
 class TestTheWebhook:
+    def test_without_an_address_says_which_settings_may_have_it(self) -> None:
+        with pytest.raises(InvalidSettings, match="the URL of webhook of receiver team is given nowhere") as refused:
+            channel(WebhookTarget())
+        assert str(refused.value.hint).startswith("Give one of url, url_env and url_file;")
+
     def test_54_body_has_exactly_the_keys_of_alertmanager_s_version_4(self, receiver: HttpReceiver) -> None:
         mixed = (alert(model="gpt"), alert(resolved=True, model="llama"))
         assert channel(WebhookTarget(url=receiver.url)).send(sample(alerts=mixed, truncated=7)) == SENT

@@ -33,6 +33,10 @@ HUSH = "hunter2-s3cr3t/T0KEN+x=="
 QUICK = DeliverySettings(interval=0.01, first_wait=0.02, longest_wait=0.05)
 
 
+def source(variable: str = "", file: str = "") -> SecretSource:
+    return SecretSource(what="the token", settings="token_env and token_file", variable=variable, file=file)
+
+
 class TestASecret:
     def test_shows_itself_nowhere(self) -> None:
         secret = Secret(HUSH)
@@ -47,8 +51,8 @@ class TestASecret:
     def test_is_read_from_a_variable_or_from_a_file_without_its_line_end(self, tmp_path: Path) -> None:
         file = tmp_path / "token"
         file.write_text(HUSH + "\r\n")
-        assert SecretSource(what="it", file=str(file)).read({}) == Secret(HUSH)
-        assert SecretSource(what="it", variable="V").read({"V": HUSH}) == Secret(HUSH)
+        assert source(file=str(file)).read({}) == Secret(HUSH)
+        assert source(variable="V").read({"V": HUSH}) == Secret(HUSH)
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -65,20 +69,21 @@ class TestASecret:
         file = tmp_path / "token"
         file.write_bytes(content)
         with pytest.raises(InvalidSettings, match=told) as refused:
-            SecretSource(what="the token", file=str(file)).read({})
+            source(file=str(file)).read({})
         assert HUSH not in str(refused.value)
         assert "the token" in str(refused.value)
 
     def test_that_is_not_there_names_the_place(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidSettings, match="the variable V is empty or not there"):
-            SecretSource(what="it", variable="V").read({})
+            source(variable="V").read({})
         with pytest.raises(InvalidSettings, match=r"cannot be read: No such file.*nowhere"):
-            SecretSource(what="it", file=str(tmp_path / "nowhere")).read({})
+            source(file=str(tmp_path / "nowhere")).read({})
 
-    @pytest.mark.parametrize("source", [SecretSource(what="it"), SecretSource(what="it", variable="V", file="f")])
-    def test_has_one_place(self, source: SecretSource) -> None:
-        with pytest.raises(InvalidSettings, match="give either the variable"):
-            source.read({"V": HUSH})
+    @pytest.mark.parametrize(("places", "told"), [({}, "nowhere"), ({"variable": "V", "file": "f"}, "twice")])
+    def test_has_one_place_and_the_settings_for_it_are_named(self, places: dict[str, str], told: str) -> None:
+        with pytest.raises(InvalidSettings, match=f"the token is given {told}") as refused:
+            source(**places).read({"V": HUSH})
+        assert "Give one of token_env and token_file" in str(refused.value.hint)
 
     def test_is_taken_out_of_what_the_other_side_says_in_every_form(self) -> None:
         url = f"https://hooks.example.org/services/T00/{quote(HUSH)}?key=abcdef"

@@ -51,9 +51,11 @@ class Secret:
 
 
 class SecretSource(Struct, frozen=True, kw_only=True):
-    """Where a secret is: in a variable of the environment or in a file. ``what`` names it in errors."""
+    """Where a secret is: in a variable of the environment or in a file. ``what`` names it in errors, ``settings`` are
+    the settings that may say where it is."""
 
     what: str
+    settings: str
     variable: str = ""
     file: str = ""
 
@@ -65,8 +67,8 @@ class SecretSource(Struct, frozen=True, kw_only=True):
         """The secret as it is now, without the line end of a file. Raises InvalidSettings, which never repeats it."""
         if bool(self.variable) == bool(self.file):
             raise InvalidSettings(
-                f"{self.what}: give either the variable (…_env) or the file (…_file) that holds it",
-                hint="A secret is not written into the settings themselves.",
+                f"{self.what} is given {'twice' if self else 'nowhere'}",
+                hint=f"Give one of {self.settings}; …_env names a variable that holds it, …_file a file.",
             )
         text = self._from_file() if self.file else environment.get(self.variable, "")
         if not text:

@@ -41,6 +41,7 @@ from barograph.core.receiver_settings import (
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidInput, InvalidSettings
 
+_URL = "url_env and url_file"
 MOST_TARGETS = 128  # each may have a thread of its own while something is sent to it
 
 
@@ -143,12 +144,15 @@ def _open(
     clock, environment, logger, stream = surroundings
     link = settings.external_url
 
-    def secret(name: str, variable: str, file: str) -> Secret | None:
-        source = SecretSource(what=f"the {name} of {what}", variable=variable, file=file)
-        return source.read(environment) if source else None
+    def source(name: str, settings: str, variable: str, file: str) -> SecretSource:
+        return SecretSource(what=f"the {name} of {what}", settings=settings, variable=variable, file=file)
 
-    def needed(name: str, variable: str, file: str) -> Secret:
-        return SecretSource(what=f"the {name} of {what}", variable=variable, file=file).read(environment)
+    def secret(name: str, variable: str, file: str) -> Secret | None:
+        found = source(name, f"{name}_env and {name}_file", variable, file)
+        return found.read(environment) if found else None
+
+    def needed(name: str, settings: str, variable: str, file: str) -> Secret:
+        return source(name, settings, variable, file).read(environment)
 
     def poster(
         url: Secret, of: WebhookTarget | SlackTarget | PagerDutyTarget, secrets: Iterable[Secret | None] = ()
@@ -168,8 +172,8 @@ def _open(
             return TerminalChannel(stream, link)
         case WebhookTarget():
             if target.url and (target.url_env or target.url_file):
-                raise InvalidSettings(f"the URL of {what} is given twice", hint="Give one of url, url_env, url_file.")
-            url = Secret(target.url) if target.url else needed("URL", target.url_env, target.url_file)
+                raise InvalidSettings(f"the URL of {what} is given twice", hint=f"Give one of url, {_URL}.")
+            url = Secret(target.url) if target.url else needed("URL", f"url, {_URL}", target.url_env, target.url_file)
             signing = secret("secret", target.secret_env, target.secret_file)
             token = secret("token", target.token_env, target.token_file)
             sender = poster(url, target, (signing, token))
@@ -180,9 +184,9 @@ def _open(
                 raise InvalidSettings(f"{what} needs a user and a password, or neither")
             return EmailChannel(target, recipient, clock, password=password, external_url=link)
         case SlackTarget():
-            return SlackChannel(poster(needed("URL", target.url_env, target.url_file), target), clock, link)
+            return SlackChannel(poster(needed("URL", _URL, target.url_env, target.url_file), target), clock, link)
         case PagerDutyTarget():
-            key = needed("routing key", target.key_env, target.key_file)
+            key = needed("routing key", "key_env and key_file", target.key_env, target.key_file)
             return PagerDutyChannel(poster(Secret(target.url), target, (key,)), clock, key, link)
         case AppriseTarget():
-            return AppriseChannel(needed("URL", target.url_env, target.url_file), link)
+            return AppriseChannel(needed("URL", _URL, target.url_env, target.url_file), link)
