@@ -542,8 +542,7 @@ def test_20_more_groups_than_are_watched_are_one_alert_and_not_silence(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The largest are watched; that there are more is told, with how many of the watched ones fire."""
-    for module in ("rules.threshold", "rule", "evaluator"):
-        monkeypatch.setattr(f"barograph.alerts.{module}.GROUP_LIMIT", 5)
+    monkeypatch.setattr("barograph.alerts.rules.threshold.GROUP_LIMIT", 5)
     manager = house.manager(structs.replace(SLOW, metric="response_time.mean", by=("model",)), delay=0)
 
     def record(models: int) -> None:

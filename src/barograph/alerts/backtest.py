@@ -156,8 +156,8 @@ def _one_by_one(
     """The steps of a rule whose questions are more than one sliding window: it is asked as it is when it is live."""
     at = _floor(window.start, step) + timedelta(seconds=step)
     while at <= window.end:
-        answers = [reader.query(question) for question in rule.questions(at, project)]
-        rows = [row for row in rule.rows(answers) if row.n or not rule.by]
+        measured = rule.read(reader, at, project)
+        rows = [row for row in measured.rows if row.n or not rule.by]
         yield at, Reading(groups=tuple((labels_of(rule, row), look(rule, row)) for row in rows))
         at += timedelta(seconds=step)
 

@@ -7,10 +7,13 @@ rule and hands the observations to ``lifecycle``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as Late
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,11 +21,14 @@ from msgspec.structs import replace
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.look import labels_of, look
-from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.alerts.rules.anomaly import AnomalyRule
-from barograph.core.query import Filter, MetricAnswer, MetricQuery, Reader, Window
+from barograph.alerts.rules.function import FunctionRule
+from barograph.alerts.rules.threshold import Measured, ThresholdRule
+from barograph.core.query import Filter, MetricAnswer, Reader, Window
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, shorten
+
+T = TypeVar("T")
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
@@ -48,7 +54,7 @@ class Evaluator:
         self._rule_seconds = rule_seconds
         self._detectors = detectors if detectors is not None else Detectors((), project)
         self._pool: ThreadPoolExecutor | None = None
-        self._running: dict[str, Future[tuple[MetricAnswer, ...]]] = {}
+        self._running: dict[str, Future[Measured]] = {}
 
     def is_slow(self, rule: ThresholdRule) -> bool:
         """Whether the rule's last question has not been answered yet."""
@@ -60,12 +66,12 @@ class Evaluator:
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
         self._running.pop(rule.name, None)
-        questions = self._questions(rule, end)
-        if not questions:
+        work = self._work(rule, end)
+        if work is None:
             return self._judged(rule, end)
-        answering = self._asked(*questions)
+        answering = self._apart(work) if isinstance(rule, FunctionRule) else self._asked(work)
         try:
-            answers = answering.result(self._rule_seconds)
+            measured = answering.result(self._rule_seconds)
         except Late:
             if answering.done():  # the Reader itself raised a TimeoutError
                 return Reading(error="the question took too long")
@@ -76,20 +82,18 @@ class Evaluator:
         except Exception as error:  # whatever one rule meets, the others are still evaluated
             return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
         if isinstance(rule, AnomalyRule):
-            self._detectors.take(rule, answers[0].rows, min(end, answers[0].complete_to))
+            self._detectors.take(rule, measured.rows, min(end, measured.complete_to))
             return self._judged(rule, end)
-        full = len(answers[0].rows) >= GROUP_LIMIT
         return Reading(
-            groups=tuple((labels_of(rule, row), look(rule, row)) for row in rule.rows(answers)),
-            note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
+            groups=tuple((labels_of(rule, row), look(rule, row)) for row in measured.rows), note=measured.note
         )
 
-    def _questions(self, rule: ThresholdRule, end: datetime) -> tuple[MetricQuery, ...]:
-        """What is to be asked; nothing while no point of an anomaly rule is over that was not taken yet."""
+    def _work(self, rule: ThresholdRule, end: datetime) -> Callable[[], Measured] | None:
+        """How to measure; nothing while no point of an anomaly rule is over that was not taken yet."""
         if not isinstance(rule, AnomalyRule):
-            return rule.questions(end, self._project)
+            return lambda: rule.read(self._reader, end, self._project)
         due = self._detectors.question(rule, end)
-        return () if due is None else (due,)
+        return None if due is None else lambda: _points(self._reader.query(due))
 
     def _judged(self, rule: ThresholdRule, end: datetime) -> Reading:
         groups, note = self._detectors.judged(rule, end)
@@ -98,15 +102,19 @@ class Evaluator:
     def data_until(self, rule: ThresholdRule, labels: Mapping[str, str], end: datetime) -> datetime | None:
         """Up to when that group was measured: to the minute, or to the hour where it is longer than a day ago.
 
-        The beginning of the time looked at when it was not measured at all; None when the Reader does not answer.
+        The beginning of the time looked at when it was not measured at all; None when the Reader does not answer, or
+        nobody but a function of the user's knows what to ask it.
         """
+        if isinstance(rule, FunctionRule):
+            return None
         group = tuple(Filter(name, "eq", (value,)) for name, value in labels.items())
         question = replace(rule.question(end, self._project), by=(), where=(*rule.where, *group))
         window = question.window
         for seconds, every in _LOOK_BACK:
             window = Window.last(seconds, end)
             try:
-                (answer,) = self._asked(replace(question, window=window, every=every)).result(self._rule_seconds)
+                asked = replace(question, window=window, every=every)
+                answer = self._asked(partial(self._reader.query, asked)).result(self._rule_seconds)
             except Exception:  # it is only told; the next evaluation asks again
                 return None
             measured = [row.end for row in answer.rows if row.n]
@@ -114,14 +122,35 @@ class Evaluator:
                 return max(measured)
         return window.start
 
-    def _asked(self, *questions: MetricQuery) -> Future[tuple[MetricAnswer, ...]]:
+    def _asked(self, work: Callable[[], T]) -> Future[T]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="barograph-rule")
-        return self._pool.submit(lambda: tuple(self._reader.query(question) for question in questions))
+        return self._pool.submit(work)
+
+    def _apart(self, work: Callable[[], Measured]) -> Future[Measured]:
+        """In a thread of its own, which does not keep the process alive: a user's function may hang for good."""
+        future: Future[Measured] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="barograph-function", daemon=True).start()
+        return future
 
     def close(self) -> None:
-        """Wait for questions under way (each has the Reader's own time limit) and end the threads."""
+        """Wait for questions under way (each has the Reader's own time limit) and end the threads.
+
+        Functions of the user's are waited for no longer than a rule may take.
+        """
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
+        wait(self._running.values(), self._rule_seconds)
         self._running.clear()
+
+
+def _points(answer: MetricAnswer) -> Measured:
+    return Measured(rows=answer.rows, complete_to=answer.complete_to)

@@ -15,6 +15,7 @@ from barograph.alerts.rules.anomaly import make_anomaly
 from barograph.alerts.rules.budget import make_budget
 from barograph.alerts.rules.burn_rate import make_burn_rate
 from barograph.alerts.rules.change import make_change
+from barograph.alerts.rules.function import RuleFunction, make_function
 from barograph.alerts.rules.ratio import make_ratio
 from barograph.alerts.rules.threshold import (
     GROUP_LIMIT,
@@ -57,21 +58,31 @@ _ONLY = {  # settings that say something to one kind alone
     "forecast": "budget",
     "timezone": "budget",
     "false_alarms": "anomaly",
+    "function": "function",
 }
-_PLAIN = RuleSettings(name="-", metric="-")
+_PLAIN = RuleSettings(name="-")
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has
 
 
-def make_rule(settings: RuleSettings, catalogue: Catalogue) -> ThresholdRule:
-    """The rule of those settings. Raises InvalidRule, with the rule's name and what to write instead."""
+def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFunction | None = None) -> ThresholdRule:
+    """The rule of those settings; one of kind ``function`` asks that function.
+
+    Raises InvalidRule, with the rule's name and what to write instead.
+    """
     for field, kind in _ONLY.items():
         if settings.kind != kind and getattr(settings, field) != getattr(_PLAIN, field):
             raise InvalidRule(
                 f"rule {shorten(settings.name)}: {field} says nothing to a rule of kind {settings.kind}",
                 hint=f'Leave it out, or write kind = "{kind}".',
             )
-    made = _KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue)
-    return _told(made, settings)
+    if settings.kind == "function":
+        return _told(make_function(settings, catalogue, function), settings)
+    if function is not None:
+        raise InvalidRule(
+            f"rule {shorten(settings.name)}: a function says nothing to a rule of kind {settings.kind}",
+            hint='Write kind = "function".',
+        )
+    return _told(_KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue), settings)
 
 
 def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:

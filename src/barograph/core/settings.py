@@ -84,12 +84,12 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One alert rule. What it compares with its limits depends on its kind; for most it is the metric itself."""
 
     name: A[str, M(min_length=1, max_length=128, description="Unique")]
-    metric: A[str, M(description="A metric of the catalogue")]
+    metric: A[str, M(description="A metric of the catalogue; function: whose unit the number has")] = ""
     kind: A[
-        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly"],
+        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly", "function"],
         M(
             description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; "
-            "in `period`; against its own past"
+            "in `period`; against its own past; what `function` returns"
         ),
     ] = "threshold"
     above: A[float | None, M(description="Fires when the metric is greater")] = None
@@ -119,6 +119,9 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     false_alarms: A[
         float, M(description="anomaly: so many a week are expected of a group; `window` is the time of one point")
     ] = 1.0
+    function: A[
+        str, M(description="function: a Python function of your own, `package.module:name`; see docs/alerting.md")
+    ] = ""
     no_data: A[
         Literal["nodata", "alerting", "ok", "keep"],
         M(description="What a window that says nothing means: a state of its own, a breach, no breach, no change"),

@@ -19,7 +19,16 @@ from msgspec import Struct, field
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, VANISHED_SECONDS, Policy
 from barograph.alerts.prometheus.template import Template
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import DIMENSIONS, Filter, MetricAnswer, MetricQuery, MetricRow, Window, parse_duration
+from barograph.core.query import (
+    DIMENSIONS,
+    Filter,
+    MetricAnswer,
+    MetricQuery,
+    MetricRow,
+    Reader,
+    Window,
+    parse_duration,
+)
 from barograph.core.settings import RuleSettings
 from barograph.core.unit import format_value
 from barograph_client.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
@@ -41,6 +50,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "B": (0, math.inf),
     "1/min": (0, math.inf),
 }
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """What a rule compares with its limits: a row a group, from data complete up to ``complete_to``.
+
+    ``note`` is a sentence when the groups are not all there are.
+    """
+
+    rows: Sequence[MetricRow]
+    complete_to: datetime
+    note: str = ""
 
 
 class ThresholdRule(Struct, frozen=True, kw_only=True):
@@ -107,6 +127,16 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
         """The rows that are compared with the limits, one a group, from the answers to ``questions`` in their order."""
         return answers[0].rows
 
+    def read(self, reader: Reader, end: datetime, project: str) -> Measured:
+        """Ask a Reader for the window that ends at ``end``. Raises what its questions raise."""
+        answers = [reader.query(question) for question in self.questions(end, project)]
+        full = len(answers[0].rows) >= GROUP_LIMIT
+        return Measured(
+            rows=self.rows(answers),
+            complete_to=answers[0].complete_to,
+            note=f"only the {GROUP_LIMIT} largest groups are watched" if full else "",
+        )
+
     @property
     def condition(self) -> str:
         """The rule in short, such as ``response_time.p95 above 5 s over 5 min``."""
@@ -158,6 +188,8 @@ def make_threshold(settings: RuleSettings, metric: Metric, *, in_range: bool = T
 
 def metric_of(settings: RuleSettings, metric: str, catalogue: Catalogue) -> Metric:
     """A metric that a rule names. Raises InvalidRule with the rule's name and the closest metrics."""
+    if not metric:
+        raise InvalidRule(f"rule {shorten(settings.name)}: it names no metric", hint='Write metric = "…".')
     try:
         return catalogue.get(metric)
     except UnknownMetric as error:
