@@ -35,8 +35,10 @@ def outbox(plane: ControlPlane) -> Outbox:
     return Outbox(plane)
 
 
-def entry(key: str, target: str = "team/webhook", group: str = "g") -> OutboxEntry:
-    return OutboxEntry(key=key, group_key=group, receiver="team", target=target, body={"key": key})
+def entry(key: str, target: str = "team/webhook", group: str = "g", project: str = "p") -> OutboxEntry:
+    return OutboxEntry(
+        key=key, project=project, group_key=group, receiver="team", target=target, body={"key": key}
+    )  # fmt: skip
 
 
 def audited(connection: Connection) -> None:
@@ -83,7 +85,7 @@ class TestPutting:
 
     def test_text_that_utf_8_cannot_hold_is_kept(self, outbox: Outbox) -> None:
         body: JsonObject = {"labels": {"a": "\ud800", "b": "\x00"}}
-        outbox.put([OutboxEntry(key="k", group_key="g", receiver="r", target="t", body=body)])
+        outbox.put([OutboxEntry(key="k", project="p", group_key="g", receiver="r", target="t", body=body)])
         (row,) = outbox.list()
         assert row.body == body
 
@@ -94,9 +96,29 @@ class TestPutting:
         outbox.put([entry("other", "team/slack")])
         outbox.put([entry(f"k{i}") for i in range(5)])
         assert [row.key for row in outbox.list("waiting", "team/webhook")] == ["k4", "k3", "k2"]
-        told = "given up: 3 later ones wait for this target"
+        told = "given up: 3 later ones of its project wait for this target"
         assert [(row.key, row.last_error) for row in outbox.list("failed")] == [("k1", told), ("k0", told)]
         assert outbox.due_targets() == {"team/webhook", "team/slack"}
+
+    def test_a_storm_of_one_project_pushes_out_none_of_another(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(outbox_module, "MOST_WAITING", 3)
+        outbox.put([entry("quiet", project="a")])
+        outbox.put([entry(f"k{i}", project="b") for i in range(9)])
+        assert [row.key for row in outbox.list("waiting")] == ["k8", "k7", "k6", "quiet"]
+
+    def test_what_waits_for_a_target_is_bounded_over_all_projects_and_the_loudest_gives_up(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(outbox_module, "MOST_OF_ALL", 6)
+        outbox.put([entry(f"a{i}", project="a") for i in range(5)])
+        outbox.put([entry("b0", project="b")])
+        outbox.put([entry(f"c{i}", project="c") for i in range(3)])
+        waiting = [row.key for row in reversed(outbox.list("waiting"))]
+        assert waiting == ["a3", "a4", "b0", "c0", "c1", "c2"]  # five of a, one of b, three of c
+        (first, *_) = outbox.list("failed")
+        assert "no project has more there than its own" in first.last_error
 
 
 class TestTheOrder:

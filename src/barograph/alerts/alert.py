@@ -54,10 +54,11 @@ class Notification(Struct, frozen=True, kw_only=True):
 
     ``key`` is the same for every attempt to send it, ``group_key`` for every message about the group. ``reason`` says
     in words why it is sent now. ``alerts`` are the worst of the group, those that fire first; ``truncated`` counts the
-    rest. ``next_at`` is when it would be repeated, as long as nothing changes.
+    rest. ``next_at`` is when it would be repeated, as long as nothing changes. ``project`` is whose alerts they are.
     """
 
     key: str
+    project: str = ""
     group_key: str
     receiver: str
     status: Status

@@ -112,7 +112,7 @@ class Notifier:
     def _of_project(self, notification: Notification) -> Notification:
         """With the project in its keys: groups of two projects are never the same."""
         key, group_key = (f"{self._project}/{one}" for one in (notification.key, notification.group_key))
-        return msgspec.structs.replace(notification, key=key, group_key=group_key)
+        return msgspec.structs.replace(notification, key=key, group_key=group_key, project=self._project)
 
     def _keep(
         self,

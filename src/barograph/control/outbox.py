@@ -19,7 +19,8 @@ from barograph.control.tables import JsonObject, outbox
 
 State = Literal["waiting", "sent", "failed"]
 
-MOST_WAITING = 1000  # for one target; when one more comes, the oldest is given up, and says so
+MOST_WAITING = 1000  # of a project for one target; when one more comes, the oldest is given up, and says so
+MOST_OF_ALL = 10_000  # of all projects for one target; beyond, whoever has the most there gives up the oldest
 MOST_ENDED = 10_000  # rows that have come to an end and are kept
 LONGEST_WAIT = timedelta(hours=1)  # between two attempts; a later time is one from before a step of the clock
 _AT_ONCE = 200  # keys in one question
@@ -31,6 +32,7 @@ class OutboxEntry(Struct, frozen=True, kw_only=True):
     """A notification for one target. ``key`` tells notifications apart, ``group_key`` those that must stay in order."""
 
     key: str
+    project: str
     group_key: str
     receiver: str
     target: str
@@ -43,6 +45,7 @@ class OutboxRow(Struct, frozen=True, kw_only=True):
 
     id: int
     key: str
+    project: str
     group_key: str
     receiver: str
     target: str
@@ -94,21 +97,30 @@ class Outbox:
         ]
         if rows:
             connection.execute(insert(outbox), rows)
-            for target in sorted({entry.target for entry in new.values()}):
-                self._make_room(connection, target, now)
+            for target, project in sorted({(entry.target, entry.project) for entry in new.values()}):
+                self._make_room(connection, target, project, now)
         return len(rows)
 
-    def _make_room(self, connection: Connection, target: str, now: datetime) -> None:
-        waiting = and_(outbox.c.state == "waiting", outbox.c.target == target)
-        newest = select(outbox.c.id).where(waiting).order_by(outbox.c.id.desc()).offset(MOST_WAITING).limit(1)
+    def _make_room(self, connection: Connection, target: str, project: str, now: datetime) -> None:
+        """Give up what is beyond the bounds. A project has room of its own: no storm of one pushes out another's."""
+        of_target = and_(outbox.c.state == "waiting", outbox.c.target == target)
+        reason = f"given up: {MOST_WAITING:,} later ones of its project wait for this target"
+        self._give_up(connection, and_(of_target, outbox.c.project == project), MOST_WAITING, reason, now)
+        counted = select(outbox.c.project, func.count()).where(of_target).group_by(outbox.c.project)
+        waiting = dict(connection.execute(counted).all())
+        reason = f"given up: {MOST_OF_ALL:,} wait for this target, and no project has more there than its own"
+        for name, keep in _levelled(waiting, MOST_OF_ALL).items():
+            self._give_up(connection, and_(of_target, outbox.c.project == name), keep, reason, now)
+
+    def _give_up(
+        self, connection: Connection, chosen: ColumnElement[bool], keep: int, reason: str, now: datetime
+    ) -> None:
+        """All of those but the newest so many."""
+        newest = select(outbox.c.id).where(chosen).order_by(outbox.c.id.desc()).offset(keep).limit(1)
         last = connection.execute(newest).scalar()
         if last is not None:
-            reason = f"given up: {MOST_WAITING:,} later ones wait for this target"
-            connection.execute(
-                update(outbox)
-                .where(waiting, outbox.c.id <= last)
-                .values(state="failed", last_error=reason, ended_at=now)
-            )
+            ended = update(outbox).where(chosen, outbox.c.id <= last)
+            connection.execute(ended.values(state="failed", last_error=reason, ended_at=now))
 
     def due_targets(self) -> set[str]:
         """The targets for which something could be sent now."""
@@ -199,3 +211,13 @@ class Outbox:
             for target, state, number in connection.execute(counted):
                 found.setdefault(target, {})[state] = number
         return found
+
+
+def _levelled(waiting: dict[str, int], most: int) -> dict[str, int]:
+    """How many the projects keep that have to give up some, so that all have ``most`` together: the largest give."""
+    left = dict(waiting)
+    while (beyond := sum(left.values()) - most) > 0:
+        first, *others = sorted(left, key=lambda name: (-left[name], name))
+        above = left[first] - max((left[name] for name in others), default=0)
+        left[first] -= min(beyond, max(1, above))
+    return {name: keep for name, keep in left.items() if keep < waiting[name]}

@@ -150,6 +150,7 @@ outbox = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("key", SafeText, nullable=False),
+    Column("project", SafeText, nullable=False),
     Column("group_key", SafeText, nullable=False),
     Column("receiver", SafeText, nullable=False),
     Column("target", SafeText, nullable=False),
@@ -160,6 +161,13 @@ outbox = Table(
     Column("last_error", SafeText, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("ended_at", Moment),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
 )
 
 silences = Table(
@@ -293,6 +301,17 @@ MIGRATIONS: tuple[Migration, ...] = (
             """CREATE TABLE detectors (
                 project TEXT NOT NULL, rule TEXT NOT NULL, fingerprint TEXT NOT NULL, labels TEXT NOT NULL,
                 state TEXT NOT NULL, updated_at TEXT NOT NULL, PRIMARY KEY (project, rule, fingerprint))""",
+        ),
+    ),
+    Migration(
+        8,
+        "how often silences changed, projects of the outbox",
+        (
+            "CREATE TABLE changes (subject TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)",
+            "INSERT INTO changes (subject, number) VALUES ('silences', 0)",
+            "ALTER TABLE outbox ADD COLUMN project TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX outbox_by_group ON outbox (group_key, target, id)",
+            "CREATE INDEX outbox_by_project ON outbox (state, target, project, id)",
         ),
     ),
 )

@@ -111,6 +111,7 @@ class Targets:
             found.extend(
                 OutboxEntry(
                     key=notification.key,
+                    project=notification.project,
                     group_key=notification.group_key,
                     receiver=notification.receiver,
                     target=target.id,
