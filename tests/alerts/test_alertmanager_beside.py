@@ -9,31 +9,21 @@ declared in ``DIFFERENCES``, and a declared difference that is not there fails t
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
-import subprocess
-import threading
 import time
-import urllib.request
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
+from tests.support.alertmanager import Alertmanager, needed, send
+from tests.support.receivers import HttpReceiver
 from tests.support.routing import SHORT, World, alert, at, silence
 
 from barograph.alerts.alert import Alert
 from barograph.core.routing_settings import FlappingSettings
 
-BINARY = shutil.which("prometheus-alertmanager")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BINARY is None, reason="prometheus-alertmanager (Debian's package of that name) is not there"),
-]
+pytestmark = [pytest.mark.slow, needed]
 LONG = 23.0  # seconds of the script; events are a second or more away from the ticks at 2, 6, 10, …
 LATE = 1.9  # seconds by which the real one may be late; less than half of an interval
 CONFIG = """
@@ -46,7 +36,7 @@ route:
 receivers:
 - name: hook
   webhook_configs:
-  - {{url: "http://127.0.0.1:{port}/", send_resolved: true, max_alerts: 100}}
+  - {{url: "{url}", send_resolved: true, max_alerts: 100}}
 inhibit_rules:
 - {{source_matchers: ['severity="critical"'], target_matchers: ['severity="warning"'], equal: [pair]}}
 """
@@ -105,78 +95,25 @@ Said = list[tuple[float, str, tuple[str, ...]]]  # tick, status, alerts such as 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
     """What the real one told, by job."""
-    heard: list[tuple[float, dict[str, object]]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            heard.append((time.monotonic(), body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.daemon_threads = False
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with alertmanager(tmp_path_factory.mktemp("alertmanager"), server.server_address[1]) as address:
-            began = play(address)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with HttpReceiver() as hook:
+        config = CONFIG.format(url=hook.url)
+        with Alertmanager(tmp_path_factory.mktemp("alertmanager"), config) as alertmanager:
+            began = play(alertmanager.url)
     found: dict[str, Said] = defaultdict(list)
-    for second, body in sorted(heard, key=lambda one: one[0]):
-        found[body["groupLabels"]["job"]].append(told(second - began, body))  # type: ignore[index]
+    for post in hook.posts:
+        found[post.json["groupLabels"]["job"]].append(told(post.at - began, post.json))
     return found
-
-
-class alertmanager:  # noqa: N801 - used like a function
-    """The real one on a free port, until the block ends."""
-
-    def __init__(self, folder: Path, hook: int) -> None:
-        (folder / "config.yml").write_text(CONFIG.format(port=hook), encoding="utf-8")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self._address = f"http://127.0.0.1:{port}"
-        self._log = (folder / "log").open("w+b")
-        self._process = subprocess.Popen(
-            [
-                str(BINARY), f"--config.file={folder / 'config.yml'}", f"--storage.path={folder}",
-                f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
-            ],
-            stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-
-    def __enter__(self) -> str:
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"{self._address}/-/ready", timeout=5):
-                    return self._address
-            except OSError:
-                time.sleep(0.1)
-        self.__exit__()
-        raise RuntimeError("the real Alertmanager did not start")
-
-    def __exit__(self, *failed: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
 
 
 def play(address: str) -> float:
     """The script, in real time; returns when it began."""
     for job, (start, end) in SILENCES.items():
-        send(address, "silences", hushed(job, start, end))
+        send(address, "/api/v2/silences", hushed(job, start, end))
     began, wall = time.monotonic(), datetime.now(UTC)
     moments = sorted({event.second for event in SCRIPT})
     for moment in moments:
         time.sleep(max(0.0, began + moment - time.monotonic()))
-        send(address, "alerts", [posted(event, wall) for event in SCRIPT if event.second == moment])
+        send(address, "/api/v2/alerts", [posted(event, wall) for event in SCRIPT if event.second == moment])
     time.sleep(max(0.0, began + LONG - time.monotonic()))
     return began
 
@@ -209,19 +146,8 @@ def hushed(job: str, start: float, end: float) -> dict[str, object]:
     }
 
 
-def send(address: str, what: str, body: object) -> None:
-    request = urllib.request.Request(
-        f"{address}/api/v2/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 200
-
-
-def told(second: float, body: dict[str, object]) -> tuple[float, str, tuple[str, ...]]:
-    names = sorted(
-        one["labels"]["alertname"] + ("+" if one["status"] == "firing" else "-")
-        for one in body["alerts"]  # type: ignore[attr-defined]
-    )
+def told(second: float, body: Any) -> tuple[float, str, tuple[str, ...]]:
+    names = sorted(one["labels"]["alertname"] + ("+" if one["status"] == "firing" else "-") for one in body["alerts"])
     if body["truncatedAlerts"]:
         names = [f"{len(names)} and {body['truncatedAlerts']} more"]
     tick = 2 + 4 * round((second - LATE / 2 - 2) / 4)
