@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from barograph.stats.baseline import START, Detector, Sensitivity
+from barograph.stats.packed import to_text
 from bench.nab import injection
 from bench.nab.corpus import FOLDER, Labelled, labelled
 from bench.nab.scorer import PROFILES, best_threshold, normalised, points, prepared, probation
@@ -68,7 +69,7 @@ def judge(series: Labelled) -> Judged:
     verdicts = [detector.update(at, value) for at, value in zip(series.times, series.values, strict=True)]
     seconds = process_time() - began
     scores = [verdict.score if verdict.alarm else 0.0 for verdict in verdicts]
-    return Judged(series, scores, seconds, len(msgspec.json.encode(detector.state())))
+    return Judged(series, scores, seconds, len(to_text(detector.state())))
 
 
 def _by_series(judged: Sequence[Judged]) -> list[list[str]]:
@@ -100,7 +101,7 @@ def _costs(judged: Sequence[Judged]) -> list[list[str]]:
         ["false alarms a series and week, by the series' own clock", f"{alarms / weeks:.2f}"],
         [f"false alarms in {injection.WEEK:,} points", f"{alarms / rows * injection.WEEK:.2f}"],
         ["CPU a point, µs", f"{seconds / all_rows * 1e6:.1f}"],
-        ["state as JSON, bytes: mean, most", f"{fmean(states):,.0f}, {max(states):,}"],
+        ["state as text, bytes: mean, most", f"{fmean(states):,.0f}, {max(states):,}"],
     ]
 
 

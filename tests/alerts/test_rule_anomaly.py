@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,13 +13,16 @@ from msgspec import structs
 from tests.alerts.test_alert_manager import START, House
 
 from barograph.alerts.backtest import backtest
+from barograph.alerts.detectors import Kept
 from barograph.alerts.prometheus.export import export
 from barograph.alerts.rule import make_rule
-from barograph.alerts.rules.anomaly import ANOMALY_GROUPS, POINTS
+from barograph.alerts.rules.anomaly import AT_ONCE, POINTS
+from barograph.alerts.rules.threshold import GROUP_LIMIT
 from barograph.control.alert_states import AlertStateRepository, DetectorRow
 from barograph.core.metric import Catalogue
 from barograph.core.query import Window
 from barograph.core.settings import RuleSettings
+from barograph.stats.packed import from_text, to_text
 from barograph_client.errors import DiskFull, InvalidRule
 
 ODD = RuleSettings(name="odd", metric="response_time.mean", kind="anomaly", window="1m")
@@ -90,8 +92,16 @@ def test_at_the_first_start_it_learns_from_the_stored_past_by_one_question(house
     manager = house.manager(ODD)
     assert manager.check() == []
     (question,) = house.reader.asked
-    assert (question.every, question.window.seconds, question.limit) == (60.0, 60.0 * POINTS, ANOMALY_GROUPS)
+    assert (question.every, question.window.seconds, question.limit) == (60.0, 60.0 * POINTS, GROUP_LIMIT)
     assert manager.rules()[0].reason == ""  # it has learned enough
+
+
+def test_of_many_groups_the_past_is_read_in_parts_and_each_learns_all_of_it(house: House) -> None:
+    for name in ("a", "b"):
+        house.events += queries(range(-3 * AT_ONCE, 1), pipeline=name)
+    house.tick(house.manager(structs.replace(ODD, by=("pipeline",))), 1)
+    assert [question.window.seconds for question in house.reader.asked] == [60.0 * AT_ONCE] * (POINTS // AT_ONCE)
+    assert [from_text(row.state, Kept).points for row in stored(house)] == [3 * AT_ONCE] * 2
 
 
 def test_while_it_learns_it_is_clear_and_says_so(house: House) -> None:
@@ -179,15 +189,15 @@ def test_each_group_has_a_past_of_its_own_and_one_that_vanished_is_forgotten(hou
 
 def test_no_more_than_the_largest_groups_are_watched_and_it_says_so(house: House) -> None:
     house.manual.advance(60)
-    for i in range(ANOMALY_GROUPS + 5):
+    for i in range(GROUP_LIMIT + 5):
         house.query(1.0, ago=30, user_id=f"user {i}")
     manager = house.manager(structs.replace(ODD, by=("user_id",)))
     manager.check()
-    assert len(stored(house)) == ANOMALY_GROUPS
+    assert len(stored(house)) == GROUP_LIMIT
     assert [alert.labels["alertname"] for alert in manager.alerts()] == ["TooManyGroups"]
 
 
-@pytest.mark.parametrize("state", ["{}", "no JSON", '{"series":"x","points":-1}', "[1,2]", "\ud800", "of two features"])
+@pytest.mark.parametrize("state", ["{}", "no state", "", "YWJj", "\ud800", "of two features"])
 def test_a_state_that_does_not_decode_starts_afresh(house: House, state: str) -> None:
     house.events += queries(range(-150, 5))
     first = house.manager(ODD)
@@ -195,9 +205,9 @@ def test_a_state_that_does_not_decode_starts_afresh(house: House, state: str) ->
     first.stop()
     (row,) = stored(house)
     if state == "of two features":  # as a version that looks at others might have kept it
-        learned = json.loads(row.state)
-        del learned["detector"]["raw"]["past"][2:]
-        state = json.dumps(learned)
+        learned = from_text(row.state, Kept)
+        raw = structs.replace(learned.detector.raw, past=learned.detector.raw.past[:2])
+        state = to_text(structs.replace(learned, detector=structs.replace(learned.detector, raw=raw)))
     AlertStateRepository(house.plane).save((), detectors=[structs.replace(row, state=state)])
     manager = house.manager(ODD)
     house.tick(manager, 4)

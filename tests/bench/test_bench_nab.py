@@ -51,7 +51,7 @@ def test_the_last_line_holds_the_three_scores(
     for part in (
         "kind/step.csv",
         "CPU a point",
-        "state as JSON",
+        "state as text",
         "false alarms a series and week",
         "dropout",
         "shuffled",

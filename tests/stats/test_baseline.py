@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.soak import times
 
+from barograph.stats import reservoir
 from barograph.stats.baseline import (
     ACCEPTED,
     LEARNING,
@@ -28,6 +30,8 @@ from barograph.stats.baseline import (
 )
 from barograph.stats.evidence import LARGEST_Z
 from barograph.stats.explanation import explain
+from barograph.stats.packed import from_text, rounded, to_text
+from barograph.stats.reservoir import CAPACITY
 from barograph_client.errors import InvalidInput
 
 BEGAN = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
@@ -98,10 +102,35 @@ class TestOnline:
         copy = restored(detector)
         assert watched(values[cut:], copy, first=cut) == watched(values[cut:], detector, first=cut)
 
-    def test_the_state_stays_small(self) -> None:
+    def test_the_state_stays_small_and_is_text_when_asked_for(self) -> None:
         detector = Detector(Sensitivity())
-        watched(daily(28), detector)
-        assert len(msgspec.json.encode(detector.state())) < 64_000
+        sizes = []
+        for week in range(3):
+            watched(daily(7), detector, first=week * WEEK)
+            state = detector.state()
+            sizes.append(len(to_text(state)))
+            assert from_text(to_text(state), DetectorState) == state
+        assert state.pattern == "daily"
+        assert len(msgspec.json.encode(state)) < 52_000
+        assert max(sizes) < 24_000
+
+    def test_a_point_costs_log_n_comparisons_of_the_past_that_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """n is what is kept, at most 1,000 values a feature: the cost does not grow with the series."""
+        seen: list[int] = []
+
+        class Counted(float):
+            def __lt__(self, other: float) -> bool:
+                seen[-1] += 1
+                return float(self) < other
+
+        monkeypatch.setattr(reservoir, "rounded", lambda value: Counted(rounded(value)))
+        detector = Detector(Sensitivity())
+        for row, value in enumerate(noise(3 * CAPACITY)):
+            seen.append(0)
+            detector.update(BEGAN + row * FIVE_MINUTES, value)
+        features = 4
+        assert max(seen[CAPACITY // 2 :]) <= features * 2 * math.ceil(math.log2(CAPACITY + 1))
+        assert max(seen) > features
 
 
 class TestHostile:
@@ -207,6 +236,23 @@ class TestPower:
 
 
 class TestEpisodes:
+    @pytest.mark.parametrize(("points", "spreads"), [(1, 40), (3, 10), (10, 5), (10, 8), (10, 20), (25, 3)])
+    def test_one_spike_is_one_episode_though_the_means_keep_it_for_sixty_points(
+        self, points: int, spreads: float
+    ) -> None:
+        for seed in range(times(4, 40)):
+            values = noise(900, seed)
+            values[700 : 700 + points] = [value + spreads for value in values[700 : 700 + points]]
+            verdicts = watched(values)[690 : 700 + points + 2 * REFRACTORY]
+            begins = [after.anomalous and not before.anomalous for before, after in itertools.pairwise(verdicts)]
+            assert begins == [verdict.alarm for verdict in verdicts[1:]]
+            assert sum(begins) == 1, seed
+
+    def test_what_is_hot_while_it_learns_is_told_when_it_lasts(self) -> None:
+        lasting = watched([*noise(LEARNING - 5), *noise(30, level=30)])
+        assert [row for row, verdict in enumerate(lasting) if verdict.alarm] == [LEARNING]
+        assert not any(verdict.alarm for verdict in watched([*noise(LEARNING - 40), 300.0, *noise(100, seed=1)]))
+
     def test_an_episode_alarms_once_and_is_over_when_the_score_has_come_down(self) -> None:
         verdicts = watched([*noise(500), *noise(100, level=20), *noise(300, seed=2)])
         assert sum(verdict.alarm for verdict in verdicts[500:700]) == 1

@@ -167,8 +167,7 @@ def _point_by_point(
 ) -> Iterator[tuple[datetime, Reading]]:
     """The steps of an anomaly rule: its detectors learn the past of the window, then take a point when it is over."""
     detectors = Detectors((rule,), project)
-    past = detectors.question(rule, window.start)
-    if past is not None:
+    for past in detectors.questions(rule, window.start):
         detectors.take(rule, reader.query(past).rows, past.window.end)
     last = rule.floor(window.end)
     asked_to = taken_to = rule.floor(window.start)
@@ -179,8 +178,9 @@ def _point_by_point(
         if over > asked_to:
             until = min(last, asked_to + timedelta(seconds=POINTS * rule.window_seconds))
             found = {}
-            for row in reader.query(rule.points(Window(asked_to, until), project)).rows:
-                found.setdefault(row.end, []).append(row)
+            for question in rule.points(Window(asked_to, until), project):
+                for row in reader.query(question).rows:
+                    found.setdefault(row.end, []).append(row)
             asked_to = until
         if over > taken_to:
             detectors.take(rule, found.get(over, []), over)

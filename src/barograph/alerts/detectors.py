@@ -7,23 +7,23 @@ stored past first; one that was away takes what it missed, so each point is take
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.look import labels_of, look
-from barograph.alerts.rules.anomaly import ANOMALY_GROUPS, POINTS, AnomalyRule
-from barograph.alerts.rules.threshold import ThresholdRule
+from barograph.alerts.rules.anomaly import POINTS, AnomalyRule
+from barograph.alerts.rules.threshold import GROUP_LIMIT, ThresholdRule
 from barograph.control.alert_states import DetectorRow, Identity
 from barograph.core.query import MetricQuery, MetricRow, Window
 from barograph.core.unit import format_value
 from barograph.stats.baseline import LEARNING, Detector, DetectorState
 from barograph.stats.explanation import explain
+from barograph.stats.packed import from_text, to_text
 from barograph_client.errors import BarographError
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +66,14 @@ class _Series:
             last=self.last,
             detector=self._detector.state(),
         )
+
+    def is_of(self, rule: AnomalyRule) -> bool:
+        """Whether what was learned is of the rule's points."""
+        return self._rule.series == rule.series
+
+    def under(self, rule: AnomalyRule) -> _Series:
+        """The same, judged as that rule says from now on."""
+        return self if rule == self._rule else _Series(rule, self.labels, self.kept())
 
     def take(self, row: MetricRow) -> None:
         """Judge the next point. One with too few events is a missing one to the detector."""
@@ -111,15 +119,27 @@ class Detectors:
     def _restore(self, rule: AnomalyRule, row: DetectorRow) -> None:
         """What no longer decodes, or was learned of another series, is forgotten: that group begins anew."""
         try:
-            kept = msgspec.json.decode(row.state, type=Kept)
+            kept = from_text(row.state, Kept)
             if kept.series != rule.series:
                 return
             Detector(rule.sensitivity, kept.detector).update(kept.at, kept.last.value or 0.0)  # does it work at all?
             series = _Series(rule, dict(row.labels), kept)
-        except (msgspec.MsgspecError, BarographError, ValueError, TypeError, LookupError, ArithmeticError):
+        except (BarographError, ValueError, TypeError, LookupError, ArithmeticError):
             return
         self._series.setdefault(rule.name, {})[row.fingerprint] = series
         self._taken[rule.name] = max(series.at, self._taken.get(rule.name, START))
+
+    def watch(self, rules: Iterable[ThresholdRule]) -> None:
+        """The rules are these from now on. What was learned goes on where it is of the same series, else it is lost."""
+        known = {rule.name: rule for rule in rules if isinstance(rule, AnomalyRule)}
+        before, self._series = self._series, {}
+        for name, groups in before.items():
+            rule = known.get(name)
+            kept = {key: series.under(rule) for key, series in groups.items() if rule and series.is_of(rule)}
+            if rule and kept:
+                self._series[name] = kept
+            else:
+                self._taken.pop(name, None)
 
     def cut(self, now: datetime) -> None:
         """The clock was set back: what was taken ahead of it does not keep new points from being taken."""
@@ -128,8 +148,8 @@ class Detectors:
             for series in groups.values():
                 series.at, series.since = min(series.at, now), min(series.since, now)
 
-    def question(self, rule: AnomalyRule, end: datetime) -> MetricQuery | None:
-        """What to ask for the points that are over at ``end`` and were not taken; None when there are none.
+    def questions(self, rule: AnomalyRule, end: datetime) -> tuple[MetricQuery, ...]:
+        """What to ask, in order, for the points that are over at ``end`` and were not taken; nothing when none are.
 
         At most ``POINTS``, the newest: so many of the stored past are taken when nothing is known yet.
         """
@@ -138,10 +158,10 @@ class Detectors:
         taken = self._taken.get(rule.name)
         if taken is not None:
             start = max(start, rule.floor(taken))
-        return rule.points(Window(start, until), self._project) if start < until else None
+        return rule.points(Window(start, until), self._project) if start < until else ()
 
-    def take(self, rule: AnomalyRule, rows: Sequence[MetricRow], complete_to: datetime) -> None:
-        """Judge the points of an answer that are over at ``complete_to``; those taken before are left out."""
+    def take(self, rule: AnomalyRule, rows: Iterable[MetricRow], complete_to: datetime) -> None:
+        """Judge the points of the answers that are over at ``complete_to``; those taken before are left out."""
         until = rule.floor(complete_to)
         groups = self._series.setdefault(rule.name, {})
         for row in sorted(rows, key=lambda row: row.end):
@@ -162,7 +182,7 @@ class Detectors:
         """Keep the groups that were seen lately: those of the last ``remembered_seconds``, and no more than watched."""
         oldest = until - timedelta(seconds=rule.remembered_seconds)
         groups = self._series[rule.name]
-        newest = sorted(groups, key=lambda key: groups[key].at, reverse=True)[:ANOMALY_GROUPS]
+        newest = sorted(groups, key=lambda key: groups[key].at, reverse=True)[:GROUP_LIMIT]
         self._series[rule.name] = {key: groups[key] for key in newest if groups[key].at >= oldest}
 
     def judged(self, rule: ThresholdRule, end: datetime) -> tuple[Groups, str]:
@@ -173,8 +193,8 @@ class Detectors:
         taken = self._taken.get(rule.name)
         present = [series for series in self._series.get(rule.name, {}).values() if series.at == taken]
         groups = tuple((series.labels, _at(series, end)) for series in present)
-        full = len(present) >= ANOMALY_GROUPS
-        return groups, f"only the {ANOMALY_GROUPS} largest groups are watched" if full else ""
+        full = len(present) >= GROUP_LIMIT
+        return groups, f"only the {GROUP_LIMIT} largest groups are watched" if full else ""
 
     def unsaved(self) -> tuple[list[DetectorRow], list[Identity]]:
         """What changed since ``saved``, and what is stored but not known any more."""
@@ -197,7 +217,7 @@ class Detectors:
             rule=key[0],
             fingerprint=key[1],
             labels=series.labels,
-            state=msgspec.json.encode(series.kept()).decode(),
+            state=to_text(series.kept()),
             updated_at=series.at,
         )
 

@@ -8,7 +8,7 @@ rule and hands the observations to ``lifecycle``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as Late
 from datetime import datetime
@@ -92,8 +92,8 @@ class Evaluator:
         """How to measure; nothing while no point of an anomaly rule is over that was not taken yet."""
         if not isinstance(rule, AnomalyRule):
             return lambda: rule.read(self._reader, end, self._project)
-        due = self._detectors.question(rule, end)
-        return None if due is None else lambda: _points(self._reader.query(due))
+        due = self._detectors.questions(rule, end)
+        return None if not due else lambda: _points([self._reader.query(question) for question in due])
 
     def _judged(self, rule: ThresholdRule, end: datetime) -> Reading:
         groups, note = self._detectors.judged(rule, end)
@@ -152,5 +152,5 @@ class Evaluator:
         self._running.clear()
 
 
-def _points(answer: MetricAnswer) -> Measured:
-    return Measured(rows=answer.rows, complete_to=answer.complete_to)
+def _points(answers: Sequence[MetricAnswer]) -> Measured:
+    return Measured(rows=[row for one in answers for row in one.rows], complete_to=answers[-1].complete_to)

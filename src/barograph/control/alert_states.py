@@ -42,7 +42,7 @@ class AlertState(Struct, frozen=True, kw_only=True):
 
 
 class DetectorRow(Struct, frozen=True, kw_only=True):
-    """What the detector of one group of a rule has learned: ``state`` is JSON that its owner made and reads."""
+    """What the detector of one group of a rule has learned: ``state`` is text that its owner made and reads."""
 
     project: str
     rule: str

@@ -24,8 +24,9 @@ from barograph_client.errors import InvalidInput
 
 START = 0.8  # threshold of a new series, and the least: the features are about 1.2 robust deviations off
 STEP = 0.2  # how far an alarm raises it
-CALM = 0.8  # an episode is over when the score has come down to this share of the threshold
-REFRACTORY = 60  # points after an alarm before the next one: the longest window has then left the first one behind
+CALM = 0.8  # a point whose score has come down below this share of the threshold is calm
+SETTLED = 5  # calm points in a row with which an episode is over
+REFRACTORY = 60  # points after an episode's last that was not calm, before the next: the longest window has left it
 LEARNING = 100  # points before the first alarm can be given
 ACCEPTED = 500  # points after which a level that stayed is the usual one
 LARGEST = 1e37  # values beyond are taken as this one; their squares still have room in double precision
@@ -68,14 +69,15 @@ class DetectorState(Struct, frozen=True, kw_only=True):
     pattern: Pattern | None = None
     threshold: float = START
     points: int = 0
-    since_alarm: int | None = None
-    hot_for: int = 0
+    since_hot: int = REFRACTORY + 1
+    episode: int = 0
 
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """What the detector says of one point.
 
-    ``alarm`` is true on the first point of an episode only, ``anomalous`` until it is over. ``score`` is the mean of
+    ``alarm`` is true on the first point of an episode only, ``anomalous`` until it is over. No two episodes share a
+    point of the longest window: a spike is one, however long the means remember it. ``score`` is the mean of
     log(1 + z) over the ``findings``; ``learning`` means that too little is known yet. A missing point has no findings.
     """
 
@@ -98,14 +100,14 @@ class Detector:
         self._seasons = Season("daily", state.daily), Season("weekly", state.weekly)
         self._pattern: Pattern | None = state.pattern
         self._threshold, self._points = state.threshold, state.points
-        self._since_alarm, self._hot_for = state.since_alarm, state.hot_for
+        self._since_hot, self._episode = state.since_hot, state.episode
 
     def state(self) -> DetectorState:
         daily, weekly = self._seasons
         return DetectorState(
             raw=self._raw.state(), residual=self._residual.state(), daily=daily.state(), weekly=weekly.state(),
-            pattern=self._pattern, threshold=self._threshold, points=self._points, since_alarm=self._since_alarm,
-            hot_for=self._hot_for,
+            pattern=self._pattern, threshold=self._threshold, points=self._points, since_hot=self._since_hot,
+            episode=self._episode,
         )  # fmt: skip
 
     def update(self, at: datetime, value: float | None) -> Verdict:
@@ -116,18 +118,24 @@ class Detector:
         learning = self._points < LEARNING
         if value is None or not math.isfinite(value):
             return Verdict(
-                score=0.0, threshold=self._threshold, alarm=False, anomalous=self._hot_for > 0 and not learning,
+                score=0.0, threshold=self._threshold, alarm=False, anomalous=self._anomalous,
                 learning=learning, pattern=self._pattern,
             )  # fmt: skip
         value = min(max(float(value), -LARGEST), LARGEST)
         findings = self._look(at, value)
         score = sum([math.log1p(finding.z) for finding in findings]) / len(findings) if findings else 0.0
+        before = self._anomalous
         self._points += 1
         begins = self._decide(score)
         return Verdict(
-            score=score, threshold=self._threshold - (STEP if begins else 0.0), alarm=begins and not learning,
-            anomalous=self._hot_for > 0 and not learning, learning=learning, findings=findings, pattern=self._pattern,
+            score=score, threshold=self._threshold - (STEP if begins else 0.0), alarm=self._anomalous and not before,
+            anomalous=self._anomalous, learning=learning, findings=findings, pattern=self._pattern,
         )  # fmt: skip
+
+    @property
+    def _anomalous(self) -> bool:
+        """Whether an episode is on that is told: one of the first points is when they are over."""
+        return self._episode > 0 and self._points > LEARNING
 
     def _look(self, at: datetime, value: float) -> tuple[Finding, ...]:
         """The features of this point against their past, which they then join."""
@@ -148,20 +156,25 @@ class Detector:
     def _decide(self, score: float) -> bool:
         """Move the threshold and the episode on; whether a new episode begins."""
         self._threshold = max(START, self._threshold - STEP * self._rate)
-        if self._since_alarm is not None:
-            self._since_alarm += 1
-        if self._hot_for:
-            self._hot_for = self._hot_for + 1 if score >= CALM * self._threshold else 0
-            if self._hot_for > ACCEPTED:
-                self._raw.forget(ACCEPTED)
-                self._residual.forget(ACCEPTED)
-                self._hot_for = 0
+        self._since_hot += 1
+        if self._episode:
+            self._go_on(score)
             return False
-        if score < self._threshold:
+        if score < self._threshold or self._since_hot <= REFRACTORY:
             return False
-        self._hot_for = 1
-        if self._since_alarm is not None and self._since_alarm < REFRACTORY:
-            return False  # the same episode again
-        self._since_alarm = 0
+        self._since_hot = 0
         self._threshold += STEP
+        self._episode = 1
         return True
+
+    def _go_on(self, score: float) -> None:
+        """One point more of the episode, unless it is over."""
+        self._episode += 1
+        if score >= CALM * self._threshold:
+            self._since_hot = 0
+        elif self._since_hot >= SETTLED:
+            self._episode = 0
+        if self._episode > ACCEPTED:
+            self._raw.forget(ACCEPTED)
+            self._residual.forget(ACCEPTED)
+            self._episode = 0

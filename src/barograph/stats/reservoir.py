@@ -1,8 +1,7 @@
 """What was usual, in bounded memory: an evenly thinned sample of the past whose quantiles are read at once.
 
 Fed by the detector of ``baseline``; knows nothing of time. The sample is systematic, not random: the same numbers
-always leave the same sample. Values are kept in single precision, so that a stored state is small; they are rounded
-on the way in, so that a restored reservoir is the same to the bit.
+always leave the same sample.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from barograph.stats.packed import pack, rounded, unpack
+
 CAPACITY = 1000  # values kept: the quartiles of that many are good to about 2 % of the spread
 WIDEST_STRIDE = 16  # from here on the oldest value leaves: 8,000 to 16,000 points are remembered
-LARGEST = 1e38  # single precision ends at 3.4e38
 
 
 class ReservoirState(Struct, frozen=True, kw_only=True):
-    """A reservoir at rest. ``values`` are single-precision numbers, the oldest first, little-endian."""
+    """A reservoir at rest. ``values`` are packed numbers, the oldest first."""
 
     values: bytes = b""
     stride: int = 1
@@ -45,11 +45,8 @@ class Reservoir:
 
     def __init__(self, state: ReservoirState | None = None) -> None:
         state = state or ReservoirState()
-        stored = array("f", state.values)
-        if _BIG_ENDIAN:
-            stored.byteswap()
-        self._arrived = stored.tolist()
-        self._sorted = sorted(self._arrived)
+        self._arrived = unpack(state.values)
+        self._sorted = _in_order(self._arrived)
         self._stride = state.stride
         self._offered = state.offered
 
@@ -57,10 +54,7 @@ class Reservoir:
         return len(self._sorted)
 
     def state(self) -> ReservoirState:
-        values = array("f", self._arrived)
-        if _BIG_ENDIAN:
-            values.byteswap()
-        return ReservoirState(values=values.tobytes(), stride=self._stride, offered=self._offered)
+        return ReservoirState(values=pack(self._arrived), stride=self._stride, offered=self._offered)
 
     def spread(self) -> Spread:
         """The quantiles, each a value of the sample. Must not be empty."""
@@ -72,7 +66,7 @@ class Reservoir:
         self._offered += 1
         if self._offered % self._stride:
             return
-        value = array("f", (min(max(value, -LARGEST), LARGEST),))[0]
+        value = rounded(value)
         self._arrived.append(value)
         insort(self._sorted, value)
         if len(self._arrived) <= CAPACITY:
@@ -80,14 +74,15 @@ class Reservoir:
         if self._stride < WIDEST_STRIDE:
             self._stride *= 2
             self._arrived = self._arrived[::-2][::-1]  # the newest stays
-            self._sorted = sorted(self._arrived)
+            self._sorted = _in_order(self._arrived)
         else:
             del self._sorted[bisect_left(self._sorted, self._arrived.pop(0))]
 
     def forget(self, points: int) -> None:
         """Forget all but what the last so many offered values left here (and at least the newest value)."""
         self._arrived = self._arrived[-max(1, points // self._stride) :]
-        self._sorted = sorted(self._arrived)
+        self._sorted = _in_order(self._arrived)
 
 
-_BIG_ENDIAN = array("H", b"\x01\x00")[0] != 1
+def _in_order(values: array[float]) -> array[float]:
+    return array("f", sorted(values))

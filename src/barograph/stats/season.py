@@ -8,11 +8,15 @@ clustering for time series data" (2006), with mean absolute deviations in place 
 
 from __future__ import annotations
 
+import math
+from array import array
 from datetime import datetime
 from statistics import median
 from typing import Literal
 
 from msgspec import Struct
+
+from barograph.stats.packed import pack, rounded, unpack
 
 Pattern = Literal["daily", "weekly"]
 
@@ -24,10 +28,11 @@ _DAY, _HOUR, _QUARTER = 86_400, 3_600, 900
 
 
 class SeasonState(Struct, frozen=True, kw_only=True):
-    """A profile at rest: the means of each slot (the oldest period first), the slot that is being filled (``key``,
-    ``total``, ``count``), and what the strength is judged by, ``since`` the first slot that was foretold."""
+    """A profile at rest. ``means`` are packed numbers, slot by slot those of the last periods, the oldest first and NaN
+    where there was none; ``key``, ``total`` and ``count`` are of the slot that is being filled, and the rest is what
+    the strength is judged by, ``since`` the first slot that was foretold."""
 
-    slots: list[list[float]] = []
+    means: bytes = b""
     key: int | None = None
     total: float = 0.0
     count: int = 0
@@ -41,7 +46,8 @@ class SeasonState(Struct, frozen=True, kw_only=True):
 class Season:
     """One profile: of a day in quarters of an hour (the last 5 days), or of a week in hours (the last 4 weeks).
 
-    The clock is that of the times handed in: in a zone with summer time the pattern follows the people.
+    The clock is that of the times handed in: in a zone with summer time the pattern follows the people. Raises
+    ValueError for the state of another profile.
     """
 
     def __init__(self, pattern: Pattern, state: SeasonState | None = None) -> None:
@@ -50,8 +56,10 @@ class Season:
         self._width = _QUARTER if pattern == "daily" else _HOUR
         self._count = (_DAY if pattern == "daily" else 7 * _DAY) // self._width
         self._keep = 5 if pattern == "daily" else 4
-        self._slots = [list(means) for means in state.slots] or [[] for _ in range(self._count)]
-        self._expects = [median(means) if len(means) >= FEWEST else None for means in self._slots]
+        self._means = unpack(state.means) or array("f", [math.nan]) * (self._count * self._keep)
+        if len(self._means) != self._count * self._keep:
+            raise ValueError("these are the means of another profile")
+        self._expects = [self._expected(slot) for slot in range(self._count)]
         self._key, self._total, self._filled = state.key, state.total, state.count
         self._since, self._judged, self.strong = state.since, state.judged, state.strong
         self._left, self._all = state.left, state.all
@@ -59,7 +67,7 @@ class Season:
 
     def state(self) -> SeasonState:
         return SeasonState(
-            slots=[list(means) for means in self._slots], key=self._key, total=self._total, count=self._filled,
+            means=pack(self._means), key=self._key, total=self._total, count=self._filled,
             since=self._since, judged=self._judged, left=self._left, all=self._all, strong=self.strong,
         )  # fmt: skip
 
@@ -103,12 +111,16 @@ class Season:
         """The slot that was being filled is complete."""
         if self._key is None or not self._filled:
             return
-        means = self._slots[self._key % self._count]
-        means.append(self._total / self._filled)
-        del means[: -self._keep]
-        self._expects[self._key % self._count] = median(means) if len(means) >= FEWEST else None
+        slot = self._key % self._count
+        self._means.insert((slot + 1) * self._keep, rounded(self._total / self._filled))
+        del self._means[slot * self._keep]
+        self._expects[slot] = self._expected(slot)
         self._level = self._mean_level()
         self._total, self._filled = 0.0, 0
+
+    def _expected(self, slot: int) -> float | None:
+        means = [mean for mean in self._means[slot * self._keep : (slot + 1) * self._keep] if not math.isnan(mean)]
+        return median(means) if len(means) >= FEWEST else None
 
     def _mean_level(self) -> float:
         known = [expected for expected in self._expects if expected is not None]

@@ -21,7 +21,9 @@ from barograph.stats.baseline import Sensitivity
 from barograph_client.errors import InvalidInput, InvalidRule, shorten
 
 POINTS = 1000  # of the stored past, read when a rule begins or was away for long
-ANOMALY_GROUPS = 100  # groups of one rule that are watched: that many by POINTS is the largest answer of a Reader
+AT_ONCE = (
+    200  # points a question, of a rule with groups: as many as there may be of these make an answer of 100,000 rows
+)
 REMEMBERED_SECONDS = 7 * 86400.0  # what is known of a group that has vanished; longer than a weekend
 DAY = 86400.0
 
@@ -53,10 +55,15 @@ class AnomalyRule(ThresholdRule, frozen=True, kw_only=True):
         """The end of the last point that is over at that moment."""
         return datetime.fromtimestamp(moment.timestamp() // self.window_seconds * self.window_seconds, UTC)
 
-    def points(self, window: Window, project: str) -> MetricQuery:
-        """What to ask for the points in a window that begins and ends at multiples of the rule's own."""
-        asked = self.question(window.end, project)
-        return replace(asked, window=window, every=self.window_seconds, limit=ANOMALY_GROUPS)
+    def points(self, window: Window, project: str) -> tuple[MetricQuery, ...]:
+        """What to ask, in order, for the points in a window that begins and ends at multiples of the rule's own."""
+        length = timedelta(seconds=self.window_seconds * (AT_ONCE if self.by else POINTS))
+        asked, start = [], window.start
+        while start < window.end:
+            end = min(start + length, window.end)
+            asked.append(replace(self.question(end, project), window=Window(start, end), every=self.window_seconds))
+            start = end
+        return tuple(asked)
 
     @property
     def condition(self) -> str:
