@@ -72,6 +72,13 @@ def test_a_silence_holds_from_its_start_up_to_its_end(plane: ControlPlane) -> No
     assert at == [False, True, True, False]
 
 
+def test_a_silence_that_is_ended_before_it_begins_is_over(plane: ControlPlane, clock: ManualClock) -> None:
+    made = make(plane, starts_at=START + HOUR)
+    assert [made.state(START + hours * HOUR) for hours in (0, 1, 2)] == ["pending", "active", "expired"]
+    ended = SilenceRepository(plane).end(made.id, actor="bob", project="default")
+    assert ended.state(clock.now()) == "expired"
+
+
 def test_a_silence_can_be_ended_early_and_once_only(plane: ControlPlane, clock: ManualClock) -> None:
     silences = SilenceRepository(plane)
     made = make(plane)

@@ -10,7 +10,8 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from tests.server.access_support import make_key, make_project
@@ -61,8 +62,10 @@ class Two:
 
         self.silence = self.fingerprint = ""  # of theirs
 
-    def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> Reply:
-        return self.server.ask(path, body, headers, key=self.ours)
+    def ask(
+        self, path: str, body: object = None, headers: dict[str, str] | None = None, method: str | None = None
+    ) -> Reply:
+        return self.server.ask(path, body, headers, method=method, key=self.ours)
 
     def account(self, key: str) -> dict[str, Any]:
         found = self.server.ask("/api/v1/stats", key=key).json
@@ -107,6 +110,13 @@ UNKNOWN = ("/api/v1/alerts/acknowledge", "/api/v1/silences/end")  # what they na
 BODIES: dict[str, object] = {  # of routes that do not take a question
     "/api/v2/alerts": [{"labels": {"alertname": "ours"}}],
     "/api/v1/silences": {"matchers": ["alertname=ours"]},
+    "/api/v2/silences": {
+        "matchers": [{"name": "alertname", "value": "ours", "isRegex": False}],
+        "createdBy": "me",
+        "startsAt": "2026-01-01T00:00:00Z",
+        "comment": "",
+        "endsAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+    },
 }
 
 
@@ -130,7 +140,7 @@ def request_of(route: Route) -> tuple[str, object]:
         return path, {"definition": rule, "last": "1d", "fresh": True}
     if route.path in BODIES:
         return path, BODIES[route.path]
-    if route.body is not None or route.method != "GET":
+    if route.body is not None or route.method == "POST":
         return path, {"metric": "queries", "by": ["pipeline"], "fresh": True}
     return path, None
 
@@ -139,7 +149,7 @@ def request_of(route: Route) -> tuple[str, object]:
 def test_no_route_shows_or_changes_anything_of_another_project(two: Two, route: Route) -> None:
     path, body = request_of(route)
     before = two.held()
-    reply = two.ask(path, body)
+    reply = two.ask(path, body, method=route.method)
     assert SECRET not in reply.body.decode().lower()
     assert "theirs" not in reply.body.decode().lower()
     assert two.held() == before
@@ -156,6 +166,17 @@ def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there
         assert [reply.status for reply in replies] == [400, 400]
         told = [{name: value for name, value in reply.json.items() if name != "value"} for reply in replies]
         assert told[0] == told[1]
+    replacing = dict(cast("dict[str, object]", BODIES["/api/v2/silences"]))
+    for method, path, body in (
+        ("GET", "/api/v2/silence/{}", None), ("DELETE", "/api/v2/silence/{}", None),
+        ("POST", "/api/v2/silences", replacing),
+    ):  # fmt: skip
+        told = []
+        for wanted in (two.silence, "0" * len(two.silence)):
+            reply = two.ask(path.format(wanted), body and {**body, "id": wanted}, method=method)
+            told.append((reply.status, reply.body))
+        assert told[0] == told[1]
+        assert told[0][0] == 404
     (silence,) = two.server.ask("/api/v1/silences", key=two.theirs).json["silences"]
     assert silence["state"] == "active"
 
@@ -165,7 +186,10 @@ def test_a_key_cannot_name_another_project(two: Two, route: Route) -> None:
     path, body = request_of(route)
     before = two.held()
     joint = "&" if "?" in path else "?"
-    for asked in (two.ask(path, body, {"Barograph-Project": "theirs"}), two.ask(f"{path}{joint}project=theirs", body)):
+    for asked in (
+        two.ask(path, body, {"Barograph-Project": "theirs"}, route.method),
+        two.ask(f"{path}{joint}project=theirs", body, method=route.method),
+    ):
         assert asked.status == 403
         assert SECRET not in asked.body.decode()
     assert two.held() == before

@@ -26,7 +26,8 @@ from barograph.server.routes import ROUTES
 LONGEST_ADDRESS = 20_000  # longer ones end at the door, before any route; test_bounds has them
 DOCUMENT = document(ROUTES)
 TAKES = {(route.method, route.path): route.takes for route in ROUTES}
-PROBLEM = "application/problem+json"
+REFUSES = {(route.method, route.path): route.refuses for route in ROUTES}
+FORMS = {"problem": "application/problem+json", "sentence": "application/json"}
 
 # Where every bound of every field would be thousands of requests, or a request takes long: drawn at random only.
 SAMPLED = {("POST", "/api/v1/events"), ("POST", "/v1/metrics"), ("GET", "/api/v1/report"), ("GET", "/api/v1/events"),
@@ -70,11 +71,13 @@ def refused_with_a_reason(context: CheckContext, response: Response, case: Case)
     if case.meta is None or case.meta.generation.mode.is_negative or response.status_code < 400:
         return
     assert response.status_code in (400, 404, 415, 422)
-    if TAKES.get((case.method, case.path)) == "otlp":
-        return
-    told = response.json()
-    assert told["detail"]
-    assert told["hint"]
+    match REFUSES.get((case.method, case.path)):
+        case "sentence":
+            assert response.json()
+        case "problem":
+            told = response.json()
+            assert told["detail"]
+            assert told["hint"]
 
 
 def bad_events_are_told(context: CheckContext, response: Response, case: Case) -> None:
@@ -134,9 +137,9 @@ class TestDocument:
         names = [one["operationId"] for item in DOCUMENT["paths"].values() for one in item.values()]
         assert len(set(names)) == len(ROUTES)
 
-    def test_every_refusal_is_a_problem_document(self) -> None:
+    def test_every_refusal_is_a_problem_document_or_what_the_clients_of_the_route_read(self) -> None:
         for route in ROUTES:
             responses = DOCUMENT["paths"][route.path][route.method.lower()]["responses"]
             for status, response in responses.items():
-                if status != "200" and route.takes != "otlp" and route.path != "/readyz":
-                    assert list(response["content"]) == [PROBLEM], (route.path, status)
+                if status != "200" and route.refuses != "otlp" and route.path != "/readyz":
+                    assert list(response["content"]) == [FORMS[route.refuses]], (route.path, status)

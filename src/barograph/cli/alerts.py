@@ -113,7 +113,7 @@ def silences(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIREC
 
 
 def _silence(one: Silence, now: datetime) -> list[Text]:
-    state = "in force" if one.is_active(now) else "to come" if one.starts_at > now else "over"
+    state = {"active": "in force", "pending": "to come", "expired": "over"}[one.state(now)]
     head = f"{one.id}  {state}, until {one.until:%Y-%m-%d %H:%M} UTC: {', '.join(one.matchers)}"
     why = f"by {one.author}{f': {one.comment}' if one.comment else ''}"
     return [Text(text=head, tone="plain" if state == "in force" else "muted"), Text(text=why, tone="muted")]

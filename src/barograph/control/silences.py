@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec import Struct, structs
 from sqlalchemy import RowMapping, insert, or_, select, update
@@ -49,6 +50,10 @@ class Silence(Struct, frozen=True, kw_only=True):
     def is_active(self, at: datetime) -> bool:
         """Whether it holds alerts at that moment; at its end it no longer does."""
         return self.starts_at <= at < self.until
+
+    def state(self, at: datetime) -> Literal["active", "pending", "expired"]:
+        """Whether it holds alerts at that moment, is still to come, or is over, also one ended before it began."""
+        return "expired" if self.until <= at else "active" if self.starts_at <= at else "pending"
 
 
 class SilenceRepository:

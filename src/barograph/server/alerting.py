@@ -1,25 +1,22 @@
-"""Routes for alerts: what stands, the rules, alerts from outside, silences, acknowledgements.
+"""Routes for alerts: what stands, the rules, incidents, silences, acknowledgements.
 
-``/api/v1/alerts`` and ``/rules`` have the shape of Prometheus', with more members; ``/api/v2/alerts`` is
-Alertmanager's, so that Prometheus can send here. An alert, a silence or an acknowledgement is on disk when its
-answer comes.
-https://prometheus.io/docs/prometheus/latest/querying/api/ and Alertmanager's OpenAPI have the shapes.
+``/api/v1/alerts`` and ``/rules`` have the shape of Prometheus', with more members; ``alertmanager_api`` has those of
+Alertmanager. A silence or an acknowledgement is on disk when its answer comes.
+https://prometheus.io/docs/prometheus/latest/querying/api/ has the shapes.
 """
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated as A
-from typing import Any
 
 from msgspec import Meta as M
-from msgspec import Struct, field
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.alerts.active_alert import RuleStatus
-from barograph.alerts.alert import Alert
 from barograph.alerts.incidents import History, history
 from barograph.alerts.routing.silences import create_silence
 from barograph.alerts.rule import ThresholdRule
@@ -30,56 +27,12 @@ from barograph.core.query import parse_duration
 from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import Caller
-from barograph.server.asking import answer
+from barograph.server.asking import answer, ask
 from barograph.server.parameters import Duration, IncidentParameters, from_address, from_body
 from barograph.server.site import Site
-from barograph_client.errors import InvalidInput
 
-RESOLVE_SECONDS = 300.0  # an alert without an end is over when it was not sent again for so long
-LONGEST = timedelta(days=1)  # an alert fires without being sent again at most so long
-MOST_ALERTS = 2_000  # of one request
-MOST_BODY = 4 * 2**20  # bytes of it
-MOST_TEXT = 16_384  # characters of an alert's labels and annotations
 _USUAL = "7d"  # of incidents, if nothing else is said
-_LABELS, _NAME, _TEXT = 64, 128, 4_096  # labels of an alert, characters of a name and of a value
-
-Zoned = A[datetime, M(tz=True)]
-Name = A[str, M(min_length=1, max_length=_NAME)]
-Texts = A[dict[Name, A[str, M(max_length=_TEXT)]], M(max_length=_LABELS)]
-
-
-class SentAlert(Struct, kw_only=True, rename="camel"):
-    """An alert as Prometheus sends it."""
-
-    labels: A[Texts, M(min_length=1, description="Its identity; `alertname` by custom")]
-    annotations: Texts = field(default_factory=dict)
-    starts_at: A[Zoned | None, M(description="When it began; now if absent")] = None
-    ends_at: A[Zoned | None, M(description="When it is over unless it is sent again; in five minutes if absent")] = None
-    generator_url: A[str, M(max_length=2048)] = field(default="", name="generatorURL")
-
-    def alert(self, now: datetime) -> Alert:
-        """As we keep it. Raises InvalidInput."""
-        labels = {name: value for name, value in self.labels.items() if value}
-        if not labels:
-            raise InvalidInput("an alert needs a label with a value", hint='Send labels such as {"alertname": "…"}.')
-        ends_at = self.ends_at if self.ends_at is not None and self.ends_at.year > 1 else None
-        starts_at = self.starts_at if self.starts_at is not None and self.starts_at.year > 1 else None
-        if sum(len(text) for texts in (labels, self.annotations) for one in texts.items() for text in one) > MOST_TEXT:
-            raise InvalidInput(f"an alert has at most {MOST_TEXT:,} characters", hint="Send shorter annotations.")
-        try:
-            end = min((ends_at or now + timedelta(seconds=RESOLVE_SECONDS)).astimezone(UTC), now + LONGEST)
-            start = min((starts_at or now).astimezone(UTC), end)
-        except OverflowError:
-            raise InvalidInput("a time beyond the years 1 to 9999", hint="Send times in UTC.") from None
-        return Alert(
-            labels=labels,
-            annotations=self.annotations,
-            starts_at=start,
-            ends_at=end,
-            updated_at=now,
-            generator_url=self.generator_url,
-            from_outside=True,
-        )
+_TEXT = 4_096  # characters of a matcher
 
 
 class SilenceBody(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +67,7 @@ async def alerts(site: Site, caller: Caller, request: Request) -> Response:
     def work(dashboard: DashboardInterface) -> dict[str, object]:
         return {"alerts": [_of_prometheus(one) for one in _standing(dashboard)]}
 
-    return _success(await _ask(site, caller, work))
+    return _success(await ask(site, caller, False, work))
 
 
 async def rules(site: Site, caller: Caller, request: Request) -> Response:
@@ -129,7 +82,7 @@ async def rules(site: Site, caller: Caller, request: Request) -> Response:
         group = {"name": "barograph", "file": "barograph.toml", "interval": INTERVAL_SECONDS, "rules": listed}
         return {"groups": [group]}
 
-    return _success(await _ask(site, caller, work))
+    return _success(await ask(site, caller, False, work))
 
 
 async def incidents(site: Site, caller: Caller, request: Request) -> Response:
@@ -137,33 +90,11 @@ async def incidents(site: Site, caller: Caller, request: Request) -> Response:
     parameters = from_address(request.query_params, IncidentParameters)
 
     def work(dashboard: DashboardInterface) -> History:
-        if parameters.fresh:
-            dashboard.flush()
         now = site.clock.now()
         window = parameters.window(now, _USUAL)
         return history(dashboard.store, window, now, project=caller.project, limit=parameters.limit)
 
-    return answer(await _ask(site, caller, work))
-
-
-async def listed(site: Site, caller: Caller, request: Request) -> Response:
-    """Every alert that fires, as Alertmanager tells it."""
-
-    def work(dashboard: DashboardInterface) -> list[dict[str, object]]:
-        return [_of_alertmanager(one) for one in _standing(dashboard) if one.state == "firing"]
-
-    return answer(await _ask(site, caller, work))
-
-
-async def receive(site: Site, caller: Caller, request: Request) -> Response:
-    """Take alerts from outside; they are on disk when the answer comes."""
-    sent = await from_body(request, list[SentAlert], site.settings.body_seconds, MOST_BODY)
-    if len(sent) > MOST_ALERTS:
-        raise InvalidInput(f"a request has at most {MOST_ALERTS:,} alerts", hint="Send several.")
-    now = site.clock.now()
-    taken = [one.alert(now) for one in sent]
-    await _ask(site, caller, lambda dashboard: dashboard.notifier.receive(taken))
-    return answer({})
+    return answer(await ask(site, caller, parameters.fresh, work))
 
 
 async def silences(site: Site, caller: Caller, request: Request) -> Response:
@@ -173,7 +104,7 @@ async def silences(site: Site, caller: Caller, request: Request) -> Response:
         found = dashboard.parts.delivery.silences.list(caller.project)
         return {"silences": [silence_document(one, site.clock.now()) for one in found]}
 
-    return answer(await _ask(site, caller, work))
+    return answer(await ask(site, caller, False, work))
 
 
 async def silence(site: Site, caller: Caller, request: Request) -> Response:
@@ -191,7 +122,7 @@ async def silence(site: Site, caller: Caller, request: Request) -> Response:
         )
         return silence_document(made, site.clock.now())
 
-    return answer(await _ask(site, caller, work))
+    return answer(await ask(site, caller, False, work))
 
 
 async def end_silence(site: Site, caller: Caller, request: Request) -> Response:
@@ -202,7 +133,7 @@ async def end_silence(site: Site, caller: Caller, request: Request) -> Response:
         ended = dashboard.parts.delivery.silences.end(body.id, actor=caller.actor, project=caller.project)
         return silence_document(ended, site.clock.now())
 
-    return answer(await _ask(site, caller, work))
+    return answer(await ask(site, caller, False, work))
 
 
 async def acknowledge(site: Site, caller: Caller, request: Request) -> Response:
@@ -212,12 +143,8 @@ async def acknowledge(site: Site, caller: Caller, request: Request) -> Response:
     def work(dashboard: DashboardInterface) -> None:
         dashboard.notifier.acknowledge(body.fingerprint, by=body.author or caller.actor, comment=body.comment)
 
-    await _ask(site, caller, work)
+    await ask(site, caller, False, work)
     return answer({"fingerprint": body.fingerprint})
-
-
-async def _ask(site: Site, caller: Caller, work: Any) -> Any:
-    return await site.ask(lambda: work(site.dashboard.for_project(caller.project)))
 
 
 def _success(data: object) -> Response:
@@ -244,25 +171,6 @@ def _of_prometheus(one: Standing) -> dict[str, object]:
             {"receiver": each.receiver, "told": each.told, "why": each.words, "nextAt": each.next_at}
             for each in one.told
         ],
-    }
-
-
-def _of_alertmanager(one: Standing) -> dict[str, object]:
-    held = one.held_by in ("silence", "maintenance")
-    return {
-        "labels": one.labels,
-        "annotations": one.annotations,
-        "startsAt": one.starts_at,
-        "endsAt": one.ends_at or one.updated_at + timedelta(seconds=RESOLVE_SECONDS),
-        "updatedAt": one.updated_at,
-        "fingerprint": one.fingerprint,
-        "generatorURL": one.generator_url,
-        "receivers": [{"name": each.receiver} for each in one.told],
-        "status": {
-            "state": "suppressed" if one.held_by else "active",
-            "silencedBy": [one.held_by] if held else [],
-            "inhibitedBy": [one.held_by] if one.held_by and not held else [],
-        },
     }
 
 
@@ -299,10 +207,9 @@ def _number(value: float | None) -> str:
 
 def silence_document(one: Silence, now: datetime) -> dict[str, object]:
     """A silence for programs."""
-    state = "active" if one.is_active(now) else "pending" if one.starts_at > now else "expired"
     return {
         "id": one.id,
-        "state": state,
+        "state": one.state(now),
         "matchers": list(one.matchers),
         "starts_at": one.starts_at,
         "ends_at": one.until,

@@ -52,7 +52,7 @@ def application(dashboard: DashboardInterface, connections: Connections, token: 
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.server.origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Content-Encoding", "Barograph-Project"],
         )
         middleware.append(cors)
@@ -76,8 +76,6 @@ def _of_path(site: Site, path: str, routes: Sequence[Route]) -> StarletteRoute:
 
 
 def _endpoint(site: Site, route: Route) -> Callable[[Request], Awaitable[Response]]:
-    otlp = route.takes == "otlp"
-
     async def endpoint(request: Request) -> Response:
         try:
             caller = await site.access.caller(request, route.scope)
@@ -93,11 +91,22 @@ def _endpoint(site: Site, route: Route) -> Callable[[Request], Awaitable[Respons
             response.headers.update(_HEADERS)
             return response
         site.refused.count(problem.status)
-        told = otlp_problem(problem, form_of(request)) if otlp else problem.response()
+        told = _told(problem, route, request)
         told.headers.update(_HEADERS)
         return told
 
     return endpoint
+
+
+def _told(problem: Problem, route: Route, request: Request) -> Response:
+    """What went wrong, in the form that callers of the route read."""
+    match route.refuses:
+        case "otlp":
+            return otlp_problem(problem, form_of(request))
+        case "sentence":
+            return problem.sentence()
+        case "problem":
+            return problem.response()
 
 
 def _unknown(request: Request, error: Exception) -> Response:

@@ -52,7 +52,7 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-async def _ask(site: Site, caller: Caller, fresh: bool, work: Callable[[DashboardInterface], T]) -> T:
+async def ask(site: Site, caller: Caller, fresh: bool, work: Callable[[DashboardInterface], T]) -> T:
     """Ask the caller's project in a thread, after loading what is durable where that is wished."""
 
     def asked() -> T:
@@ -87,7 +87,7 @@ async def query(site: Site, caller: Caller, request: Request) -> Response:
         documents = [_metric_document(dashboard, asked, found) for found in answers]
         return documents[0] if isinstance(question.metric, str) else {"answers": documents}
 
-    return answer(await _ask(site, caller, question.fresh, work))
+    return answer(await ask(site, caller, question.fresh, work))
 
 
 def _metric_document(dashboard: DashboardInterface, question: MetricQuery, found: MetricAnswer) -> dict[str, object]:
@@ -116,7 +116,7 @@ async def backtest(site: Site, caller: Caller, request: Request) -> Response:
         window = question.window(site.clock.now(), _TRIED)
         return dashboard.backtest(question.definition or question.rule, window)
 
-    return answer(await _ask(site, caller, question.fresh, work))
+    return answer(await ask(site, caller, question.fresh, work))
 
 
 async def queries(site: Site, caller: Caller, request: Request) -> Response:
@@ -147,7 +147,7 @@ async def _search(site: Site, caller: Caller, parameters: SearchParameters, kind
         items = [_unknown_stays_so(item) for item in page.items] if kind == "query" else page.items
         return {"items": items, "cursor": page.cursor, "complete_to": page.complete_to}
 
-    return answer(await _ask(site, caller, parameters.fresh, work))
+    return answer(await ask(site, caller, parameters.fresh, work))
 
 
 def _unknown_stays_so(query: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ async def query_detail(site: Site, caller: Caller, request: Request) -> Response
         page = trace_page(found, dashboard.settings.timezone)
         return _visualizer(parameters, dashboard).draw(page, parameters.format)
 
-    found = await _ask(site, caller, parameters.fresh, work)
+    found = await ask(site, caller, parameters.fresh, work)
     if found is None:
         raise Problem(404, "unknown-query", "there is no query and no trace of that id",
                       hint="What has just been sent is there within a second, a trace after its grace.")  # fmt: skip
@@ -177,7 +177,7 @@ async def query_detail(site: Site, caller: Caller, request: Request) -> Response
 async def status(site: Site, caller: Caller, request: Request) -> Response:
     """Healthy, warning, critical or no data, with the reasons."""
     fresh = from_address(request.query_params, FreshParameters).fresh
-    return answer(await _ask(site, caller, fresh, lambda dashboard: status_document(dashboard, caller)))
+    return answer(await ask(site, caller, fresh, lambda dashboard: status_document(dashboard, caller)))
 
 
 def status_document(dashboard: DashboardInterface, caller: Caller) -> dict[str, object]:
@@ -210,7 +210,7 @@ async def stats(site: Site, caller: Caller, request: Request) -> Response:
             **({"bytes_behind": health.bytes_behind} if caller.everywhere else {}),
         }
 
-    return answer(await _ask(site, caller, False, work))
+    return answer(await ask(site, caller, False, work))
 
 
 async def metrics(site: Site, caller: Caller, request: Request) -> Response:
@@ -231,7 +231,7 @@ async def page(site: Site, caller: Caller, request: Request) -> Response:
         made = dashboard.page(name, window)
         return _visualizer(parameters, dashboard).draw(made, parameters.format)
 
-    return _drawn(await _ask(site, caller, parameters.fresh, work), parameters.format)
+    return _drawn(await ask(site, caller, parameters.fresh, work), parameters.format)
 
 
 async def report(site: Site, caller: Caller, request: Request) -> Response:
@@ -242,7 +242,7 @@ async def report(site: Site, caller: Caller, request: Request) -> Response:
         made = dashboard.report_page(parameters.hours)
         return _visualizer(parameters, dashboard).draw(made, parameters.format)
 
-    return _drawn(await _ask(site, caller, parameters.fresh, work), parameters.format)
+    return _drawn(await ask(site, caller, parameters.fresh, work), parameters.format)
 
 
 def _visualizer(parameters: Drawn, dashboard: DashboardInterface) -> Visualizer:

@@ -35,6 +35,13 @@ _STATUSES = {
 }
 
 
+_REFUSALS: dict[str, Json] = {  # by the form in which a route tells what went wrong
+    "problem": {"content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="ProblemDocument")}}}},
+    "sentence": {"content": {"application/json": {"schema": {"type": "string", "minLength": 1}}}},
+    "otlp": {},
+}
+
+
 class ProblemDocument(Struct):
     """RFC 9457, and a hint at what to do next."""
 
@@ -113,12 +120,12 @@ def _operation(route: Route) -> Json:
         statuses += ["408", "422", "503", "507"]
     elif route.scope != "open":
         statuses += ["422", "503"]
-    problem = {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="ProblemDocument")}}}
     failed = {
-        status: {"description": _STATUSES[status], **({} if route.takes == "otlp" else {"content": problem})}
-        for status in sorted(set(statuses))
+        status: {"description": _STATUSES[status], **_REFUSALS[route.refuses]} for status in sorted(set(statuses))
     }
     given: Json = {"$ref": _REFERENCE.format(name=route.gives.__name__)} if route.gives else {}
+    if route.gives_many:
+        given = {"type": "array", "items": given}
     if route.path == "/readyz":
         failed["503"] = {
             "description": "Not ready, with the reasons",

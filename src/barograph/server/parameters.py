@@ -40,6 +40,8 @@ Duration = A[str, M(max_length=32, description="A number and ms, s, m, h, d or w
                     extra_json_schema=_DURATIONS)]  # fmt: skip
 Where = A[list[A[str, M(max_length=4096, extra_json_schema=_FILTERS)]],
           M(max_length=32, description=f"Filters field:op:value; op is {', '.join(OPS)}")]  # fmt: skip
+Matchers = A[list[A[str, M(max_length=4096)]],
+             M(max_length=50, description='On labels: severity="info", with =, !=, =~ or !~; all match')]  # fmt: skip
 Fresh = A[bool, M(description="Load what is durable first, so that what was just sent is in the answer")]
 LONGEST_BODY = 256 * 1024  # bytes of a question
 
@@ -203,7 +205,7 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
     given: dict[str, Any] = {}
     for name in parameters:
         if name in fields:
-            several = fields[name].type == Where
+            several = fields[name].type in (Where, Matchers)
             given[name] = parameters.getlist(name) if several else parameters[name]
     try:
         return msgspec.convert(given, kind, strict=False)

@@ -68,6 +68,11 @@ class Problem(Exception):
         body = msgspec.json.encode(document)
         return Response(body, self.status, headers={**self.headers, "Content-Type": CONTENT_TYPE})
 
+    def sentence(self) -> Response:
+        """Detail and hint as one text in JSON, which is what Alertmanager's clients show."""
+        text = f"{self.detail}. {self.hint}" if self.hint else self.detail
+        return Response(msgspec.json.encode(text), self.status, headers=self.headers, media_type="application/json")
+
 
 DESCRIBED = "GET /api/v1/openapi.json describes what can be sent and asked."
 _USUAL_HINTS = {

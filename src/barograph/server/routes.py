@@ -16,8 +16,20 @@ from starlette.responses import Response
 from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
-from barograph.server import alerting, asking, care, health
+from barograph.server import alerting, alertmanager_api, asking, care, health
 from barograph.server.access import Caller, Scope
+from barograph.server.alertmanager_shapes import (
+    AlertmanagerAlert,
+    AlertmanagerAlerts,
+    AlertmanagerGroup,
+    AlertmanagerNow,
+    AlertmanagerReceiver,
+    AlertmanagerSilence,
+    AlertmanagerSilences,
+    MadeSilence,
+    SentAlert,
+    SentSilence,
+)
 from barograph.server.answers import (
     AlertsNow,
     Catalogue,
@@ -51,7 +63,7 @@ from barograph.server.parameters import (
 from barograph.server.site import Site
 
 Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
-Body = Literal["", "events", "otlp"]
+Refusal = Literal["problem", "otlp", "sentence"]
 
 
 class Route(NamedTuple):
@@ -67,6 +79,8 @@ class Route(NamedTuple):
     many: bool = False  # whether the body is an array of them
     takes: str = ""  # a kind of event, "events" for any, "otlp"
     gives: type[Struct] | None = None
+    gives_many: bool = False  # whether the answer is an array of them
+    refuses: Refusal = "problem"  # the form in which it tells what went wrong
     media: tuple[str, ...] = ("application/json",)
 
 
@@ -84,11 +98,11 @@ ROUTES: tuple[Route, ...] = (
           gives=Readiness),
     Route("GET", "/metrics", "read", health.metrics, "Its own numbers, for Prometheus", media=("text/plain",)),
     Route("POST", "/v1/traces", "ingest", partial(take_otlp, signal="traces"), "Spans, as OTLP", takes="otlp",
-          body=TracesRequest, media=_OTLP),
+          body=TracesRequest, refuses="otlp", media=_OTLP),
     Route("POST", "/v1/metrics", "ingest", partial(take_otlp, signal="metrics"), "Metric points, as OTLP",
-          takes="otlp", body=MetricsRequest, media=_OTLP),
+          takes="otlp", body=MetricsRequest, refuses="otlp", media=_OTLP),
     Route("POST", "/v1/logs", "ingest", partial(take_otlp, signal="logs"), "Generative AI records, as OTLP",
-          takes="otlp", body=LogsRequest, media=_OTLP),
+          takes="otlp", body=LogsRequest, refuses="otlp", media=_OTLP),
     _events("events", None, "Events of any kind: one, an array, or one a line"),
     _events("feedback", "feedback", "What users said of answers"),
     _events("scores", "score", "Judgements of answers"),
@@ -105,9 +119,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/rules", "read", alerting.rules, "The alert rules, and where they stand", gives=RulesNow),
     Route("GET", "/api/v1/incidents", "read", alerting.incidents,
           "What fired in a window, for how long, and the mean time to resolve", IncidentParameters, gives=History),
-    Route("GET", "/api/v2/alerts", "read", alerting.listed, "What fires, as Alertmanager tells it"),
-    Route("POST", "/api/v2/alerts", "ingest", alerting.receive, "Alerts from outside, as Prometheus sends them",
-          body=alerting.SentAlert, many=True),
     Route("POST", "/api/v1/alerts/acknowledge", "admin", alerting.acknowledge, "Somebody takes care of an alert",
           body=alerting.Acknowledgement),
     Route("GET", "/api/v1/silences", "read", alerting.silences, "Silences, also those of the last 30 days",
@@ -117,6 +128,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/v1/silences/end", "admin", alerting.end_silence, "End a silence", body=alerting.SilenceEnd),
     Route("POST", "/api/v1/alerts/test", "admin", asking.backtest, "What a rule would have done on stored data",
           body=BacktestQuestion, gives=Backtest),
+    Route("GET", "/api/v2/status", "read", alertmanager_api.status,
+          "What answers here and how alerts are routed, as Alertmanager tells it",
+          gives=AlertmanagerNow, refuses="sentence"),
+    Route("GET", "/api/v2/receivers", "read", alertmanager_api.receivers, "The receivers, as Alertmanager tells them",
+          gives=AlertmanagerReceiver, gives_many=True, refuses="sentence"),
+    Route("GET", "/api/v2/alerts", "read", alertmanager_api.alerts, "What fires, as Alertmanager tells it",
+          AlertmanagerAlerts, gives=AlertmanagerAlert, gives_many=True, refuses="sentence"),
+    Route("POST", "/api/v2/alerts", "ingest", alertmanager_api.receive, "Alerts from outside, as Prometheus sends them",
+          body=SentAlert, many=True, refuses="sentence"),
+    Route("GET", "/api/v2/alerts/groups", "read", alertmanager_api.groups,
+          "What fires in its groups, as Alertmanager tells it",
+          AlertmanagerAlerts, gives=AlertmanagerGroup, gives_many=True, refuses="sentence"),
+    Route("GET", "/api/v2/silences", "read", alertmanager_api.silences, "Silences, as Alertmanager tells them",
+          AlertmanagerSilences, gives=AlertmanagerSilence, gives_many=True, refuses="sentence"),
+    Route("POST", "/api/v2/silences", "admin", alertmanager_api.make_silence, "Hold alerts back, as amtool asks it",
+          body=SentSilence, gives=MadeSilence, refuses="sentence"),
+    Route("GET", "/api/v2/silence/{id}", "read", alertmanager_api.silence, "One silence, as Alertmanager tells it",
+          gives=AlertmanagerSilence, refuses="sentence"),
+    Route("DELETE", "/api/v2/silence/{id}", "admin", alertmanager_api.end_silence, "End a silence, as amtool asks it",
+          refuses="sentence"),
     Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,
           gives=StatusNow),
     Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate", gives=Stats),

@@ -54,6 +54,7 @@ class Site:
         self.sink = JournalSink(dashboard.parts.journal)
         self.batches = BatchMemory(dashboard.parts.journal)
         self.clock = dashboard.parts.clock
+        self.started_at = self.clock.now()
         self.stopping = False
         self.probe = Probe(dashboard.parts.journal.directory, self.clock)
         self.refused = Refused(self.clock)
