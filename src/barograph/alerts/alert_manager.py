@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, not_evaluated, say, too_many
 from barograph.alerts.alert import Alert, rank_of
-from barograph.alerts.book import AlertBook
+from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.lifecycle import Condition, State, is_active
@@ -37,7 +37,6 @@ DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
 RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
 SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long
 WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
-NOTIFY_SECONDS = 1.0  # between looks for what the router has to tell
 STALLED_SECONDS = 300.0  # without a tick, after which people are told that the rules are blind
 REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that nobody watched begin
 
@@ -76,8 +75,6 @@ class AlertManager:
         self._project = project
         self._evaluated_at = clock.now()
         self.notifier = notifier
-        if notifier is not None:
-            notifier.of_rules = self.alerts
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
         self._grid = Grid(clock, interval)
@@ -90,8 +87,11 @@ class AlertManager:
         self._book = AlertBook(
             self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until, self._detectors
         )
+        self._settled = self._standing_now()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        if notifier is not None:
+            notifier.of_rules = self.alerts
 
     def start(self) -> None:
         """Evaluate on the grid in a background thread until ``stop``."""
@@ -191,13 +191,15 @@ class AlertManager:
                     break
                 self._evaluate(rule, tick, tick - self._delay)
             self._commit()
-            self._notify(at_tick=True)
         return True
 
     def alerts(self, at: datetime | None = None) -> list[Alert]:
-        """What routing is told of: the rules' alerts that fire, and those that were resolved lately."""
+        """What routing is told of: the rules' alerts that fire, and those that were resolved lately.
+
+        As they stood when they were kept last: nothing of a tick under way is told before it is kept. From any thread.
+        """
         moment = self._clock.now() if at is None else at
-        return [alert for alert, condition in self._alerts(moment) if condition.state != "pending"]
+        return [alert for alert, condition in self._alerts(self._settled, moment) if condition.state != "pending"]
 
     def standing(self, zone: ZoneInfo, at: datetime | None = None) -> list[Standing]:
         """Every alert that waits or fires, of the rules and from outside, the worst and then the oldest first.
@@ -215,24 +217,29 @@ class AlertManager:
                 active_at=condition.active_at,
                 value=condition.value,
             )
-            for alert, condition in self._alerts(moment)
+            for alert, condition in self._alerts(self._standing_now(), moment)
             if alert.status(moment) == "firing"
         ]
         outside = self.notifier.outside() if self.notifier is not None else ()
         found += [standing(alert, self.notifier, moment, zone) for alert in outside if alert.status(moment) == "firing"]
         return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
-    def _alerts(self, at: datetime) -> list[tuple[Alert, Condition]]:
+    def _standing_now(self) -> list[tuple[ThresholdRule, list[Entry]]]:
+        return [(rule, self._book.of(rule)) for rule in self._rules]
+
+    def _alerts(
+        self, settled: Sequence[tuple[ThresholdRule, list[Entry]]], at: datetime
+    ) -> list[tuple[Alert, Condition]]:
         found = [
             (alert, condition)
-            for rule in self._rules
-            for labels, condition in self._book.of(rule)
+            for rule, entries in settled
+            for labels, condition in entries
             if (alert := as_alert(rule, labels, condition, self._project, at)) is not None
         ]
-        for rule in self._rules:
-            if rule.name in self._notes:
-                note, since = self._notes[rule.name]
-                firing = sum(condition.has_fired for _, condition in self._book.of(rule))
+        for rule, entries in settled:
+            note, since = self._notes.get(rule.name, ("", at))
+            if note:
+                firing = sum(condition.has_fired for _, condition in entries)
                 alert = too_many(rule, f"{note}; {firing} of them fire", self._project, since, at)
                 found.append((alert, Condition(state="firing")))
         stalled = (at - self._evaluated_at).total_seconds()
@@ -241,32 +248,16 @@ class AlertManager:
             found.append((not_evaluated(stalled, self._project, since, at), Condition(state="firing")))
         return found
 
-    def _notify(self, *, at_tick: bool = False) -> None:
-        """Take the alerts to the router. What fails is told, and tried again at the next look."""
-        if self.notifier is None:
-            return
-        now = self._clock.now()
-        try:
-            if at_tick:
-                self.notifier.step(now)
-            else:
-                self.notifier.run_due(now)
-        except BarographError as error:
-            self._failed(error)
-
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                if not self.run_due():
-                    with self._evaluating:
-                        self._notify()
+                self.run_due()
             except Exception as error:  # an engine that is away, or whatever else: the watch goes on
                 with self._evaluating:
                     self._failed(error)
             behind = self._grid.until_next()
             pause = behind if behind > 0 else min(WATCH_SECONDS, self._interval / 4)
-            longest = self._interval if self.notifier is None else NOTIFY_SECONDS
-            self._clock.wait(self._stop, min(pause, longest, self._interval))
+            self._clock.wait(self._stop, min(pause, self._interval))
 
     def _failed(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, BarographError) else f"{type(error).__name__}: {error}"
@@ -320,6 +311,9 @@ class AlertManager:
         """Record the transitions, then keep the states: after a crash in between a transition is recorded again."""
         for error in self._book.commit():
             self._failed(error)
+        self._settled = self._standing_now()
+        if self.notifier is not None:
+            self.notifier.wake()
 
     def _status(self, rule: ThresholdRule) -> RuleStatus:
         conditions = [condition for _, condition in self._book.of(rule)]

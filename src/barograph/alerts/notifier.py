@@ -1,8 +1,9 @@
 """The notifier: takes what fires in one project to the router, and what the router wants told into the outbox.
 
-It asks ``alert_manager`` for the alerts of the rules at each step; others come from outside, over the API. It is
-stepped at each tick, when the router has something due, when a silence changes and when an alert comes in. A step is
-one transaction: the router's new state and the notifications are kept together or not at all, and then tried again.
+It asks ``alert_manager`` for the alerts of the rules at each step; others come from outside, over the API. The
+``dispatcher`` steps it after each tick, when the router has something due, when a silence changes and when an alert
+comes in. A step is one transaction: the router's new state and the notifications are kept together or not at all, and
+then tried again.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import msgspec
 from sqlalchemy import Connection
 
 from barograph.alerts.alert import Alert, Notification
+from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
 from barograph.control.routing import OutsideAlert, RoutingRepository
-from barograph.control.silences import Silence, SilenceRepository
+from barograph.control.silences import Silence
 from barograph.core.prepared import prepare
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, ControlError
 
 KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
 _FORGET_SECONDS = 300.0  # between looks for those
-_LOOK_SECONDS = 5.0  # between looks for silences that a command made
+LONGEST_REST = 20.0  # seconds between two steps: some alerts come of nothing but time, such as that of blind rules
 
 prepare(RouterState)
 Put = Callable[[Iterable[Notification], Callable[[Connection], object]], int]
@@ -47,7 +49,7 @@ class Notifier:
         router: Router,
         put: Put,
         kept: RoutingRepository,
-        silences: SilenceRepository,
+        silences: CurrentSilences,
         clock: Clock,
         project: str = "default",
     ) -> None:
@@ -56,16 +58,23 @@ class Notifier:
         self._kept = kept
         self._silences = silences
         self._clock = clock
-        self._project = project
+        self.project = project
         self._lock = threading.RLock()
         self._state: RouterState | None = None  # read when it is first needed
         self._saved: RouterState | None = None  # as it is on disk: of a start only what was kept counts
         self._outside: dict[str, Alert] = {}
         self.of_rules: OfRules = lambda at: ()  # the alerts of the rules at a time; set by who evaluates them
-        self._heeded: list[Silence] = []  # as they were at the last step
+        self.on_wake: Callable[[], object] = lambda: None  # set by who steps it
+        self._heeded: Sequence[Silence] = ()  # as they were at the last step
+        self._due_at: datetime | None = None  # of the state, since the last step
         self._stepped, self._changed = False, True
-        self._looks_at = self._forgets_at = clock.monotonic()
+        self._rested_at = self._forgets_at = clock.monotonic()
         self.problem: BarographError | None = None  # why the last look failed
+
+    def wake(self) -> None:
+        """There is something new, such as a tick of the rules: step it soon. From any thread; waits for nothing."""
+        self._changed = True
+        self.on_wake()
 
     def step(self, now: datetime) -> int:
         """Take all alerts to the router; how many notifications went into the outbox."""
@@ -73,12 +82,16 @@ class Notifier:
             return self._step(now)
 
     def run_due(self, now: datetime) -> int:
-        """Step between two ticks, if there is anything to do; how many notifications went into the outbox."""
+        """Step if there is anything to do; how many notifications went into the outbox. Raises ControlError."""
         with self._lock, self._told_in_problem():
-            due = self.router.next_due(self._loaded())
-            if not (self._changed or (due is not None and due <= now) or self._silences_changed()):
-                return 0
-            return self._step(now)
+            if self._changed or self.rests() <= 0 or self._silences.of(self.project) is not self._heeded:
+                return self._step(now)
+            return 0
+
+    def rests(self) -> float:
+        """Seconds until there is something to do, unless it is woken before."""
+        rest = self._rested_at + LONGEST_REST - self._clock.monotonic()
+        return rest if self._due_at is None else min(rest, (self._due_at - self._clock.now()).total_seconds())
 
     @contextlib.contextmanager
     def _told_in_problem(self) -> Iterator[None]:
@@ -87,32 +100,36 @@ class Notifier:
         except BarographError as error:
             self.problem = error
             raise
+        except Exception as error:
+            self.problem = BarographError(f"routing of {self.project} failed: {type(error).__name__}: {error}")
+            raise
         self.problem = None
-
-    def _silences_changed(self) -> bool:
-        """Whether silences were made or ended since the last step, also by a command; looked at every few seconds."""
-        now = self._clock.monotonic()
-        if now < self._looks_at:
-            return False
-        self._looks_at = now + _LOOK_SECONDS
-        return self._silences.current(self._project) != self._heeded
 
     def _step(self, now: datetime) -> int:
         """One step; what it changes is kept before it counts here. One that fails is tried again at the next look."""
-        self._changed = True
-        before, silences = self._loaded(), self._silences.current(self._project)
-        alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *self.of_rules(now))}
-        after, notifications = self.router.step(before, alerts.values(), silences, now)
-        if after != self._saved or notifications:
-            self._keep(after, [self._of_project(one) for one in notifications])
-        self._heeded, self._stepped, self._changed = silences, True, False
+        self._changed = False  # first: what wakes it from now on is perhaps not seen by this step
+        try:
+            before = self._loaded()
+            alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *self.of_rules(now))}
+            silences = self._silences.of(self.project)
+            after, notifications = self.router.step(before, alerts.values(), silences, now)
+            while notifications and self._silences.look():  # one that was made just now holds what was about to be told
+                silences = self._silences.of(self.project)
+                after, notifications = self.router.step(before, alerts.values(), silences, now)
+            if after != self._saved or notifications:
+                self._keep(after, [self._of_project(one) for one in notifications])
+        except BaseException:
+            self._changed = True
+            raise
+        self._heeded, self._stepped, self._rested_at = silences, True, self._clock.monotonic()
+        self._due_at = self.router.next_due(after)
         self._forget(now)
         return len(notifications)
 
     def _of_project(self, notification: Notification) -> Notification:
         """With the project in its keys: groups of two projects are never the same."""
-        key, group_key = (f"{self._project}/{one}" for one in (notification.key, notification.group_key))
-        return msgspec.structs.replace(notification, key=key, group_key=group_key, project=self._project)
+        key, group_key = (f"{self.project}/{one}" for one in (notification.key, notification.group_key))
+        return msgspec.structs.replace(notification, key=key, group_key=group_key, project=self.project)
 
     def _keep(
         self,
@@ -123,7 +140,7 @@ class Notifier:
         document = msgspec.to_builtins(after)
 
         def write(connection: Connection) -> None:
-            self._kept.write_state(connection, self._project, document)
+            self._kept.write_state(connection, self.project, document)
             also(connection)
 
         self._put(notifications, write)
@@ -132,8 +149,8 @@ class Notifier:
     def _loaded(self) -> RouterState:
         """The state, at first that of the last life; for one group_wait after a start nothing is told."""
         if self._state is None:
-            self._outside = {one.fingerprint: _alert(one) for one in self._kept.outside(self._project)}
-            document = self._kept.state(self._project)
+            self._outside = {one.fingerprint: _alert(one) for one in self._kept.outside(self.project)}
+            document = self._kept.state(self.project)
             try:
                 state = msgspec.convert(document, RouterState) if document is not None else RouterState()
             except msgspec.ValidationError:  # another version's; what fires is told once more
@@ -153,7 +170,7 @@ class Notifier:
             if key not in told and alert.ends_at is not None and alert.ends_at < now - KEPT
         ]
         if gone:
-            self._kept.forget_outside(self._project, gone)
+            self._kept.forget_outside(self.project, gone)
             for key in gone:
                 del self._outside[key]
 
@@ -165,18 +182,18 @@ class Notifier:
         with self._lock:
             self._loaded()
             known = [self._joined(self._ours(alert)) for alert in alerts]
-            self._kept.put([_outside(alert, self._project) for alert in known])
+            self._kept.put([_outside(alert, self.project) for alert in known])
             self._outside.update({alert.fingerprint: alert for alert in known})
-            if self._stepped:
+            if self._stepped:  # so that one that comes and goes between two looks is seen
                 with (
                     contextlib.suppress(ControlError),
                     self._told_in_problem(),
-                ):  # they are kept; the next look tries again
-                    self._step(self._clock.now())  # so that one that comes and goes between two looks is seen
-            self._changed = True
+                ):  # it is kept; the next look tries again
+                    self._step(self._clock.now())
+        self.wake()
 
     def _ours(self, alert: Alert) -> Alert:
-        return msgspec.structs.replace(alert, labels={**alert.labels, "project": self._project})
+        return msgspec.structs.replace(alert, labels={**alert.labels, "project": self.project})
 
     def _joined(self, alert: Alert) -> Alert:
         """The alert with the start of the one that fires already: who sends again need not know when it began."""
@@ -211,7 +228,7 @@ class Notifier:
             write_audit(
                 connection,
                 time=self._clock.now(),
-                project=self._project,
+                project=self.project,
                 actor=by,
                 action=action,
                 subject=f"alert:{fingerprint}",
@@ -219,7 +236,7 @@ class Notifier:
             )
 
         self._keep(after, also=audit)
-        self._changed = True
+        self.wake()
 
     def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Explanation, ...]:
         """Why a notification about it was sent or is held, and when the next one is due."""

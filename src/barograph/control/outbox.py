@@ -107,7 +107,7 @@ class Outbox:
         reason = f"given up: {MOST_WAITING:,} later ones of its project wait for this target"
         self._give_up(connection, and_(of_target, outbox.c.project == project), MOST_WAITING, reason, now)
         counted = select(outbox.c.project, func.count()).where(of_target).group_by(outbox.c.project)
-        waiting = dict(connection.execute(counted).all())
+        waiting: dict[str, int] = dict(connection.execute(counted).all())
         reason = f"given up: {MOST_OF_ALL:,} wait for this target, and no project has more there than its own"
         for name, keep in _levelled(waiting, MOST_OF_ALL).items():
             self._give_up(connection, and_(of_target, outbox.c.project == name), keep, reason, now)

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
 
 from barograph.control.audit import write_audit
 from barograph.control.database import ControlPlane
-from barograph.control.tables import silences
+from barograph.control.tables import changes, silences
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidInput
 
@@ -25,6 +25,7 @@ LONGEST = timedelta(days=366)
 TEXT_LENGTH = 1000  # characters of a comment; an author's name has at most 128
 KEPT = timedelta(days=30)  # how long an ended silence is listed by default
 _AUTHOR_LENGTH = 128
+_SUBJECT = "silences"  # of the count of changes
 _ID_BYTES = 8
 
 
@@ -88,6 +89,7 @@ class SilenceRepository:
             )  # fmt: skip
             row = structs.asdict(silence) | {"matchers": {"all": list(silence.matchers)}}
             connection.execute(insert(silences).values(row))
+            _count_change(connection)
             write_audit(
                 connection, time=now, project=project, actor=author, action="create", subject=f"silence:{silence_id}",
                 detail={
@@ -116,6 +118,7 @@ class SilenceRepository:
                     value=silence_id,
                 )
             connection.execute(update(silences).where(silences.c.id == silence_id).values(ended_at=now, ended_by=actor))
+            _count_change(connection)
             write_audit(
                 connection, time=now, project=silence.project, actor=actor, action="end",
                 subject=f"silence:{silence_id}", detail={"matchers": list(silence.matchers)},
@@ -124,22 +127,39 @@ class SilenceRepository:
 
     def current(self, project: str) -> list[Silence]:
         """Those in force or still to come."""
-        return self._read(project, self._plane.clock.now())
+        return self._read(silences.c.project == project, self._plane.clock.now())
 
-    def _read(self, project: str, after: datetime) -> list[Silence]:
-        chosen = (
+    def current_of_all(self) -> list[Silence]:
+        """Those of every project."""
+        return self._read(true(), self._plane.clock.now())
+
+    def changes(self) -> int:
+        """A number that is another one after each silence that was made or ended, by whatever process."""
+        with self._plane.reading() as connection:
+            chosen = select(changes.c.number).where(changes.c.subject == _SUBJECT)
+            number: int = connection.execute(chosen).scalar_one()
+            return number
+
+    def _read(self, chosen: ColumnElement[bool], after: datetime) -> list[Silence]:
+        found = (
             select(silences)
-            .where(silences.c.project == project, silences.c.ends_at > after)
+            .where(chosen, silences.c.ends_at > after)
             .where(or_(silences.c.ended_at.is_(None), silences.c.ended_at > after))
             .order_by(silences.c.ends_at, silences.c.id)
         )
         with self._plane.reading() as connection:
-            return [_silence(row) for row in connection.execute(chosen).mappings()]
+            return [_silence(row) for row in connection.execute(found).mappings()]
 
     def list(self, project: str, *, since: datetime | None = None) -> list[Silence]:
         """The project's silences that were not over at ``since`` (30 days ago when not given), by their end."""
         after = self._plane.clock.now() - KEPT if since is None else as_utc(since)
-        return self._read(project, after)
+        return self._read(silences.c.project == project, after)
+
+
+def _count_change(connection: Connection) -> None:
+    connection.execute(
+        update(changes).where(changes.c.subject == _SUBJECT).values(number=changes.c.number + 1)
+    )  # fmt: skip
 
 
 def _silence(row: RowMapping) -> Silence:

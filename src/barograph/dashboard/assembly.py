@@ -83,7 +83,7 @@ class Components:
             *([self.sampler.stop] if self.sampler is not None else []),
             self.housekeeper.stop,
             self.workspaces.stop,
-            self.delivery.sender.stop,
+            self.delivery.stop,
             self.workspaces.close,
             self.assembler.stop,
             self.store.close,
@@ -165,19 +165,21 @@ def _workspace(
     settings = replace(settings, project=project)
     collector = MetricsCollector(sink, clock, identifiers, settings.collect, project=project, processors=processors)
     notifier = delivery.notifier(project)
+    alerts = AlertManager(
+        store,
+        catalogue,
+        settings.rules,
+        AlertStateRepository(control),
+        collector.record_internal,
+        clock,
+        project,
+        notifier=notifier,
+    )
+    delivery.dispatcher.add(notifier)
     return Workspace(
         settings=settings,
         collector=collector,
-        alerts=AlertManager(
-            store,
-            catalogue,
-            settings.rules,
-            AlertStateRepository(control),
-            collector.record_internal,
-            clock,
-            project,
-            notifier=notifier,
-        ),
+        alerts=alerts,
         notifier=notifier,
         experiments=ABTestFramework(
             store,

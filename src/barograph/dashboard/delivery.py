@@ -1,6 +1,6 @@
 """Who is told of alerts, and how: receivers, routes and the sender of one data directory, from its settings.
 
-Made by ``assembly``. The outbox and the sender are shared; each project has a notifier of its own.
+Made by ``assembly``. The outbox, the sender and the dispatcher are shared; each project has a notifier of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 from barograph.alerts.delivery.sender import Sender
 from barograph.alerts.delivery.targets import Surroundings, Targets
+from barograph.alerts.dispatcher import Dispatcher
 from barograph.alerts.notifier import Notifier
+from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.router import Router
 from barograph.control.database import ControlPlane
 from barograph.control.outbox import Outbox
@@ -40,6 +42,8 @@ class Delivery:
         self._targets = Targets(receivers, settings.delivery, surroundings, check=False)
         self.sender = Sender(self.outbox, self._targets, settings.delivery, clock)
         self.silences = SilenceRepository(control)
+        self._current = CurrentSilences(self.silences)
+        self.dispatcher = Dispatcher(self._current, clock)
         self._router = Router(settings.routing, {receiver.name: receiver.send_resolved for receiver in receivers})
         self._kept = RoutingRepository(control)
         self._clock = clock
@@ -48,7 +52,13 @@ class Delivery:
         """Begin to deliver. Raises InvalidSettings for a secret that is not there, ControlError."""
         self._targets.check()
         self.sender.start()
+        self.dispatcher.start()
+
+    def stop(self) -> None:
+        """Tell nothing more, and wait for the attempts under way."""
+        self.dispatcher.stop()
+        self.sender.stop()
 
     def notifier(self, project: str) -> Notifier:
         """What routes the alerts of a project."""
-        return Notifier(self._router, self.sender.put, self._kept, self.silences, self._clock, project)
+        return Notifier(self._router, self.sender.put, self._kept, self._current, self._clock, project)

@@ -41,7 +41,8 @@ def findings(dashboard: DashboardInterface) -> list[Finding]:
 
 def _receivers(dashboard: DashboardInterface) -> list[Finding]:
     """Whether alerts are routed, and a line for each target; one whose last attempts failed is a problem."""
-    problem = dashboard.notifier.problem or dashboard.parts.delivery.sender.problem
+    delivery = dashboard.parts.delivery
+    problem = dashboard.notifier.problem or delivery.dispatcher.problem or delivery.sender.problem
     return [
         Finding(about="alerts are routed", ok=problem is None, says=str(problem) if problem else "yes"),
         *(
