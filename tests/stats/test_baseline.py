@@ -187,7 +187,7 @@ class TestHostile:
 class TestFalseAlarms:
     """The bounds: nothing happens, so each week after the first should bring what was asked for."""
 
-    @pytest.mark.parametrize("kind", ["normal", "lognormal", "poisson", "autocorrelated", "azure"])
+    @pytest.mark.parametrize("kind", ["normal", "lognormal", "poisson", "autocorrelated", "azure", "azure shuffled"])
     def test_about_as_many_as_were_asked_for(self, kind: str) -> None:
         count, weeks = times(2, 8), times(4, 12)
         series = [self._series(kind, weeks * WEEK, np.random.default_rng(seed)) for seed in range(count)]
@@ -197,8 +197,8 @@ class TestFalseAlarms:
         assert max(weekly[0] for weekly in alarms) <= 8
 
     def _series(self, kind: str, points: int, generator: np.random.Generator) -> injection.Floats:
-        if kind == "azure":
-            return injection.drawn(injection.azure(), points, generator)
+        if kind.startswith("azure"):
+            return injection.drawn(injection.azure(), points, generator, injection.BLOCK if kind == "azure" else 1)
         if kind == "poisson":
             return generator.poisson(1, points).astype(np.float64)
         if kind == "lognormal":
