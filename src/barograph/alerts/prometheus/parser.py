@@ -1,15 +1,13 @@
 """Reads a Prometheus expression as far as our rules can say it, and gives the reason where they cannot.
 
-Hands an ``expression.Node`` to ``rules``. Precedence, the forms of durations and of label sets are those of
-Prometheus' documentation ("Querying basics" and "Operators", version 2.42).
+Takes the words from ``tokens``, hands an ``expression.Node`` to ``rules``. Precedence and the forms of label sets are
+those of Prometheus' documentation ("Querying basics" and "Operators", version 2.42).
 """
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Callable
-from typing import NamedTuple, cast, get_args
+from typing import cast, get_args
 
 from msgspec.structs import replace
 
@@ -39,21 +37,10 @@ from barograph.alerts.prometheus.expression import (
     Side,
     is_scalar,
 )
+from barograph.alerts.prometheus.tokens import Token, number, parse_seconds, refused, tokens, unquoted
 from barograph_client.errors import InvalidInput, InvalidRule
 
 DEEPEST = 64  # brackets in brackets
-
-_TOKEN = re.compile(
-    r"""\s+ | \#[^\n]*
-    | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
-    | (?P<duration>(?:\d+(?:ms|[smhdwy]))+(?![\w.]))
-    | (?P<number>0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|(?i:inf|nan)\b(?!\s*[({:]))
-    | (?P<name>[a-zA-Z_][\w:]*)
-    | (?P<operator>==|!=|=~|!~|>=|<=|[-+*/%^(){}\[\],=<>@:])""",
-    re.VERBOSE | re.ASCII,
-)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 
 _PRECEDENCE = {
     "or": 1, "and": 2, "unless": 2, **dict.fromkeys(COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "%": 5, "^": 7,
@@ -71,14 +58,6 @@ _REFUSED = {
 }
 
 
-class Token(NamedTuple):
-    """One word of an expression, and where it stands."""
-
-    kind: str
-    text: str
-    at: int
-
-
 def parse(text: str) -> Node:
     """The tree of an expression. Raises InvalidRule with the reason why it has no equivalent here."""
     reader = _Reader(text)
@@ -88,40 +67,17 @@ def parse(text: str) -> Node:
     return node
 
 
-def parse_seconds(text: str) -> float:
-    """Seconds of a duration in Prometheus' form, such as ``90s`` or ``1h30m``; ``0`` too. Raises InvalidRule."""
-    text = text.strip()
-    found = _DURATION.fullmatch(text)
-    if text == "0":
-        return 0.0
-    if not found or not text:
-        raise InvalidRule("not a duration of Prometheus", hint="Write 90s, 5m or 1h30m, longest first.", value=text)
-    sizes = ("y", "w", "d", "h", "m", "s", "ms")
-    return sum(int(digits) * _UNITS[unit] for digits, unit in zip(found.groups(), sizes, strict=True) if digits)
-
-
 class _Reader:
     """Reads one expression from left to right."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = self._split()
+        self._tokens = tokens(text)
         self._next = 0
         self._depth = 0
 
-    def _split(self) -> list[Token]:
-        tokens, at = [], 0
-        while at < len(self._text):
-            found = _TOKEN.match(self._text, at)
-            if not found:
-                raise self.refused(f"{self._text[at]!r} is not part of an expression")
-            if found.lastgroup:
-                tokens.append(Token(found.lastgroup, found.group(), at))
-            at = found.end()
-        return [*tokens, Token("end", "the end", at)]
-
     def refused(self, reason: str, hint: str = "") -> InvalidRule:
-        return InvalidRule(f"the expression cannot be translated: {reason}", hint=hint, value=self._text)
+        return refused(self._text, reason, hint)
 
     @property
     def token(self) -> Token:
@@ -232,8 +188,7 @@ class _Reader:
         raise self.refused(f"{token.text!r} stands where a series or number should")
 
     def _number(self) -> float:
-        text = self._take().text
-        return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
+        return number(self._take().text)
 
     def _selector(self) -> Selector:
         matchers: list[Matcher] = []
@@ -253,7 +208,7 @@ class _Reader:
         label, operator, value = self._take(), self._take(), self._take()
         if label.kind != "name" or operator.text not in get_args(Operator) or value.kind != "string":
             raise self.refused(f"{label.text}{operator.text}{value.text} is no condition on a label")
-        text = value.text[1:-1] if value.text[0] == "`" else _unquoted(value.text)
+        text = unquoted(value.text)
         try:
             return Matcher(label.text, cast(Operator, operator.text), text)
         except InvalidInput as error:
@@ -394,7 +349,3 @@ class _Reader:
         if not self._took("by", "without"):
             return None
         return self._labels(), without
-
-
-def _unquoted(text: str) -> str:
-    return cast(str, ast.literal_eval(text))  # Go's escapes are a subset of Python's

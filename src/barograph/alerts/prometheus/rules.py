@@ -19,9 +19,10 @@ from barograph.alerts.lifecycle import INACTIVE as NEW
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition, Observation, Policy, step
 from barograph.alerts.prometheus.expression import NAME, Node, Selector, operands
 from barograph.alerts.prometheus.kernel import Vector, evaluate
-from barograph.alerts.prometheus.parser import parse, parse_seconds
+from barograph.alerts.prometheus.parser import parse
 from barograph.alerts.prometheus.samples import STALE, Samples
 from barograph.alerts.prometheus.template import Template
+from barograph.alerts.prometheus.tokens import parse_seconds
 from barograph_client.errors import InvalidRule
 
 ALERT_NAME = "alertname"
