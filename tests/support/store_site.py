@@ -80,7 +80,8 @@ class Site:
         self.close()
         engine = self.store._engine
         if not engine.in_data_directory:
-            engine._outside(f"DROP DATABASE IF EXISTS `{engine.database}` SYNC")
+            with engine._outside() as client:
+                client.command(f"DROP DATABASE IF EXISTS `{engine.database}` SYNC")
 
     def append(self, events: Iterable[Event]) -> None:
         """Journal events and remember them."""

@@ -22,6 +22,8 @@ KEPT_TOKENS = 1000  # non_replicated_deduplication_window in the migrations: blo
 DERIVED_TABLES: tuple[str, ...] = ("measure_1m", *MONTHLY_TABLES)
 VIEWS_BETWEEN_TIERS: tuple[str, ...] = ("measure_1m_to_15m", "measure_15m_to_1h", "measure_1h_to_1d")
 
+_MARK = "INSERT INTO schema_version (version, done) SELECT arrayJoin({versions:Array(UInt32)}), {done:Bool}"
+
 
 class TornMigration(SchemaError):
     """A migration was cut off half-way."""
@@ -63,16 +65,15 @@ def migrate(engine: Engine) -> int:
             f"migration {torn[0]} of the database {engine.database} was cut off",
             hint="`barograph rebuild` makes the engine again from the journal.",
         )
-    count = 0
-    for version, _, statements in known:
-        if version in applied:
-            continue
-        engine.command("INSERT INTO schema_version (version, done) SELECT {v:UInt32}, false", {"v": version})
-        for statement in statements:
-            engine.command(statement)
-        engine.command("INSERT INTO schema_version (version, done) SELECT {v:UInt32}, true", {"v": version})
-        count += 1
-    return count
+    wanted = [(version, statements) for version, _, statements in known if version not in applied]
+    if wanted:
+        versions = [version for version, _ in wanted]
+        engine.command(_MARK, {"versions": versions, "done": False})
+        for _, statements in wanted:
+            for statement in statements:
+                engine.command(statement)
+        engine.command(_MARK, {"versions": versions, "done": True})
+    return len(wanted)
 
 
 def drop(engine: Engine) -> None:
