@@ -222,3 +222,42 @@ class TestTheEnd:
         (row,) = outbox.list("failed", "team/webhook")
         assert row.last_error == "given up: its target is no longer among the receivers"
         assert [row.key for row in outbox.list(key="b")] == ["b"]
+
+
+class TestWhomMessagesReached:
+    def test_is_told_by_group_and_target(self, outbox: Outbox, clock: ManualClock) -> None:
+        targets = ("team/a", "team/b", "team/c", "team/d")
+        outbox.put([entry("1", target) for target in targets])
+        for target in targets[:3]:
+            row = outbox.due(target)
+            assert row is not None
+            outbox.sent(row)
+        clock.advance(60)
+        outbox.put([entry("2", target) for target in targets])
+        row, other = outbox.due("team/b"), outbox.due("team/c")
+        assert row is not None
+        assert other is not None
+        outbox.later(row, "timed out", 30.0)
+        outbox.failed(other, "400: no such hook")
+        found = {one.target: one for one in outbox.reached(["g", "unknown"])["g"]}
+        assert list(found) == sorted(found)
+        assert (found["team/a"].state, found["team/a"].delivered_at, found["team/a"].attempts) == ("waiting", START, 0)
+        b = found["team/b"]
+        assert (b.state, b.attempts, b.next_at, b.error) == (
+            "waiting",
+            1,
+            clock.now() + timedelta(seconds=30),
+            "timed out",
+        )
+        c = found["team/c"]
+        assert (c.state, c.delivered_at, c.next_at, c.error) == ("failed", START, None, "400: no such hook")
+        assert (found["team/d"].state, found["team/d"].delivered_at) == ("waiting", None)
+
+    def test_of_what_waits_the_oldest_is_told_since_it_goes_first(self, outbox: Outbox) -> None:
+        outbox.put([entry("1")])
+        row = outbox.due("team/webhook")
+        assert row is not None
+        outbox.later(row, "away", 30.0)
+        outbox.put([entry("2")])
+        (one,) = outbox.reached(["g"])["g"]
+        assert (one.attempts, one.error) == (1, "away")

@@ -15,10 +15,12 @@ from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.notifier import KEPT, Notifier
 from barograph.alerts.routing.silences import create_silence
+from barograph.alerts.standing import standing, with_targets
 from barograph.control import routing
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.audit import AuditLog
 from barograph.control.database import ControlPlane
+from barograph.control.outbox import Outbox
 from barograph.core.metric import Catalogue
 from barograph.core.settings import RuleSettings, Settings
 from barograph.dashboard.delivery import Delivery
@@ -208,6 +210,32 @@ def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site:
     assert "index rebuild" in why.words
     site.run(300, firing)
     assert [status for status, _, _ in site.told()] == ["firing"]
+
+
+def test_a_list_of_alerts_says_whom_each_has_reached_in_one_question(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, now = site.delivery.outbox, site.clock.now
+    names = [f"a{number}" for number in range(9)]
+    site.notifier.receive([alert(name, ends_at=START + timedelta(hours=5), from_outside=True) for name in names])
+    site.run(40)
+    rows = {row.group_key: row for row in outbox.list("waiting")}
+    of = {name: next(row for key, row in rows.items() if f'"{name}"' in key) for name in names}
+    outbox.sent(of["a0"])
+    outbox.later(of["a1"], "the connection was refused", 60.0)
+    outbox.failed(of["a2"], "400: no such hook")
+    asked: list[object] = []
+    reached = Outbox.reached
+    monkeypatch.setattr(Outbox, "reached", lambda self, keys: asked.append(keys) or reached(self, keys))
+    stands = [standing(one, site.notifier, now(), UTC_ZONE) for one in site.notifier.outside()]
+    why = {one.labels["alertname"]: one.told[0].words for one in with_targets(stands, site.notifier, UTC_ZONE)}
+    assert len(asked) == 1
+    assert why["a0"].endswith("; delivered at 2026-11-24 09:00:40 UTC")
+    assert why["a1"].endswith(
+        "; not yet delivered to log/log, 1 attempt, the next at 2026-11-24 09:01:40 UTC: the connection was refused"
+    )
+    assert why["a2"].endswith("; not delivered to log/log: 400: no such hook")
+    assert why["a3"].endswith("; waits to be sent to log/log")
 
 
 def test_an_acknowledged_alert_is_not_repeated(site: Site) -> None:

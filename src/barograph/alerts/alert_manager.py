@@ -24,7 +24,7 @@ from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import Severity, ThresholdRule, make_rules
 from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
-from barograph.alerts.standing import Standing, standing
+from barograph.alerts.standing import Standing, standing, with_targets
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
 from barograph.core.metric import Catalogue
@@ -222,6 +222,8 @@ class AlertManager:
         ]
         outside = self.notifier.outside() if self.notifier is not None else ()
         found += [standing(alert, self.notifier, moment, zone) for alert in outside if alert.status(moment) == "firing"]
+        if self.notifier is not None:
+            found = with_targets(found, self.notifier, zone)
         return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
     def _standing_now(self) -> list[tuple[ThresholdRule, list[Entry]]]:

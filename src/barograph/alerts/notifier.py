@@ -23,6 +23,7 @@ from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.router import Router, RouterState
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
+from barograph.control.outbox import Outbox, Reached
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence
 from barograph.core.prepared import prepare
@@ -48,6 +49,7 @@ class Notifier:
         self,
         router: Router,
         put: Put,
+        outbox: Outbox,
         kept: RoutingRepository,
         silences: CurrentSilences,
         clock: Clock,
@@ -55,6 +57,7 @@ class Notifier:
     ) -> None:
         self.router = router
         self._put = put
+        self._outbox = outbox
         self._kept = kept
         self._silences = silences
         self._clock = clock
@@ -242,6 +245,11 @@ class Notifier:
         """Why a notification about it was sent or is held, and when the next one is due."""
         with self._lock:
             return explain(self.router, self._loaded(), alert, now, zone)
+
+    def reached(self, group_keys: Iterable[str]) -> dict[str, list[Reached]]:
+        """What has become of the messages about those groups, by group and target, in one question."""
+        ours = {f"{self.project}/{key}": key for key in group_keys}
+        return {ours[key]: targets for key, targets in self._outbox.reached(ours).items()}
 
     def hold(self, alert: Alert) -> Hold | None:
         """The silence, maintenance window or inhibition that holds it back now."""

@@ -5,15 +5,17 @@ Made from the conditions and the notifier; the server, pages and the command lin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from barograph.alerts.alert import Alert
 from barograph.alerts.notifier import Notifier
-from barograph.alerts.routing.explanation import Explanation
+from barograph.alerts.routing.explanation import Explanation, explain_targets
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -69,3 +71,13 @@ def standing(
         held_id=hold.id if hold else "",
         told=list(routed.explain(alert, at, zone)) if routed else [],
     )
+
+
+def with_targets(found: Iterable[Standing], notifier: Notifier, zone: ZoneInfo) -> list[Standing]:
+    """With whom the messages about each alert have reached: one question for all of them. Raises ControlError."""
+    stands = list(found)
+    reached = notifier.reached({each.group_key for one in stands for each in one.told if each.told})
+    return [
+        replace(one, told=[explain_targets(each, reached.get(each.group_key, ()), zone) for each in one.told])
+        for one in stands
+    ]

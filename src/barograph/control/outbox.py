@@ -12,7 +12,21 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from barograph.control.database import ControlPlane
 from barograph.control.tables import JsonObject, outbox
@@ -24,6 +38,7 @@ MOST_OF_ALL = 10_000  # of all projects for one target; beyond, whoever has the 
 MOST_ENDED = 10_000  # rows that have come to an end and are kept
 LONGEST_WAIT = timedelta(hours=1)  # between two attempts; a later time is one from before a step of the clock
 _AT_ONCE = 200  # keys in one question
+_GROUPS_AT_ONCE = 5_000
 
 _earlier = outbox.alias("earlier")
 
@@ -56,6 +71,25 @@ class OutboxRow(Struct, frozen=True, kw_only=True):
     last_error: str
     created_at: datetime
     ended_at: datetime | None
+
+
+class Reached(Struct, frozen=True, kw_only=True):
+    """What has become of the messages about a group at one target.
+
+    ``state`` is that of the newest, or ``waiting`` as long as any waits: then ``attempts`` (those that are over),
+    ``next_at`` and ``error`` are of the oldest that waits, since they go in order. ``delivered_at`` is when one was
+    delivered last.
+    """
+
+    target: str
+    state: State
+    delivered_at: datetime | None = None
+    attempts: int = 0
+    next_at: datetime | None = None
+    error: str = ""
+
+
+ByGroup = dict[str, list[Reached]]
 
 
 class Outbox:
@@ -203,6 +237,37 @@ class Outbox:
         with self._plane.reading() as connection:
             return [OutboxRow(**row) for row in connection.execute(chosen).mappings()]
 
+    def reached(self, group_keys: Collection[str]) -> ByGroup:
+        """What has become of the messages about those groups, by group; the targets by name. One question."""
+        found: ByGroup = {}
+        keys = sorted(group_keys)
+        first, delivered = outbox.alias("first"), outbox.alias("delivered")
+        with self._plane.reading() as connection:
+            for start in range(0, len(keys), _GROUPS_AT_ONCE):
+                at = _whereabouts(keys[start : start + _GROUPS_AT_ONCE]).subquery()
+                one = func.coalesce(at.c.waits, at.c.newest)
+                asked = (
+                    select(
+                        at.c.group_key, at.c.target, first.c.state, delivered.c.ended_at, first.c.attempts,
+                        first.c.next_at, first.c.last_error,
+                    )
+                    .join(first, first.c.id == one)
+                    .outerjoin(delivered, delivered.c.id == at.c.sent)
+                    .order_by(at.c.group_key, at.c.target)
+                )  # fmt: skip
+                for group_key, target, state, ended_at, attempts, next_at, error in connection.execute(asked):
+                    found.setdefault(group_key, []).append(
+                        Reached(
+                            target=target,
+                            state=state,
+                            delivered_at=ended_at,
+                            attempts=attempts,
+                            next_at=next_at if state == "waiting" else None,
+                            error=error,
+                        )
+                    )
+        return found
+
     def counts(self) -> dict[str, dict[State, int]]:
         """How many rows there are, by target and state."""
         counted = select(outbox.c.target, outbox.c.state, func.count()).group_by(outbox.c.target, outbox.c.state)
@@ -211,6 +276,25 @@ class Outbox:
             for target, state, number in connection.execute(counted):
                 found.setdefault(target, {})[state] = number
         return found
+
+
+def _whereabouts(group_keys: Sequence[str]) -> Select[str, str, int, int | None, int | None]:
+    """By group and target the newest row, the newest that was delivered, the oldest that waits."""
+
+    def of(state: State) -> ColumnElement[int | None]:
+        return case((outbox.c.state == state, outbox.c.id))
+
+    return (
+        select(
+            outbox.c.group_key,
+            outbox.c.target,
+            func.max(outbox.c.id).label("newest"),
+            func.max(of("sent")).label("sent"),
+            func.min(of("waiting")).label("waits"),
+        )
+        .where(outbox.c.group_key.in_(group_keys))
+        .group_by(outbox.c.group_key, outbox.c.target)
+    )
 
 
 def _levelled(waiting: dict[str, int], most: int) -> dict[str, int]:

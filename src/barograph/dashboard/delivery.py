@@ -61,4 +61,5 @@ class Delivery:
 
     def notifier(self, project: str) -> Notifier:
         """What routes the alerts of a project."""
-        return Notifier(self._router, self.sender.put, self._kept, self._current, self._clock, project)
+        put = self.sender.put
+        return Notifier(self._router, put, self.outbox, self._kept, self._current, self._clock, project)

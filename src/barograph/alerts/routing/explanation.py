@@ -1,30 +1,39 @@
-"""In words: why a notification about an alert was sent or is held, and when the next one is due.
+"""In words: why a notification about an alert was sent or is held, whom it has reached, and when the next one is due.
 
-Says what ``router`` decided at its last step, from the state alone; for pages, the API and the command line.
+Says what ``router`` decided at its last step, from the state alone, and what the outbox knows of the messages; for
+pages, the API and the command line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from barograph.alerts.alert import Alert
 from barograph.alerts.routing.groups import Group, Told, first_tick, repeat_due
 from barograph.alerts.routing.router import Acknowledgement, Router, RouterState
 from barograph.alerts.routing.silences import Hold
 from barograph.alerts.routing.tree import Route
-from barograph.core.unit import format_value
+from barograph.control.outbox import Reached
+from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
 from barograph_client.clock import as_utc
+from barograph_client.errors import shorten
+
+MOST_MISSED = 3  # targets whose troubles are told one by one
+ERROR_LENGTH = 200  # characters of what a target said
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """For one group that the alert is in (an alert has several where a route continues).
 
-    ``told`` is whether the receiver believes that the alert fires; ``next_at`` is when a notification with it is due
-    if nothing changes until then, None when none is.
+    ``told`` is whether a message that it fires was put into the outbox for the receiver, and none since that it is
+    over; ``targets`` are whom the messages about its group have reached. ``next_at`` is when a notification with it is
+    due if nothing changes until then, None when none is.
     """
 
     group_key: str
@@ -32,6 +41,34 @@ class Explanation(Struct, frozen=True, kw_only=True):
     told: bool
     words: str
     next_at: datetime | None
+    targets: tuple[Reached, ...] = ()
+
+
+def explain_targets(explanation: Explanation, targets: Sequence[Reached], zone: ZoneInfo) -> Explanation:
+    """The explanation of what was told with whom it has reached, and whom not and why; others as they are."""
+    if not explanation.told or not targets:
+        return explanation
+    delivered = [one.delivered_at for one in targets if one.state == "sent" and one.delivered_at is not None]
+    said = [_missed(one, zone) for one in targets if one.state != "sent"]
+    more = [f"and {len(said) - MOST_MISSED:,} more targets were not reached"] if len(said) > MOST_MISSED else []
+    if delivered:
+        to = "" if len(targets) == 1 else f" to {len(delivered):,} of {len(targets):,} targets"
+        said.insert(0, f"delivered{to} at {local_time(max(delivered), zone)}")
+    shown = said[: MOST_MISSED + bool(delivered)]
+    words = "; ".join((explanation.words, *shown, *more))
+    return replace(explanation, words=words, targets=tuple(targets))
+
+
+def _missed(one: Reached, zone: ZoneInfo) -> str:
+    """Why the newest message is not there, and what is done about it."""
+    why = f": {shorten(one.error, ERROR_LENGTH)}" if one.error else ""
+    before = f" (an earlier message was, at {local_time(one.delivered_at, zone)})" if one.delivered_at else ""
+    if one.state == "failed":
+        return f"not delivered to {one.target}{before}{why}"
+    if one.next_at is None or not one.attempts:
+        return f"waits to be sent to {one.target}"
+    tried = counted(one.attempts, "attempt")
+    return f"not yet delivered to {one.target}{before}, {tried}, the next at {local_time(one.next_at, zone)}{why}"
 
 
 def explain(
