@@ -17,13 +17,15 @@ from msgspec import structs
 from tests.support.dictionary_reader import DictionaryReader
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.default_rules import default_rules
 from barograph.alerts.lifecycle import VANISHED_SECONDS
+from barograph.alerts.rule_set import RuleSet
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.event import Alert
 from barograph.core.metric import Catalogue
 from barograph.core.query import MetricQuery
-from barograph.core.settings import RuleSettings
+from barograph.core.settings import RuleSettings, Settings
 from barograph_client.clock import Clock, ManualClock, SystemClock
 from barograph_client.errors import DiskFull, EngineUnavailable, InvalidEvent, InvalidRule
 
@@ -46,7 +48,10 @@ class House:
     def manager(self, *rules: RuleSettings, **how: Any) -> AlertManager:
         record = how.pop("record", self.recorded.append)
         states = AlertStateRepository(self.plane)
-        made = AlertManager(self.reader, Catalogue(), rules, states, record, self.clock, **how)
+        default = default_rules(Settings()) if not rules else ()
+        made = AlertManager(
+            self.reader, RuleSet(Catalogue(), rules, default=default), states, record, self.clock, **how
+        )
         self.managers.append(made)
         return made
 
@@ -105,7 +110,7 @@ def test_an_empty_directory_has_no_alerts_and_says_that_it_has_no_data(house: Ho
     manager = house.manager()
     assert manager.check() == []
     assert {status.state for status in manager.rules()} == {"nodata"}
-    assert all(not status.from_file for status in manager.rules())
+    assert {status.source for status in manager.rules()} == {"default"}
     assert house.recorded == []
 
 

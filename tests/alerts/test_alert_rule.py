@@ -12,7 +12,7 @@ import pytest
 from barograph.alerts.active_alert import as_alert
 from barograph.alerts.alert import Alert
 from barograph.alerts.lifecycle import Condition
-from barograph.alerts.rule import DEFAULT_RULES, make_rule, make_rules
+from barograph.alerts.rule import make_rule
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.settings import RuleSettings
 from barograph_client.errors import InvalidRule
@@ -76,15 +76,6 @@ def test_a_users_own_percentage_may_be_above_a_hundred() -> None:
     )  # fmt: skip
     rule = make_rule(RuleSettings(name="growth", metric="growth", above=150.0), Catalogue([growth]))
     assert rule.crossed(151.0) == 150.0
-
-
-def test_without_rules_barographs_own_are_used_and_all_are_valid() -> None:
-    assert [rule.name for rule in make_rules((), Catalogue())] == [rule.name for rule in DEFAULT_RULES]
-
-
-def test_two_rules_of_one_name_are_refused() -> None:
-    with pytest.raises(InvalidRule, match="same name"):
-        make_rules([RuleSettings(**GOOD), RuleSettings(**GOOD)], Catalogue())
 
 
 def test_the_condition_reads_as_a_person_would_write_it() -> None:

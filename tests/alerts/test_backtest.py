@@ -13,6 +13,7 @@ from tests.support.dictionary_reader import DictionaryReader
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.backtest import backtest, step_of
 from barograph.alerts.rule import make_rule
+from barograph.alerts.rule_set import RuleSet
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.event import Alert
@@ -65,7 +66,9 @@ def test_it_tells_what_the_live_rule_does(tmp_path: Path, name: str, seed: int) 
     live: list[Alert] = []
     with ControlPlane(tmp_path / "control.db", clock) as plane:
         states = AlertStateRepository(plane)
-        manager = AlertManager(reader, Catalogue(), [settings], states, live.append, clock, interval=60, delay=0)
+        manager = AlertManager(
+            reader, RuleSet(Catalogue(), [settings]), states, live.append, clock, interval=60, delay=0
+        )
         for _ in range(MINUTES):
             clock.advance(60)
             manager.run_due()

@@ -17,6 +17,7 @@ from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.dispatcher import LOOK_SECONDS
 from barograph.alerts.notifier import LONGEST_REST, Notifier
 from barograph.alerts.routing.silences import create_silence
+from barograph.alerts.rule_set import RuleSet
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.control.silences import SilenceRepository
@@ -95,8 +96,9 @@ def test_an_engine_that_hangs_holds_up_no_alert_from_outside_and_no_half_of_a_ti
     engine = Engine(clock)
     (notifier,) = site.notifiers
     states = AlertStateRepository(site.plane)
+    rules = RuleSet(Catalogue(), RULES)
     manager = AlertManager(
-        engine.reader, Catalogue(), RULES, states, lambda event: None, clock, "p0", notifier=notifier, rule_seconds=30.0
+        engine.reader, rules, states, lambda event: None, clock, "p0", notifier=notifier, rule_seconds=30.0
     )
     site.delivery.dispatcher.start()
     manager.start()

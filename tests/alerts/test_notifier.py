@@ -15,6 +15,7 @@ from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.notifier import KEPT, Notifier
 from barograph.alerts.routing.silences import create_silence
+from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.standing import standing, with_targets
 from barograph.control import routing
 from barograph.control.alert_states import AlertStateRepository
@@ -81,7 +82,7 @@ def test_a_rule_that_fires_and_resolves_is_told_once_each_with_its_sentence(site
     states, recorded = AlertStateRepository(site.plane), []
     reader = DictionaryReader(events, site.clock.now)
     manager = AlertManager(
-        reader, Catalogue(), [SLOW], states, recorded.append, site.clock, notifier=site.notifier
+        reader, RuleSet(Catalogue(), [SLOW]), states, recorded.append, site.clock, notifier=site.notifier
     )  # fmt: skip
     for tick in range(80):
         site.clock.advance(15)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from tests.support.promtool import PROMTOOL
 
+from barograph.alerts.default_rules import default_rules
 from barograph.alerts.prometheus.export import export, expression
 from barograph.alerts.prometheus.rules import read_groups
 from barograph.alerts.prometheus.text import write
-from barograph.alerts.rule import ThresholdRule, make_rule, make_rules
+from barograph.alerts.rule import ThresholdRule, make_rule
+from barograph.alerts.rule_set import RuleSet
 from barograph.core.metric import Catalogue
-from barograph.core.settings import RuleSettings
+from barograph.core.settings import RuleSettings, Settings
 
 CATALOGUE = Catalogue()
 
@@ -71,7 +73,7 @@ def test_a_rule_without_an_equivalent_is_left_out_with_the_reason(made: Threshol
 
 def test_the_file_is_loaded_by_prometheus_and_read_back_here(tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml")
-    rules = list(make_rules((), CATALOGUE))
+    rules = list(RuleSet(CATALOGUE, default=default_rules(Settings())).rules)
     for metric in CATALOGUE:
         limits: dict[str, Any] = {"above": 0.5} if metric.unit != "rating" else {"above": None, "below": 3.0}
         rules.append(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.alerts.test_alert_manager import START, House
+from msgspec import structs
+from tests.alerts.test_alert_manager import SLOW, START, House
 
 from barograph.alerts.backtest import backtest
 from barograph.alerts.evaluator import Evaluator, Reading
@@ -149,6 +150,26 @@ def test_a_function_that_hangs_is_bounded_holds_up_no_other_and_not_the_end(hous
         assert time.monotonic() - began < 5
     finally:
         until.set()
+
+
+def test_it_lives_as_other_rules_do_through_for_and_keep_and_tells_its_labels(house: House) -> None:
+    values = iter([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    rule = RuleSettings(
+        name="own", kind="function", for_="15s", keep_firing_for="15s", severity="critical",
+        labels={"team": "search"}, annotations={"why": "{{ $value }} now"},
+    )  # fmt: skip
+    manager = house.manager(structs.replace(SLOW, metric="response_time.mean"))
+    manager.rule_set.add(rule, lambda at: next(values))
+    states = []
+    for _ in range(5):
+        house.tick(manager)
+        states.append(manager.rules()[1].state)
+        if states[-1] == "firing":
+            (alert,) = manager.alerts()
+            assert alert.labels["team"] == "search"
+            assert alert.labels["severity"] == "critical"
+    assert states == ["pending", "firing", "firing", "firing", "resolved"]
+    assert house.told() == [("inactive", "pending"), ("pending", "firing"), ("firing", "resolved")]
 
 
 def test_it_is_played_over_the_past(house: House) -> None:

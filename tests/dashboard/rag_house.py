@@ -14,6 +14,8 @@ from tests.experiments.units_reader import UnitsReader
 from tests.support.dictionary_reader import Record
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.default_rules import default_rules
+from barograph.alerts.rule_set import RuleSet
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.status import Facts
 from barograph.control.alert_states import AlertStateRepository
@@ -79,11 +81,10 @@ class House:
         self.reader = CountingReader(self.events, self.clock.now, self.catalogue)
         self.reader.complete_to = NOW - timedelta(seconds=2)
         self.plane = ControlPlane(directory / "control.db", self.clock)
-        self.settings = Settings(**{"rules": (SLOW,), **settings})
+        self.settings = Settings(**{"rules": (SLOW,), "default_rules": False, **settings})
         self.alerts = AlertManager(
             self.reader,
-            self.catalogue,
-            self.settings.rules,
+            RuleSet(self.catalogue, self.settings.rules, default=default_rules(self.settings)),
             AlertStateRepository(self.plane),
             self._transition,
             self.clock,

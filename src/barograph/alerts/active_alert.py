@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from barograph.alerts.alert import Alert
 from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.rule import Severity, ThresholdRule
+from barograph.alerts.rule_set import BrokenRule, Source
 from barograph.core.metric import Metric
 from barograph.core.unit import format_value
 from barograph_client.errors import shorten
@@ -62,7 +63,21 @@ class RuleStatus(Struct, frozen=True, kw_only=True):
     unit: str = "1"
     reason: str = ""
     evaluated_at: datetime | None = None
-    from_file: bool = True
+    source: Source = "file"
+
+
+def broken_status(broken: BrokenRule) -> RuleStatus:
+    """Where a rule stands that cannot even be made."""
+    settings = broken.settings
+    return RuleStatus(
+        rule=settings.name,
+        metric=settings.metric,
+        condition="cannot be used",
+        severity=settings.severity,
+        state="error",
+        reason=broken.problem,
+        source="kept",
+    )
 
 
 class AlertCounters(Struct, frozen=True, kw_only=True):
@@ -116,6 +131,17 @@ def too_many(rule: ThresholdRule, note: str, project: str, since: datetime, at: 
     return Alert(
         labels={"alertname": TOO_MANY_GROUPS, "rule": rule.name, "severity": "warning", "project": project},
         annotations={"summary": f"Rule {shorten(rule.name, _LABEL_LENGTH)}: {note}", "condition": rule.condition},
+        starts_at=since,
+        updated_at=at,
+    )
+
+
+def unusable(broken: BrokenRule, project: str, since: datetime, at: datetime) -> Alert:
+    """The alert that a kept rule cannot be used as things are."""
+    name = broken.settings.name
+    return Alert(
+        labels={"alertname": RULE_ERROR, "rule": name, "severity": "warning", "project": project},
+        annotations={"summary": f"Rule {shorten(name, _LABEL_LENGTH)} cannot be used: {broken.problem}"},
         starts_at=since,
         updated_at=at,
     )

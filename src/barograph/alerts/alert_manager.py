@@ -15,26 +15,36 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from barograph.alerts.active_alert import ActiveAlert, AlertCounters, RuleStatus, as_alert, not_evaluated, say, too_many
+from barograph.alerts.active_alert import (
+    ActiveAlert,
+    AlertCounters,
+    RuleStatus,
+    as_alert,
+    broken_status,
+    not_evaluated,
+    say,
+    too_many,
+    unusable,
+)
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.notifier import Notifier
-from barograph.alerts.rule import Severity, ThresholdRule, make_rules
+from barograph.alerts.rule import Severity, ThresholdRule
+from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
 from barograph.alerts.standing import Standing, standing, with_targets
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
-from barograph.core.metric import Catalogue
 from barograph.core.query import Reader
-from barograph.core.settings import RuleSettings
 from barograph_client.clock import Clock, as_utc
-from barograph_client.errors import BarographError, InvalidRule, shorten
+from barograph_client.errors import BarographError, ControlError, shorten
 
 DELAY_SECONDS = 5.0  # events up to so late are in the window of their tick
 RULE_SECONDS = 10.0  # a rule may take so long before the next one is evaluated
+RELOAD_SECONDS = 2.0  # who changes a rule waits so long for an evaluation under way
 SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its window, at most for so long
 WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
 STALLED_SECONDS = 300.0  # without a tick, after which people are told that the rules are blind
@@ -47,15 +57,14 @@ _WORST: tuple[State, ...] = ("firing", "error", "pending", "nodata", "resolved",
 class AlertManager:
     """Threshold alerts on catalogue metrics. Safe to share between threads.
 
-    ``rules`` are the settings' (Barograph's own when there are none); ``record_transition`` takes each transition as
-    an ``alert`` event and may raise: it is tried again at the next evaluation. Raises InvalidRule.
+    ``rules`` are looked at anew before each evaluation. ``record_transition`` takes each transition as an ``alert``
+    event and may raise: it is tried again at the next evaluation.
     """
 
     def __init__(
         self,
         reader: Reader,
-        catalogue: Catalogue,
-        rules: Sequence[RuleSettings],
+        rules: RuleSet,
         states: AlertStateRepository,
         record_transition: Callable[[AlertEvent], object],
         clock: Clock,
@@ -67,8 +76,8 @@ class AlertManager:
         rule_seconds: float = RULE_SECONDS,
     ) -> None:
         self._reader = reader
-        self._rules = make_rules(rules, catalogue)
-        self._from_file = bool(rules)
+        self.rule_set = rules
+        self._rules = rules.rules
         self._clock = clock
         self._interval = interval
         self._delay = timedelta(seconds=delay)
@@ -83,6 +92,7 @@ class AlertManager:
         self._notes: dict[
             str, tuple[str, datetime]
         ] = {}  # by rule: why its groups are not all there are, and since when
+        self._broken: dict[str, datetime] = {}  # kept rules that cannot be used, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
         self._book = AlertBook(
             self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until, self._detectors
@@ -119,6 +129,7 @@ class AlertManager:
         """
         moment = self._clock.now() if at is None else as_utc(at)
         with self._evaluating:
+            self._look_at_rules()
             self._notice_step()
             for rule in self._held_back(moment):
                 self._check_rule(rule, moment)
@@ -153,16 +164,39 @@ class AlertManager:
         return sorted(told, key=lambda alert: (_SEVERITY[alert.severity], alert.active_at or moment, alert.rule))
 
     def rules(self) -> list[RuleStatus]:
-        """Where each rule stands, in the order of the file."""
-        return [self._status(rule) for rule in self._rules]
+        """Where each rule stands: the file's in its order, the kept ones, the default ones."""
+        return [*(self._status(rule) for rule in self._rules), *map(broken_status, self.rule_set.broken)]
 
     def rule(self, name: str) -> ThresholdRule:
         """The rule of that name. Raises InvalidRule."""
         found = next((rule for rule in self._rules if rule.name == name), None)
         if found is None:
-            names = ", ".join(shorten(rule.name, 40) for rule in self._rules[:10])
-            raise InvalidRule("there is no rule of that name", hint=f"There are: {names}.", value=name)
+            raise self.rule_set.unknown(name)
         return found
+
+    def reload(self) -> None:
+        """Heed rules that were added, replaced or removed: now, or at the next tick if an evaluation is under way."""
+        if self._evaluating.acquire(timeout=RELOAD_SECONDS):
+            try:
+                self._look_at_rules()
+            finally:
+                self._evaluating.release()
+
+    def _look_at_rules(self) -> None:
+        """What is not known any more is resolved; an alert of a rule that was replaced goes on where it stood."""
+        try:
+            self.rule_set.refresh()
+        except ControlError as error:  # those that are known go on
+            self._failed(error)
+        now, rules = self._clock.now(), self.rule_set.rules
+        broken = {one.settings.name for one in self.rule_set.broken}
+        self._broken = {name: self._broken.get(name, now) for name in broken}
+        if rules != self._rules:
+            self._rules = rules
+            names = {rule.name for rule in rules}
+            self._notes = {name: note for name, note in self._notes.items() if name in names}
+            self._detectors.watch(rules)
+            self._book.watch_only(names, now)
 
     @property
     def counters(self) -> AlertCounters:
@@ -177,6 +211,7 @@ class AlertManager:
             tick, skipped = self._grid.take(min(now, as_utc(self._reader.watermark())))
             if tick is None:
                 return False
+            self._look_at_rules()
             late = (now - tick).total_seconds() > self._interval / 2
             self._evaluated_at = now
             self._counters = replace(
@@ -244,6 +279,9 @@ class AlertManager:
                 firing = sum(condition.has_fired for _, condition in entries)
                 alert = too_many(rule, f"{note}; {firing} of them fire", self._project, since, at)
                 found.append((alert, Condition(state="firing")))
+        for one in self.rule_set.broken:
+            since = self._broken.get(one.settings.name, at)
+            found.append((unusable(one, self._project, since, at), Condition(state="firing")))
         stalled = (at - self._evaluated_at).total_seconds()
         if stalled >= STALLED_SECONDS and self._thread is not None:
             since = self._evaluated_at + timedelta(seconds=STALLED_SECONDS)
@@ -331,5 +369,5 @@ class AlertManager:
             unit=rule.metric.unit,
             reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ("",))[0],
             evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
-            from_file=self._from_file,
+            source=self.rule_set.source(rule.name),
         )

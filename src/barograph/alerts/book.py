@@ -10,7 +10,7 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol, cast
 
@@ -81,6 +81,15 @@ class AlertBook:
         """The rule's groups and where they stand."""
         with self._lock:
             return [entry for (name, _), entry in self._entries.items() if name == rule.name]
+
+    def watch_only(self, names: Set[str], now: datetime) -> None:
+        """The rules have these names from now on. What stands of others is dropped; what fired of it is resolved."""
+        with self._lock:
+            dropped = {key: entry for key, entry in self._entries.items() if key[0] not in names}
+            self._entries = {key: entry for key, entry in self._entries.items() if key not in dropped}
+        for key, (labels, condition) in dropped.items():
+            if condition.has_fired:
+                self._unrecorded.append(self._removed(self._stored(key, labels, condition), now))
 
     def watched(self, rule: ThresholdRule, at: datetime, seconds: float) -> bool:
         """Whether the rule was evaluated within so many seconds before ``at``."""

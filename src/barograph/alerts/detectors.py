@@ -136,7 +136,7 @@ class Detectors:
         for name, groups in before.items():
             rule = known.get(name)
             kept = {key: series.under(rule) for key, series in groups.items() if rule and series.is_of(rule)}
-            if rule and kept:
+            if kept:
                 self._series[name] = kept
             else:
                 self._taken.pop(name, None)

@@ -1,11 +1,11 @@
-"""Alert rules from the settings: those of a file, or the default ones, each of its kind.
+"""An alert rule from its settings, of its kind.
 
 The kinds stand in ``rules``, a module each. What could never work is refused here, with the rule's name and a hint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -28,17 +28,7 @@ from barograph.core.metric import Catalogue, Metric
 from barograph.core.settings import RuleSettings
 from barograph_client.errors import InvalidRule, shorten
 
-__all__ = ["DEFAULT_RULES", "GROUP_LIMIT", "Severity", "ThresholdRule", "make_rule", "make_rules"]
-
-DEFAULT_RULES: tuple[RuleSettings, ...] = (
-    # A person waits about five seconds for an answer; two minutes of it is not one slow query.
-    RuleSettings(name="slow responses", metric="response_time.p95", above=5.0, window="5m", for_="2m", minimum=10),
-    # One failure in ten is seen by every regular user; twenty queries keep a quiet night from waking anyone.
-    RuleSettings(name="errors", metric="error_rate", above=0.1, window="10m", minimum=20, severity="critical"),
-    # Every third question unanswered says that retrieval or the index is broken, not that people ask odd things.
-    RuleSettings(name="no answers", metric="no_answer_rate", above=0.3, window="30m", for_="5m", minimum=20),
-)
-
+__all__ = ["GROUP_LIMIT", "Severity", "ThresholdRule", "make_rule"]
 
 _KINDS: dict[str, Callable[[RuleSettings, Metric, Catalogue], ThresholdRule]] = {
     "threshold": lambda settings, metric, catalogue: make_threshold(settings, metric),
@@ -104,16 +94,3 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
         hint = f"There are {', '.join(sorted(known))}."
         raise InvalidRule(f"rule {name}: an annotation names a label that there is not", hint=hint, value=unknown[0])
     return replace(rule, labels=settings.labels, annotations=annotations, runbook=settings.runbook)
-
-
-def make_rules(settings: Iterable[RuleSettings], catalogue: Catalogue) -> tuple[ThresholdRule, ...]:
-    """All the rules; the default ones when there are none. Raises InvalidRule, also for a name used twice."""
-    rules = tuple(make_rule(one, catalogue) for one in settings) or tuple(
-        make_rule(one, catalogue) for one in DEFAULT_RULES
-    )
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.name in seen:
-            raise InvalidRule("two rules have the same name", hint="Give each its own.", value=rule.name)
-        seen.add(rule.name)
-    return rules

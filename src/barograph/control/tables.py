@@ -170,6 +170,16 @@ changes = Table(
     Column("number", Integer, nullable=False),
 )
 
+rules = Table(
+    "rules",
+    metadata,
+    Column("project", SafeText, primary_key=True),
+    Column("name", SafeText, primary_key=True),
+    Column("definition", JsonText, nullable=False),
+    Column("author", SafeText, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
 silences = Table(
     "silences",
     metadata,
@@ -312,6 +322,16 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE outbox ADD COLUMN project TEXT NOT NULL DEFAULT ''",
             "CREATE INDEX outbox_by_group ON outbox (group_key, target, id)",
             "CREATE INDEX outbox_by_project ON outbox (state, target, project, id)",
+        ),
+    ),
+    Migration(
+        9,
+        "alert rules that are kept here",
+        (
+            """CREATE TABLE rules (
+                project TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL, author TEXT NOT NULL,
+                updated_at TEXT NOT NULL, PRIMARY KEY (project, name))""",
+            "INSERT INTO changes (subject, number) VALUES ('rules', 0)",
         ),
     ),
 )

@@ -84,6 +84,9 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One alert rule. What it compares with its limits depends on its kind; for most it is the metric itself."""
 
     name: A[str, M(min_length=1, max_length=128, description="Unique")]
+    enabled: A[bool, M(description="One that is not holds its name, also that of a default rule, and does nothing")] = (
+        True
+    )
     metric: A[str, M(description="A metric of the catalogue; function: whose unit the number has")] = ""
     kind: A[
         Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly", "function"],
@@ -229,6 +232,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerSettings = field(default_factory=ServerSettings)
     metrics: A[tuple[MetricSettings, ...], M(description="Own metrics, as [[metrics]]")] = ()
     rules: A[tuple[RuleSettings, ...], M(description="Alert rules, as [[rules]]")] = ()
+    default_rules: A[
+        bool, M(description="Barograph's own rules are in force too; one of yours with the same name takes its place")
+    ] = True
     receivers: A[
         tuple[ReceiverSettings, ...], M(description="Who is told of alerts, as [[receivers]]; log is always one")
     ] = ()

@@ -7,6 +7,7 @@ tested with something simpler.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,10 @@ from pathlib import Path
 from msgspec.structs import asdict, replace
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.default_rules import default_rules
+from barograph.alerts.rule_set import RuleSet
+from barograph.alerts.rules.function import load_function
+from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.collect.assembler import Assembler
 from barograph.collect.batches import retire_batches
@@ -26,9 +31,10 @@ from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import CONTROL, ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph.control.projects import ProjectRepository
+from barograph.control.rules import RuleRepository
 from barograph.core.metric import Catalogue, Measure, Metric
-from barograph.core.query import Filter, MetricQuery, Window
-from barograph.core.settings import MetricSettings, Settings, load_settings
+from barograph.core.query import MetricQuery, Window
+from barograph.core.settings import FILE_NAME, MetricSettings, Settings, load_settings
 from barograph.dashboard.delivery import Delivery
 from barograph.dashboard.housekeeping import Housekeeper
 from barograph.dashboard.workspace import Workspace, Workspaces
@@ -37,10 +43,11 @@ from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
 from barograph_client.clock import Clock, ManualClock
-from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings
+from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings, shorten
 from barograph_client.identifiers import IdentifierSource
 
 USER_KEY = "user-hash.key"
+_HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
 TRACES = "engine/traces.json"
 
 
@@ -118,6 +125,7 @@ def assemble(
         make = partial(
             _workspace, settings, clock, identifiers, catalogue, JournalSink(journal), store, control, delivery,
             from_settings(settings.collect, directory / USER_KEY),
+            [] if "rules" in overrides else _places(directory / FILE_NAME, settings),
         )  # fmt: skip
         workspaces = Workspaces(make, projects, settings.project, clock)
         seconds = settings.collect.sampler_seconds
@@ -160,6 +168,7 @@ def _workspace(
     control: ControlPlane,
     delivery: Delivery,
     processors: Sequence[Processor],
+    places: Sequence[str],
     project: str,
 ) -> Workspace:
     settings = replace(settings, project=project)
@@ -167,8 +176,16 @@ def _workspace(
     notifier = delivery.notifier(project)
     alerts = AlertManager(
         store,
-        catalogue,
-        settings.rules,
+        RuleSet(
+            catalogue,
+            settings.rules,
+            places=places,
+            default=default_rules(settings),
+            load=load_function,
+            kept=RuleRepository(control),
+            check=partial(_check_rule, store, clock),
+            project=project,
+        ),
         AlertStateRepository(control),
         collector.record_internal,
         clock,
@@ -194,19 +211,36 @@ def _workspace(
 
 
 def _check_names(settings: Settings, store: DataStore, clock: Clock) -> None:
-    """Whether every metric and rule of the settings can be asked for. Raises InvalidSettings or InvalidRule."""
+    """Whether every metric of the settings can be asked for. Raises InvalidSettings."""
     window = Window.last(3600.0, clock.now())
     for own in settings.metrics:
         try:
             store.check(MetricQuery(metric=own.name, window=window))
         except InvalidQuery as error:
             raise InvalidSettings(f"metric {own.name}: {error.message}", hint=error.hint, value=own.of) from None
-    for rule in settings.rules:
-        where = tuple(Filter.parse(text) for text in rule.where)
+
+
+def rule_lines(text: str, count: int) -> list[int]:
+    """The line at which each of so many rules of a file begins; 0 where an inline list has no lines of its own."""
+    lines = [text.count("\n", 0, found.end()) + 1 for found in _HEADER.finditer(text)]
+    return lines if len(lines) == count else [0] * count
+
+
+def _places(path: Path, settings: Settings) -> list[str]:
+    """Where each rule stands, as ``barograph.toml, line 12``; nothing for what came another way."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [f"{path.name}, line {line}" if line else "" for line in rule_lines(text, len(settings.rules))]
+
+
+def _check_rule(store: DataStore, clock: Clock, rule: ThresholdRule) -> None:
+    """Whether a rule's questions can be asked. Raises InvalidRule."""
+    for question in rule.questions(clock.now(), "default"):
         try:
-            store.check(MetricQuery(metric=rule.metric, window=window, by=rule.by, where=where))
+            store.check(question)
         except InvalidQuery as error:
-            raise InvalidRule(f"rule {rule.name}: {error.message}", hint=error.hint) from None
+            raise InvalidRule(
+                f"rule {shorten(rule.name)}: {error.message}", hint=error.hint, value=error.value
+            ) from None
 
 
 def make_directory(directory: Path) -> None:

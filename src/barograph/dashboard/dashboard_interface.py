@@ -19,6 +19,7 @@ from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.backtest import Backtest, backtest
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule import make_rule
+from barograph.alerts.rules.function import RuleFunction
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, Status
@@ -180,6 +181,14 @@ class DashboardInterface:
         except InvalidQuery as error:
             self._parts.catalogue.remove(metric.name)
             raise InvalidSettings(f"metric {metric.name}: {error.message}", hint=error.hint) from None
+
+    def add_rule(self, rule: RuleSettings, function: RuleFunction | None = None) -> None:
+        """Add an alert rule to this project, for as long as this is open; one of kind ``function`` asks the function.
+
+        Raises InvalidRule.
+        """
+        self._work.alerts.rule_set.add(rule, function)
+        self._work.alerts.reload()
 
     # asking
 

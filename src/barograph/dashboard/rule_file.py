@@ -6,7 +6,6 @@ Used by ``barograph alerts check`` and ``export``, and to try a rule that is not
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,19 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from barograph.alerts.default_rules import default_rules
 from barograph.alerts.pattern import Pattern
 from barograph.alerts.prometheus.export import export
 from barograph.alerts.prometheus.rules import Refusal
 from barograph.alerts.routing.router import Router
-from barograph.alerts.rule import make_rule, make_rules
+from barograph.alerts.rule import make_rule
+from barograph.alerts.rule_set import RuleSet
+from barograph.alerts.rules.function import load_function
 from barograph.core.metric import Catalogue
 from barograph.core.settings import MetricSettings, RuleSettings, Settings
-from barograph.dashboard.assembly import metric_of
+from barograph.dashboard.assembly import metric_of, rule_lines
 from barograph.dashboard.delivery import LOG
 from barograph_client.errors import BarographError, InvalidSettings, shorten
-
-_HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
 
 
 class RuleProblem(Struct, frozen=True, kw_only=True):
@@ -62,17 +62,17 @@ def read_rules(path: Path) -> RuleFile:
 
 
 def export_rules(path: Path) -> tuple[str, list[Refusal]]:
-    """The file's rules (the default ones if it has none) for Prometheus, and those that have no equivalent there.
+    """The rules that the file puts in force, for Prometheus, and those that have no equivalent there.
 
     Raises InvalidSettings where a rule is wrong.
     """
-    found, catalogue = _looked_at(path)
+    found, catalogue, tree = _looked_at(path)
     for problem in found.problems:
         raise InvalidSettings(f"{path}, line {problem.line}: {problem.problem}", hint=problem.hint)
-    return export(make_rules(found.rules, catalogue))
+    return export(RuleSet(catalogue, found.rules, default=_default(tree, path), load=load_function).rules)
 
 
-def _looked_at(path: Path) -> tuple[RuleFile, Catalogue]:
+def _looked_at(path: Path) -> tuple[RuleFile, Catalogue, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         tree = tomllib.loads(text)
@@ -84,11 +84,9 @@ def _looked_at(path: Path) -> tuple[RuleFile, Catalogue]:
     if not isinstance(given, list):
         raise InvalidSettings(f"{path}: rules is no list", hint="Write each rule under [[rules]].")
     catalogue = _catalogue(tree.get("metrics", []), path)
-    lines = [text.count("\n", 0, found.end()) + 1 for found in _HEADER.finditer(text)]
-    lines = lines if len(lines) == len(given) else [0] * len(given)  # an inline list has no lines of its own
     rules: list[RuleSettings] = []
     problems: list[RuleProblem] = []
-    for line, one in zip(lines, given, strict=True):
+    for line, one in zip(rule_lines(text, len(given)), given, strict=True):
         name = str(one.get("name", "")) if isinstance(one, dict) else ""
         try:
             rule = _rule(one, catalogue)
@@ -100,7 +98,16 @@ def _looked_at(path: Path) -> tuple[RuleFile, Catalogue]:
         else:
             rules.append(rule)
     problems += _routing(tree)
-    return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems)), catalogue
+    return RuleFile(path=str(path), rules=tuple(rules), problems=tuple(problems)), catalogue, tree
+
+
+def _default(tree: dict[str, Any], path: Path) -> tuple[RuleSettings, ...]:
+    """The default rules that the file leaves in force. Raises InvalidSettings."""
+    given = {name: tree[name] for name in ("default_rules", "budget", "timezone") if name in tree}
+    try:
+        return default_rules(msgspec.convert(given, Settings))
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md.") from None
 
 
 def _routing(tree: dict[str, Any]) -> list[RuleProblem]:
@@ -124,7 +131,10 @@ def _rule(one: Any, catalogue: Catalogue) -> RuleSettings:
         reason, _, where = str(error).partition(" - at `$")
         field = where.strip("`").removeprefix(".")
         raise InvalidSettings(f"{field}: {reason}" if field else reason, hint="See docs/settings.md.") from None
-    for filter_ in make_rule(settings, catalogue).where:
+    if not settings.enabled:
+        return settings
+    function = load_function(settings.name, settings.function) if settings.kind == "function" else None
+    for filter_ in make_rule(settings, catalogue, function).where:
         if filter_.op == "match":
             Pattern(filter_.values[0])
     return settings

@@ -109,8 +109,10 @@ def _rules(material: Material, rules: list[RuleStatus]) -> Table:
     kept = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
     notes = [f"{rule.rule}: {rule.reason}" for rule in rules if rule.reason and rule.state != "inactive"]
     note = "; ".join(notes[:3])
-    if not rules[0].from_file:
-        note = "; ".join(filter(None, [note, "these are the default rules: write [[rules]] in barograph.toml"]))
+    default = sum(rule.source == "default" for rule in rules)
+    if default:
+        said = f"{default} of them are default rules: one of yours with the same name takes its place"
+        note = "; ".join(filter(None, [note, said]))
     return Table(title="Rules", columns=[columns[i] for i in kept], rows=[[row[i] for i in kept] for row in rows],
                  note=note)  # fmt: skip
 
