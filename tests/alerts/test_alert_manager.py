@@ -586,3 +586,26 @@ def test_rules_that_see_no_data_for_minutes_are_an_alert_and_not_silence(house: 
     assert (alert.labels["alertname"], alert.labels["severity"]) == ("RulesNotEvaluated", "critical")
     assert "the engine is away, or far behind" in alert.annotations["summary"]
     assert alert.starts_at == START + timedelta(minutes=5)
+
+
+class SetForward(SystemClock):
+    """The machine's clock, and how far it was set forward."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+def test_a_clock_that_is_set_forward_does_not_make_the_rules_blind(tmp_path: Path) -> None:
+    clock = SetForward()
+    house = House(tmp_path, clock)
+    manager = house.manager(SLOW)
+    manager.start()
+    until = time.monotonic() + 20
+    while not manager.counters.ticks and time.monotonic() < until:
+        time.sleep(0.01)
+    clock.ahead = timedelta(hours=1)
+    assert manager.alerts() == []
+    manager.stop()
+    house.close()

@@ -320,9 +320,9 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     return chain, context
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until something is so."""
+def until(condition: Callable[[], object], seconds: float = 20.0, pace: float = 0.005) -> None:
+    """Wait until something is so; look again after ``pace`` seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came about"
-        time.sleep(0.005)
+        time.sleep(pace)

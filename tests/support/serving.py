@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,28 +31,41 @@ class Reply(NamedTuple):
 
 
 class Serving:
-    """The process. A context manager; ``toml`` becomes barograph.toml of a directory that has none."""
+    """The process. A context manager; ``toml`` becomes barograph.toml of a directory that has none.
 
-    def __init__(self, directory: Path, *arguments: str, toml: str = "", environment: Mapping[str, str] | None = None):
+    ``program`` is what Python runs instead of the package: a script that changes something and calls its ``main``.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        toml: str = "",
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "barograph"),
+    ):
         directory.mkdir(parents=True, exist_ok=True)
         if toml:
             (directory / "barograph.toml").write_text(toml, encoding="utf-8")
         self.directory = directory
         self._arguments = arguments
+        self._program = program
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("BAROGRAPH_", "OTEL_"))}
         self._environment = {**clean, **(environment or {})}
         self.start()
 
     def start(self) -> None:
         """Start it, or start it again; returns when it listens."""
-        command = [sys.executable, "-m", "barograph", "serve", "--data-dir", str(self.directory), *self._arguments]
+        command = [sys.executable, *self._program, "serve", "--data-dir", str(self.directory), *self._arguments]
         if "--port" not in self._arguments:
             command += ["--port", "0"]
         self.log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=self._environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
-        assert line.startswith(_PREFIX), line + self.errors()
+        if not line.startswith(_PREFIX):
+            self.stop(signal.SIGKILL)
+            raise AssertionError(line + self.errors())
         self.url = line.removeprefix(_PREFIX).strip()
 
     def errors(self) -> str:

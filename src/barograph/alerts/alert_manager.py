@@ -82,7 +82,7 @@ class AlertManager:
         self._interval = interval
         self._delay = timedelta(seconds=delay)
         self._project = project
-        self._evaluated_at = clock.now()
+        self._evaluated_at, self._evaluated_monotonic = clock.now(), clock.monotonic()
         self.notifier = notifier
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
@@ -213,7 +213,7 @@ class AlertManager:
                 return False
             self._look_at_rules()
             late = (now - tick).total_seconds() > self._interval / 2
-            self._evaluated_at = now
+            self._evaluated_at, self._evaluated_monotonic = now, self._clock.monotonic()
             self._counters = replace(
                 self._counters,
                 ticks=self._counters.ticks + 1,
@@ -282,7 +282,7 @@ class AlertManager:
         for one in self.rule_set.broken:
             since = self._broken.get(one.settings.name, at)
             found.append((unusable(one, self._project, since, at), Condition(state="firing")))
-        stalled = (at - self._evaluated_at).total_seconds()
+        stalled = self._clock.monotonic() - self._evaluated_monotonic  # a clock that is set forward makes nobody blind
         if stalled >= STALLED_SECONDS and self._thread is not None:
             since = self._evaluated_at + timedelta(seconds=STALLED_SECONDS)
             found.append((not_evaluated(stalled, self._project, since, at), Condition(state="firing")))
