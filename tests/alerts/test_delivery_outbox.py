@@ -165,6 +165,23 @@ class TestTheOrder:
         clock.advance(LONGEST_WAIT.total_seconds() / 2)
         assert self.keys(outbox) == ["b"]
 
+    @pytest.mark.parametrize("moved", [-1800.0, 1800.0, 86400.0])
+    def test_a_step_of_the_clock_that_was_seen_changes_no_wait_and_no_age(
+        self, outbox: Outbox, clock: ManualClock, moved: float
+    ) -> None:
+        outbox.put([entry("a")])
+        row = outbox.due("team/webhook")
+        assert row is not None
+        outbox.later(row, "away", 60.0)
+        clock.step(moved)
+        outbox.shift(moved)
+        clock.advance(59.0)
+        assert outbox.due("team/webhook") is None
+        clock.advance(1.0)
+        again = outbox.due("team/webhook")
+        assert again is not None
+        assert clock.now() - again.created_at == timedelta(seconds=60)
+
     def test_no_wait_is_longer_than_the_longest(self, outbox: Outbox, clock: ManualClock) -> None:
         outbox.put([entry("a")])
         row = outbox.due("team/webhook")

@@ -68,6 +68,10 @@ def outside(name: str, now: datetime) -> Alert:
     )
 
 
+def of_rule(name: str, now: datetime) -> Alert:
+    return Alert(labels={"alertname": name}, starts_at=now, updated_at=now)
+
+
 class Engine:
     """A reader that answers the first question, and hangs at the second until it is let go."""
 
@@ -162,7 +166,7 @@ def test_one_that_fails_says_so_is_tried_again_and_stops_no_other(
     site: Site, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = site.notifiers[3], site.notifiers[4]
-    alerts = [outside("a", START)]
+    alerts = [of_rule("a", START)]
     good.of_rules = bad.of_rules = lambda at: alerts
 
     def broken(at: datetime) -> list[Alert]:
@@ -215,7 +219,7 @@ def test_it_sleeps_until_a_group_is_due_and_looks_at_what_was_woken_only(
     site.notifiers[5].wake()
     assert dispatcher.look() == 0.75
     assert stepped == ["p5"]
-    site.notifiers[5].of_rules = lambda at: [outside("a", START)]
+    site.notifiers[5].of_rules = lambda at: [of_rule("a", START)]
     site.notifiers[5].wake()
     dispatcher.look()
     clock.advance(9.5)
@@ -224,7 +228,7 @@ def test_it_sleeps_until_a_group_is_due_and_looks_at_what_was_woken_only(
 
 def test_alerts_that_come_of_nothing_but_time_are_seen(site: Site, clock: ManualClock) -> None:
     site.delivery.dispatcher.look()
-    site.notifiers[0].of_rules = lambda at: [outside("blind", at)]  # nobody wakes it
+    site.notifiers[0].of_rules = lambda at: [of_rule("blind", at)]  # nobody wakes it
     clock.advance(LONGEST_REST)
     site.delivery.dispatcher.look()
     assert site.told() == 1

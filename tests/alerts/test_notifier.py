@@ -190,6 +190,119 @@ class TestFromOutside:
         assert len(site.delivery.notifier("default").outside()) == 3
 
 
+@pytest.mark.parametrize("step", [-7200.0, -40.0, 40.0, 7200.0])
+class TestAStepOfTheWallClock:
+    def real(self, site: Site, seconds: int) -> list[str]:
+        """So many seconds pass; what was told in them, and after how many."""
+        before, seconds_told = len(site.told()), []
+        for second in range(1, seconds + 1):
+            site.clock.advance(1)
+            seconds_told += [second] * site.notifier.run_due(site.clock.now())
+        statuses = [status for status, _, _ in site.told()[before:]]
+        return [f"{second} {status}" for second, status in zip(seconds_told, statuses, strict=True)]
+
+    def send(self, site: Site) -> None:
+        now = site.clock.now()
+        site.notifier.receive(
+            [alert("theirs", now, ends_at=now + timedelta(minutes=5), updated_at=now, from_outside=True)]
+        )
+
+    def test_34_neither_resolves_nor_fires_an_alert_from_outside_nor_shortens_group_wait(
+        self, site: Site, step: float
+    ) -> None:
+        self.send(site)
+        self.real(site, 10)
+        site.clock.step(step)
+        assert self.real(site, 280) == ["20 firing"]  # thirty after it came
+        site.clock.step(step)
+        assert self.real(site, 70) == ["40 resolved"]  # at its end, ten seconds on, the next tick of its group
+        site.clock.step(step)
+        assert self.real(site, 400) == []
+
+    def test_34_changes_no_repetition(self, site: Site, step: float) -> None:
+        site.notifier.of_rules = lambda at: [firing]
+        firing = alert("a")
+        assert self.real(site, 60) == ["31 firing"]  # of the tick at thirty
+        site.clock.step(step)
+        assert self.real(site, 3600) == ["3570 firing"]  # an hour after that tick
+
+    def test_34_does_not_bring_back_what_was_resolved(self, site: Site, step: float) -> None:
+        firing = alert("a")
+        over = msgspec.structs.replace(firing, ends_at=START + timedelta(seconds=50))
+        site.notifier.of_rules = lambda at: [firing if site.clock.monotonic() < 50 else over]
+        assert self.real(site, 100) == ["31 firing", "90 resolved"]
+        site.clock.step(step)
+        assert self.real(site, 200) == []
+
+    def test_34_is_known_to_the_next_life(self, site: Site, step: float) -> None:
+        self.send(site)
+        self.real(site, 60)
+        site.clock.step(step)
+        self.real(site, 10)
+        ends_at = site.notifier.outside()[0].ends_at
+        assert ends_at == START + timedelta(seconds=300 + step)
+        assert routing.RoutingRepository(site.plane).outside("default")[0].ends_at == ends_at
+
+
+class TestAStart:
+    """Who sends an alert cannot send it again while nobody listens: it is waited for."""
+
+    def sent(self, site: Site, lasts: float) -> None:
+        now = site.clock.now()
+        site.notifier.receive(
+            [alert("theirs", now, ends_at=now + timedelta(seconds=lasts), updated_at=now, from_outside=True)]
+        )
+
+    def live(self, site: Site, seconds: int) -> None:
+        for _ in range(seconds):
+            site.clock.advance(1)
+            site.notifier.run_due(site.clock.now())
+
+    @pytest.mark.parametrize("looked", [False, True])
+    @pytest.mark.parametrize("away", [1, 3600])
+    def test_49_a_one_shot_alert_inside_group_wait_is_told_however_long_we_were_away(
+        self, site: Site, away: int, looked: bool
+    ) -> None:
+        if looked:
+            self.live(site, 1)
+        self.sent(site, 300)
+        self.live(site, 9 if looked else 0)
+        site.clock.advance(away)  # kill -9
+        site.notifier = site.delivery.notifier("default")
+        self.live(site, 32)
+        assert [status for status, _, _ in site.told()] == ["firing"]
+        self.live(site, 400)
+        assert [status for status, _, _ in site.told()] == ["firing", "resolved"]
+
+    def test_an_alert_that_was_told_is_not_resolved_because_nobody_could_send_it_meanwhile(self, site: Site) -> None:
+        self.sent(site, 240)
+        self.live(site, 60)
+        site.clock.advance(600)
+        site.notifier = site.delivery.notifier("default")
+        self.live(site, 60)
+        self.sent(site, 240)
+        self.live(site, 200)
+        assert [status for status, _, _ in site.told()] == ["firing"]
+
+    def test_what_its_sender_has_ended_or_was_seen_to_end_stays_over(self, site: Site) -> None:
+        self.live(site, 1)
+        self.sent(site, 240)
+        self.live(site, 60)
+        self.sent(site, 0)
+        self.live(site, 700)
+        for _ in range(3):
+            site.notifier = site.delivery.notifier("default")
+            self.live(site, 100)
+        assert [status for status, _, _ in site.told()] == ["firing", "resolved"]
+
+    def test_10_one_that_is_over_before_its_group_is_told_is_not_told(self, site: Site) -> None:
+        """As Alertmanager has it: group_wait is there for what passes. What comes and goes is told as flapping."""
+        self.live(site, 1)
+        self.sent(site, 10)
+        self.live(site, 200)
+        assert site.told() == []
+
+
 def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site: Site) -> None:
     firing = alert("a")
     site.run(20, firing)
@@ -353,7 +466,7 @@ class TestWhatAReviewFound:
 
     def test_60_an_alert_that_comes_and_goes_between_two_looks_is_told_as_flapping(self, site: Site) -> None:
         site.step()
-        for _ in range(240):
+        for _ in range(50):
             for end in (timedelta(minutes=5), timedelta()):
                 site.clock.advance(0.4)
                 now = site.clock.now()

@@ -18,9 +18,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from barograph.alerts.alert import Alert, Notification
+from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.explanation import Explanation, explain
-from barograph.alerts.routing.router import Router, RouterState
+from barograph.alerts.routing.router import Router, RouterState, lasting, shifted
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
 from barograph.control.outbox import Outbox, Reached
@@ -32,6 +33,7 @@ from barograph_client.errors import BarographError, ControlError
 
 KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
 _FORGET_SECONDS = 300.0  # between looks for those
+AWAITED = timedelta(minutes=5)  # an alert from outside is waited for so long after a start, at most
 LONGEST_REST = 20.0  # seconds between two steps: some alerts come of nothing but time, such as that of blind rules
 
 prepare(RouterState)
@@ -71,6 +73,7 @@ class Notifier:
         self._heeded: Sequence[Silence] = ()  # as they were at the last step
         self._due_at: datetime | None = None  # of the state, since the last step
         self._stepped, self._changed = False, True
+        self._clock_steps, self._ends_moved = ClockSteps(clock), False
         self._rested_at = self._forgets_at = clock.monotonic()
         self.problem: BarographError | None = None  # why the last look failed
 
@@ -87,6 +90,7 @@ class Notifier:
     def run_due(self, now: datetime) -> int:
         """Step if there is anything to do; how many notifications went into the outbox. Raises ControlError."""
         with self._lock, self._told_in_problem():
+            self._notice_clock_step()
             if self._changed or self.rests() <= 0 or self._silences.of(self.project) is not self._heeded:
                 return self._step(now)
             return 0
@@ -113,7 +117,8 @@ class Notifier:
         self._changed = False  # first: what wakes it from now on is perhaps not seen by this step
         try:
             before = self._loaded()
-            alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *self.of_rules(now))}
+            rules = (_over(alert, now) for alert in self.of_rules(now))
+            alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *rules)}
             silences = self._silences.of(self.project)
             after, notifications = self.router.step(before, alerts.values(), silences, now)
             while notifications and self._silences.look():  # one that was made just now holds what was about to be told
@@ -141,25 +146,40 @@ class Notifier:
         also: Callable[[Connection], object] = lambda connection: None,
     ) -> None:
         document = msgspec.to_builtins(after)
+        outside = [_outside(alert, self.project) for alert in self._outside.values()] if self._ends_moved else None
 
         def write(connection: Connection) -> None:
             self._kept.write_state(connection, self.project, document)
+            if outside is not None:
+                self._kept.write_outside(connection, self.project, outside)
             also(connection)
 
         self._put(notifications, write)
         self._state = self._saved = after
+        self._ends_moved = False
 
     def _loaded(self) -> RouterState:
         """The state, at first that of the last life; for one group_wait after a start nothing is told."""
         if self._state is None:
-            self._outside = {one.fingerprint: _alert(one) for one in self._kept.outside(self.project)}
-            document = self._kept.state(self.project)
+            kept = self._kept.state(self.project)
             try:
-                state = msgspec.convert(document, RouterState) if document is not None else RouterState()
+                state = msgspec.convert(kept.document, RouterState) if kept is not None else RouterState()
             except msgspec.ValidationError:  # another version's; what fires is told once more
                 state = RouterState()
-            self._saved, self._state = state, self.router.started(state, self._clock.now())
+            now, known = self._clock.now(), map(_alert, self._kept.outside(self.project))
+            saved_at = kept.saved_at if kept is not None else None
+            self._outside = {one.fingerprint: _awaited(one, state, saved_at, now) for one in known}
+            self._saved, self._state = state, self.router.started(state, now)
+        self._notice_clock_step()
         return self._state
+
+    def _notice_clock_step(self) -> None:
+        """After a step of the wall clock every wait, and every alert from outside, lasts as long as it would have."""
+        moved = self._clock_steps.take()
+        if moved and self._state is not None:
+            self._state = shifted(self._state, moved)
+            self._outside = {key: lasting(alert, moved) for key, alert in self._outside.items()}
+            self._ends_moved = self._changed = True
 
     def _forget(self, now: datetime) -> None:
         """Forget alerts from outside that are over, unless somebody still believes that they fire."""
@@ -255,6 +275,27 @@ class Notifier:
         """The silence, maintenance window or inhibition that holds it back now."""
         with self._lock:
             return self._loaded().holds.get(alert.fingerprint)
+
+
+def _over(alert: Alert, now: datetime) -> Alert:
+    """An alert of a rule; what was resolved is over, also at a wall clock that was stepped back since."""
+    if alert.ends_at is None or alert.ends_at <= now:
+        return alert
+    return msgspec.structs.replace(alert, ends_at=now)
+
+
+def _awaited(alert: Alert, state: RouterState, saved_at: datetime | None, now: datetime) -> Alert:
+    """An alert from outside after a start: who sent it could not send it again meanwhile.
+
+    One that stood when the last life saw it stands for as long as its sender gave it when he sent it last, five
+    minutes at most. What nobody has looked at, since the life ended before, stood too.
+    """
+    track = state.tracks.get(alert.fingerprint)
+    unseen = track is None and (saved_at is None or alert.updated_at > saved_at)
+    if alert.ends_at is None or not (unseen or (track is not None and track.status == "firing")):
+        return alert
+    given = min(alert.ends_at - alert.updated_at, AWAITED)
+    return msgspec.structs.replace(alert, ends_at=max(alert.ends_at, now + given)) if given > timedelta() else alert
 
 
 def _alert(kept: OutsideAlert) -> Alert:

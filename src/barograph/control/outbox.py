@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -206,6 +207,19 @@ class Outbox:
                 .where(outbox.c.id == row.id, outbox.c.state.in_(states))
                 .values(attempts=outbox.c.attempts + 1, **values)
             )
+
+    def shift(self, seconds: float) -> None:
+        """The wall clock was stepped by so much: what waits keeps the time that is really left, and its age."""
+        by = timedelta(seconds=seconds)
+        waiting = select(outbox.c.id, outbox.c.next_at, outbox.c.created_at).where(outbox.c.state == "waiting")
+        with self._plane.writing() as connection:
+            moved = [
+                {"this": row_id, "due": next_at + by, "made": created_at + by}
+                for row_id, next_at, created_at in connection.execute(waiting)
+            ]
+            if moved:
+                changed = update(outbox).where(outbox.c.id == bindparam("this"))
+                connection.execute(changed.values(next_at=bindparam("due"), created_at=bindparam("made")), moved)
 
     def drop_unknown(self, targets: Collection[str]) -> int:
         """Give up what waits for other targets than these: nobody would ever send it. How many that were."""

@@ -33,17 +33,24 @@ class OutsideAlert(Struct, frozen=True, kw_only=True):
     generator_url: str = ""
 
 
+class KeptState(Struct, frozen=True):
+    """The state of routing as it was written, and when."""
+
+    document: JsonObject
+    saved_at: datetime
+
+
 class RoutingRepository(Struct, frozen=True):
     """Loads and saves; safe to share between threads. All methods may raise ControlError."""
 
     plane: ControlPlane
 
-    def state(self, project: str) -> JsonObject | None:
+    def state(self, project: str) -> KeptState | None:
         """The state as it was written last."""
+        chosen = select(router_states.c.state, router_states.c.updated_at).where(router_states.c.project == project)
         with self.plane.reading() as connection:
-            chosen = select(router_states.c.state).where(router_states.c.project == project)
-            found: JsonObject | None = connection.execute(chosen).scalar()
-            return found
+            row = connection.execute(chosen).first()
+            return None if row is None else KeptState(*row)
 
     def write_state(self, connection: Connection, project: str, state: JsonObject) -> None:
         """Write the state within a transaction that is under way."""
@@ -73,6 +80,12 @@ class RoutingRepository(Struct, frozen=True):
                         f"a project has at most {MOST_OUTSIDE:,} alerts from outside",
                         hint="Send fewer, or group them where they are made.",
                     )
+
+    def write_outside(self, connection: Connection, project: str, alerts: Sequence[OutsideAlert]) -> None:
+        """Write these in place of all of the project, within a transaction that is under way."""
+        connection.execute(delete(outside_alerts).where(outside_alerts.c.project == project))
+        if alerts:
+            connection.execute(insert(outside_alerts), [structs.asdict(alert) for alert in alerts])
 
     def outside(self, project: str) -> list[OutsideAlert]:
         """The project's alerts from outside, those that are over included, by fingerprint."""

@@ -19,6 +19,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from barograph.alerts.alert import Notification
+from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.delivery.outcome import Outcome
 from barograph.alerts.delivery.targets import Target, Targets
 from barograph.control.outbox import Outbox, OutboxRow
@@ -84,6 +85,7 @@ class Sender:
         self._lanes = {target.id: _Lane(target) for target in targets.by_id.values()}
         self._stopping = threading.Event()
         self._forgets_at = 0.0
+        self._clock_steps, self._moved = ClockSteps(clock), 0.0  # a step, and what of it the outbox does not know yet
         self._worker = Worker("barograph-sender", "sending notifications", self._look, clock, settings.interval)
 
     def put(self, notifications: Iterable[Notification], also: Callable[[Connection], object] | None = None) -> int:
@@ -133,6 +135,10 @@ class Sender:
 
     def _look(self) -> bool:
         """Let a thread run for each target at rest that has something due; now and then forget what is old."""
+        self._moved += self._clock_steps.take()
+        if self._moved:
+            self._outbox.shift(self._moved)
+            self._moved = 0.0
         now = self._clock.monotonic()
         if now >= self._forgets_at:
             self._outbox.forget(timedelta(seconds=self._settings.keep))

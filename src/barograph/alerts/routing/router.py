@@ -8,7 +8,7 @@ outbox: a crash before that repeats the step, with the same keys, and a crash af
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -133,7 +133,7 @@ class Router:
                 flapping=self._flapping_words(tracks.get(identity)),
                 acknowledged=identity in acknowledgements,
             )
-            self._join(groups, members, identity, member, now)
+            self._join(state, groups, members, identity, member, now)
         settled, notifications = self._tick(state, groups, members, now)
         over = now >= self._held_until(state, self.tree)
         after = RouterState(
@@ -219,19 +219,25 @@ class Router:
 
     def _join(
         self,
+        state: RouterState,
         groups: dict[str, Group],
         members: dict[str, dict[str, Member]],
         identity: str,
         member: Member,
         now: datetime,
     ) -> None:
-        """Put the alert into the groups of its routes; one that fires begins a group where there is none."""
-        alert = member.alert
+        """Put the alert into the groups of its routes; one that fires begins a group where there is none.
+
+        A group that waits for its first tick waits no longer than the oldest of those that are new to it.
+        """
+        alert, track = member.alert, state.tracks.get(identity)
+        known = track is not None and track.status == "firing"
         for route in self.tree.find(alert.labels):
             labels = route.group_labels(alert.labels)
             key = route.group_key(labels)
             group = groups.get(key)
-            if member.fires and (group is None or not group.ticked):
+            waits = group is None or (not group.ticked and not (known and key in state.groups))
+            if member.fires and waits:
                 first = first_tick(alert.starts_at, route, now)
                 if group is None:
                     group = Group(key=key, receiver=route.receiver, route=route.id, labels=labels, next_at=first)
@@ -294,8 +300,40 @@ def _left(group: Group, members: Mapping[str, Member], now: datetime) -> dict[st
     }
 
 
+def shifted(state: RouterState, seconds: float) -> RouterState:
+    """The state after the wall clock was stepped by so much: every wait keeps the time that is really left of it."""
+    by = timedelta(seconds=seconds)
+    groups = {
+        key: replace(
+            group,
+            next_at=group.next_at + by,
+            sent_at=None if group.sent_at is None else group.sent_at + by,
+            told={identity: replace(told, alert=lasting(told.alert, seconds)) for identity, told in group.told.items()},
+        )
+        for key, group in state.groups.items()
+    }
+    tracks = {
+        identity: replace(
+            track,
+            changes=tuple(at + by for at in track.changes),
+            flapping_since=None if track.flapping_since is None else track.flapping_since + by,
+            alert=None if track.alert is None else lasting(track.alert, seconds),
+        )
+        for identity, track in state.tracks.items()
+    }
+    started_at = None if state.started_at is None else state.started_at + by
+    return replace(state, groups=groups, tracks=tracks, started_at=started_at)
+
+
+def lasting(alert: Alert, seconds: float) -> Alert:
+    """One from outside with its end so much later; one of a rule has no end that is set beforehand."""
+    if not alert.from_outside or alert.ends_at is None:
+        return alert
+    return replace(alert, ends_at=alert.ends_at + timedelta(seconds=seconds))
+
+
 def _steadied(state: RouterState, now: datetime, routes: Mapping[str, Route], root: Route) -> RouterState:
-    """The state when the clock was stepped back: no tick is further away than its interval, nothing was told later."""
+    """The state when the clock was stepped back while no process ran: no tick is further away than its interval."""
     groups: dict[str, Group] = {}
     for key, group in state.groups.items():
         route = routes.get(group.route, root)
