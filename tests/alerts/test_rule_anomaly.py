@@ -14,7 +14,6 @@ from tests.alerts.test_alert_manager import START, House
 
 from barograph.alerts.backtest import backtest
 from barograph.alerts.detectors import Kept
-from barograph.alerts.prometheus.export import export
 from barograph.alerts.rule import make_rule
 from barograph.alerts.rules.anomaly import AT_ONCE, POINTS
 from barograph.alerts.rules.threshold import GROUP_LIMIT
@@ -272,13 +271,6 @@ def test_a_backtest_tells_what_the_live_rule_does(house: House, settings: RuleSe
     assert fired
     assert [(one.fired_at, one.labels) for one in played.firings] == fired
     assert [(one.resolved_at, one.labels) for one in played.firings if one.resolved_at] == over
-
-
-def test_prometheus_has_no_equivalent() -> None:
-    text, refusals = export([make_rule(ODD, Catalogue())])
-    (refusal,) = refusals
-    assert refusal.reason.endswith("is asked here alone")
-    assert "Not exported: odd" in text
 
 
 def test_its_condition_says_what_a_point_is_and_how_often_it_may_be_wrong() -> None:

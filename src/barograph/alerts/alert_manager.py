@@ -228,6 +228,10 @@ class AlertManager:
             self._commit()
         return True
 
+    def conditions(self) -> list[tuple[ThresholdRule, dict[str, str], Condition]]:
+        """Every group of every rule, and where it stands. From any thread."""
+        return [(rule, labels, condition) for rule in self._rules for labels, condition in self._book.of(rule)]
+
     def alerts(self, at: datetime | None = None) -> list[Alert]:
         """What routing is told of: the rules' alerts that fire, and those that were resolved lately.
 

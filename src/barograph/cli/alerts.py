@@ -202,7 +202,7 @@ def export(
     ] = False,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
 ) -> None:
-    """Write the rules for Prometheus, to standard output. What has no equivalent there is told in a comment.
+    """Write the rules for Prometheus, to standard output: over what this server's /metrics serves of them.
 
     \b
     barograph alerts export --prometheus > barograph.rules.yml
@@ -211,8 +211,7 @@ def export(
 
     if not prometheus:
         raise InvalidInput("rules are written in one form only", hint="Write --prometheus.")
-    text, _ = export_rules(file or data_dir / FILE_NAME)
-    print(text, end="")
+    print(export_rules(file or data_dir / FILE_NAME), end="")
 
 
 @contextlib.contextmanager

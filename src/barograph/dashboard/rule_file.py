@@ -16,7 +16,6 @@ from msgspec import Struct
 from barograph.alerts.default_rules import default_rules
 from barograph.alerts.pattern import Pattern
 from barograph.alerts.prometheus.export import export
-from barograph.alerts.prometheus.rules import Refusal
 from barograph.alerts.routing.router import Router
 from barograph.alerts.rule import make_rule
 from barograph.alerts.rule_set import RuleSet
@@ -61,8 +60,8 @@ def read_rules(path: Path) -> RuleFile:
     return _looked_at(path)[0]
 
 
-def export_rules(path: Path) -> tuple[str, list[Refusal]]:
-    """The rules that the file puts in force, for Prometheus, and those that have no equivalent there.
+def export_rules(path: Path) -> str:
+    """The rules that the file puts in force, as a rule file of Prometheus.
 
     Raises InvalidSettings where a rule is wrong.
     """

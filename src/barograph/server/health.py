@@ -9,6 +9,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barograph.alerts.prometheus.exposition import ABOUT, rule_series
+from barograph.alerts.prometheus.template import go_number
 from barograph.core.durations import Durations
 from barograph.server.access import Caller
 from barograph.server.asking import answer
@@ -69,9 +71,9 @@ class _Page:
     def head(self, name: str, kind: str, about: str) -> None:
         self.lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
 
-    def value(self, name: str, value: float, **labels: str) -> None:
+    def value(self, name: str, value: float, /, **labels: str) -> None:
         inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        self.lines.append(f"{name}{{{inside}}} {value:g}" if inside else f"{name} {value:g}")
+        self.lines.append(f"{name}{f'{{{inside}}}' if inside else ''} {go_number(float(value))}")
 
     def one(self, name: str, kind: str, about: str, value: float) -> None:
         self.head(name, kind, about)
@@ -87,6 +89,17 @@ class _Page:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _rules(site: Site, page: _Page) -> None:
+    """What the alert rules measure: ``barograph alerts export --prometheus`` writes rules over these."""
+    standing = site.dashboard.alerts.conditions()
+    series = list(rule_series(standing, site.dashboard.project, site.clock.now()))
+    for name, about in ABOUT.items():
+        page.head(name, "gauge", about)
+        for one in series:
+            if one.name == name:
+                page.value(name, one.value, **one.labels)
 
 
 def _text(site: Site, caller: Caller) -> str:
@@ -105,6 +118,8 @@ def _text(site: Site, caller: Caller) -> str:
     traces, health = parts.assembler.progress(), parts.store.health()
     page.one("barograph_engine_ready", "gauge", "Whether the engine is open and has caught up once.", health.ready)
     page.one("barograph_engine_lag_seconds", "gauge", "How far the engine is behind the journal.", lag_seconds(site))
+    if caller.everywhere or caller.project == site.dashboard.project:
+        _rules(site, page)
     if not caller.everywhere:  # what follows counts the work of other projects too
         return "\n".join([*page.lines, ""])
     alerts = site.dashboard.alerts.counters

@@ -1,0 +1,68 @@
+"""What the rules measure, as series that Prometheus can scrape: ``export`` writes rules over these and no others.
+
+Read by ``/metrics``. A series is there as long as its alert stands by it: what fired and has no data now keeps its last
+value, as the alert itself goes on; what is gone, or was not looked at for five minutes, has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition
+from barograph.alerts.rule import ThresholdRule
+
+VALUE = "barograph_alert_rule_value"
+BROKEN = "barograph_alert_rule_broken"
+ABOUT = {
+    VALUE: "What an alert rule compares with its limit, by group, in the unit of its metric.",
+    BROKEN: "Whether what an alert rule without a limit watches is not as it should be, by group.",
+}
+_OWN = ("rule", "project")  # labels that every series has
+
+
+class Series(NamedTuple):
+    """One series: its name, its labels and its present value."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def rule_series(
+    standing: Iterable[tuple[ThresholdRule, Mapping[str, str], Condition]], project: str, now: datetime
+) -> Iterator[Series]:
+    """A series for each group of each rule that was measured; ``standing`` says where each stands."""
+    for rule, group, condition in standing:
+        if condition.value is None or not _stands(condition, now):
+            continue
+        names = label_names(rule.by)
+        labels = {"rule": rule.name, "project": project, **{names[name]: text for name, text in group.items()}}
+        if rule.has_limit:
+            yield Series(VALUE, labels, condition.value)
+        else:
+            broken = condition.is_waiting or (condition.has_fired and condition.clear_since is None)
+            yield Series(BROKEN, labels, float(broken))
+
+
+def _stands(condition: Condition, now: datetime) -> bool:
+    at = condition.evaluated_at
+    if at is None or (now - at).total_seconds() > LOOKBACK_SECONDS:
+        return False
+    if condition.has_fired or condition.is_waiting:
+        return True
+    return condition.state in ("inactive", "resolved") and condition.gone_since is None
+
+
+def label_names(names: Sequence[str], taken: Sequence[str] = _OWN) -> dict[str, str]:
+    """The names as Prometheus can have them, each once and none of those that are taken."""
+    found: dict[str, str] = {}
+    for name in names:
+        cleaned = re.sub(r"[^a-zA-Z0-9_]", "_", name)
+        cleaned = f"_{cleaned}" if cleaned[:1].isdigit() else cleaned
+        while cleaned in taken or cleaned in found.values():
+            cleaned += "_"
+        found[name] = cleaned
+    return found
