@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.support.promtool import PROMTOOL, differences
 from tests.support.series_watch import run
 
+from barograph.alerts.default_rules import default_rules
 from barograph.alerts.lifecycle import AT_ONCE, Condition, Observation, Policy, step
 from barograph.alerts.prometheus.export import export, expression
 from barograph.alerts.prometheus.exposition import BROKEN, VALUE, Series, label_names, rule_series
@@ -125,7 +126,8 @@ def test_labels_and_annotations_go_along_filled_with_what_prometheus_does_not_kn
 
 def test_the_file_is_loaded_by_prometheus_and_read_back_here(tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml")
-    rules = [replace(made, name=kind) for kind, (made, _) in KINDS.items()]
+    rules = [make_rule(one, CATALOGUE) for one in default_rules(Settings())]
+    rules += [replace(made, name=kind) for kind, (made, _) in KINDS.items()]
     for metric in CATALOGUE:
         limits: dict[str, Any] = {"above": 0.5} if metric.unit != "rating" else {"above": None, "below": 3.0}
         rules.append(

@@ -19,6 +19,7 @@ from barograph.alerts.prometheus.parser import parse
 from barograph.dashboard.rule_file import export_rules
 
 TOML = """
+default_rules = false
 [collect]
 sampler_seconds = 0
 [[rules]]
