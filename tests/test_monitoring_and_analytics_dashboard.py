@@ -19,6 +19,7 @@ import pytest
 import barograph
 from barograph.core.metric import Measure, Metric
 from barograph.core.query import MetricQuery, UnitQuery, Window
+from barograph.core.settings import RuleSettings
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock
@@ -274,6 +275,22 @@ class TestAlertManager:
             rule = {"name": "nonsense", "metric": "satisfaction", "below": 3.0, **more}
             with pytest.raises(barograph.errors.InvalidRule, match="nonsense"):
                 barograph.DashboardInterface(tmp_path, background=False, rules=[rule])
+
+    def test_a_rule_of_the_file_that_cannot_hold_is_told_with_its_line(self, tmp_path: Path) -> None:
+        (tmp_path / "barograph.toml").write_text(
+            '[[rules]]\nname = "good"\nmetric = "queries"\nabove = 1\n\n[[rules]]\nname = "bad"\nmetric = "cost"\n'
+        )
+        with pytest.raises(barograph.errors.InvalidRule, match=r"barograph\.toml, line 6: rule bad: it has no limit"):
+            barograph.DashboardInterface(tmp_path, background=False)
+
+    def test_a_function_of_ones_own_is_a_rule(self, clock: ManualClock) -> None:
+        with temporary_dashboard(clock, default_rules=False) as opened:
+            opened.record_query_execution({**SEED, "response_time": 7.2})
+            opened.flush()
+            rule = RuleSettings(name="slow", kind="function", above=5.0)
+            opened.add_rule(rule, lambda at: at.value("response_time.mean"))
+            (alert,) = opened.check_alerts()
+            assert (alert.rule, alert.value) == ("slow", 7.2)
 
     def test_a_rule_that_cannot_hold_is_refused_by_name(self, tmp_path: Path) -> None:
         with pytest.raises(barograph.errors.InvalidRule, match="nonsense"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import barograph
+from barograph.alerts.rules.function import Evaluation, Group
 from barograph.core.query import MetricAnswer, Window
+from barograph.core.settings import RuleSettings
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
 
@@ -23,6 +25,16 @@ def ask(dashboard: barograph.DashboardInterface, window: Window) -> float | None
         start: datetime = row.start
         print(value, start, row.group.get("model"))
     return dashboard.query("response_time.p95", last="1h", compare="previous").value
+
+
+def failing(at: Evaluation) -> dict[Group, float | None]:
+    """More than a tenth of the queries of a model fail."""
+    return at.groups("error_rate", last="1h")
+
+
+def watch(dashboard: barograph.DashboardInterface) -> None:
+    dashboard.add_rule(RuleSettings(name="failing", kind="function", above=0.1, by=("model",)), failing)
+    dashboard.add_rule(RuleSettings(name="quiet", kind="function"), lambda at: at.value("queries") == 0)
 
 
 def decide(dashboard: barograph.DashboardInterface) -> str:

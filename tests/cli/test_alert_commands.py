@@ -55,6 +55,39 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
+def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_path: Path) -> None:
+    directory, good = str(tmp_path / "data"), tmp_path / "good.toml"
+    assert barograph("init", "-d", directory).returncode == 0
+    (tmp_path / "data" / "barograph.toml").write_text(
+        '[[rules]]\nname = "slow"\nmetric = "response_time.mean"\nabove = 5.0\n'
+    )
+    good.write_text(
+        '[[rules]]\nname = "many"\nmetric = "queries"\nabove = 9\n[[rules]]\nname = "no answers"\nenabled = false\n'
+    )
+    code = tmp_path / "code.toml"
+    code.write_text('[[rules]]\nname = "code"\nkind = "function"\nfunction = "json:loads"\n')
+    wrong, function, added, listed, removed, again, after = several(
+        [
+            ["alerts", "add", str(rules), "-d", directory],
+            ["alerts", "add", str(code), "-d", directory],
+            ["alerts", "add", str(good), "-d", directory],
+            ["alerts", "rules", "--json", "-d", directory],
+            ["alerts", "remove", "no answers", "-d", directory],
+            ["alerts", "remove", "slow", "-d", directory],
+            ["alerts", "rules", "-d", directory],
+        ]
+    )
+    assert wrong.returncode == Exit.INPUT
+    assert "line 14: no such metric" in wrong.stderr
+    assert "names no code to run" in function.stderr
+    assert added.stdout == "many is in force.\nno answers is switched off.\n"
+    sources = {one["name"]: one["source"] for one in json.loads(listed.stdout)}
+    assert sources == {"slow": "file", "many": "kept", "slow responses": "default", "errors": "default"}
+    assert "default rule of that name is in force" in removed.stdout
+    assert "stands in barograph.toml" in again.stderr
+    assert "no answers" in after.stdout
+
+
 def history() -> str:
     """An hour of queries, one each half minute; those of ten minutes, half an hour ago, were slow."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)

@@ -57,7 +57,8 @@ def test_55_alerts_and_rules_have_the_shapes_of_prometheus(serving: Serving) -> 
     assert slow["annotations"]["summary"].startswith("Response time exceeded 5 s threshold")
     (group,) = serving.ask("/api/v1/rules").json["data"]["groups"]
     assert group.keys() >= {"name", "file", "interval", "rules"}
-    (rule,) = group["rules"]
+    rule, *default = group["rules"]
+    assert {one["source"] for one in default} == {"default"}
     assert (rule["name"], rule["type"], rule["state"], rule["health"]) == ("slow", "alerting", "firing", "ok")
     assert rule["query"] == "response_time.mean above 5 s over 60 min"
     assert [one["fingerprint"] for one in rule["alerts"]] == [slow["fingerprint"]]
@@ -157,9 +158,28 @@ def test_an_acknowledged_alert_says_who_takes_care(serving: Serving) -> None:
     assert serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": "0" * 16}).status == 400
 
 
+def test_a_rule_is_kept_fires_without_a_restart_and_is_gone_when_it_is_removed(serving: Serving) -> None:
+    rule = {"name": "any", "metric": "queries", "above": 0, "window": "1d", "labels": {"team": "search"}}
+    assert serving.ask("/api/v1/rules", rule).json == {"name": "any", "source": "kept"}
+    (group,) = serving.ask("/api/v1/rules").json["data"]["groups"]
+    sources = {one["name"]: one["source"] for one in group["rules"]}
+    assert (sources["slow"], sources["any"], sources["no answers"]) == ("file", "kept", "default")
+    assert serving.until(lambda: '"any"' in serving.ask("/api/v1/alerts").body.decode())
+    assert named(serving, "any")["labels"]["team"] == "search"
+    assert serving.ask("/api/v1/rules", {"name": "no answers", "enabled": False}).json["source"] is None
+    assert serving.ask("/api/v1/rules/remove", {"name": "no answers"}).json["source"] == "default"
+    assert serving.ask("/api/v1/rules/remove", {"name": "any"}).json["source"] is None
+    assert '"any"' not in serving.ask("/api/v1/alerts").body.decode()
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
+        ("/api/v1/rules", {"name": "x", "metric": "querys", "above": 1}),
+        ("/api/v1/rules", {"name": "slow", "metric": "queries", "above": 1}),
+        ("/api/v1/rules", {"name": "code", "kind": "function", "function": "os:abort"}),
+        ("/api/v1/rules/remove", {"name": "slow"}),
+        ("/api/v1/alerts/test", {"definition": {"name": "code", "kind": "function", "function": "os:abort"}}),
         ("/api/v2/alerts", [{"labels": {}}]),
         ("/api/v2/alerts", [{"labels": {"alertname": ""}}]),
         ("/api/v2/alerts", [{"labels": {"": "x"}}]),

@@ -98,6 +98,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         incidents = running.ask("/api/v1/incidents?fresh=true", key=made.theirs).json["incidents"]
         assert [one["rule"] for one in incidents] == [SECRET]
         silence = {"matchers": [f"alertname={SECRET}"], "lasts": "1d", "comment": SECRET}
+        kept = {"name": SECRET, "metric": "queries", "above": 1e9}
+        assert running.ask("/api/v1/rules", kept, key=made.theirs).json == {"name": SECRET, "source": "kept"}
         made.silence = running.ask("/api/v1/silences", silence, key=made.theirs).json["id"]
         (made.fingerprint,) = [one["fingerprint"] for one in running.ask("/api/v2/alerts", key=made.theirs).json
                                if one["labels"]["alertname"] == SECRET]  # fmt: skip
@@ -106,8 +108,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         yield made
 
 
-UNKNOWN = ("/api/v1/alerts/acknowledge", "/api/v1/silences/end")  # what they name is the other project's, or nobody's
+# What they name is the other project's, or nobody's.
+UNKNOWN = ("/api/v1/alerts/acknowledge", "/api/v1/silences/end", "/api/v1/rules/remove")
 BODIES: dict[str, object] = {  # of routes that do not take a question
+    "/api/v1/rules": {"name": "ours", "metric": "queries", "above": 1e9},
+    "/api/v1/rules/remove": {"name": "nobody"},
     "/api/v2/alerts": [{"labels": {"alertname": "ours"}}],
     "/api/v1/silences": {"matchers": ["alertname=ours"]},
     "/api/v2/silences": {
@@ -161,6 +166,7 @@ def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there
     for path, named_there, nowhere in (
         ("/api/v1/silences/end", {"id": two.silence}, {"id": "0" * len(two.silence)}),
         ("/api/v1/alerts/acknowledge", {"fingerprint": two.fingerprint}, {"fingerprint": "0" * 16}),
+        ("/api/v1/rules/remove", {"name": SECRET}, {"name": "0" * len(SECRET)}),
     ):
         replies = [two.ask(path, body) for body in (named_there, nowhere)]
         assert [reply.status for reply in replies] == [400, 400]
@@ -179,6 +185,8 @@ def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there
         assert told[0][0] == 404
     (silence,) = two.server.ask("/api/v1/silences", key=two.theirs).json["silences"]
     assert silence["state"] == "active"
+    (group,) = two.server.ask("/api/v1/rules", key=two.theirs).json["data"]["groups"]
+    assert SECRET in [rule["name"] for rule in group["rules"] if rule["source"] == "kept"]
 
 
 @pytest.mark.parametrize("route", [one for one in ROUTES if one.scope != "open"], ids=named)

@@ -18,7 +18,7 @@ from typing import Annotated, cast
 import typer
 
 import barograph
-from barograph.cli import alerts, care, events, incidents, keys, listing, projects, questions, replay, serve
+from barograph.cli import alerts, care, events, incidents, keys, listing, projects, questions, replay, rules, serve
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -117,6 +117,9 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
             "silence": alerts.silence,
             "silences": alerts.silences,
             "unsilence": alerts.unsilence,
+            "rules": rules.listed,
+            "add": rules.add,
+            "remove": rules.remove,
             "test": alerts.backtest,
             "check": alerts.check,
             "export": alerts.export,

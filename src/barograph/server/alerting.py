@@ -24,6 +24,7 @@ from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.alerts.standing import Standing
 from barograph.control.silences import Silence
 from barograph.core.query import parse_duration
+from barograph.core.settings import RuleSettings
 from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import Caller
@@ -55,6 +56,12 @@ class Acknowledgement(Struct, kw_only=True, forbid_unknown_fields=True):
     author: A[str, M(max_length=128, description="The key's name if absent")] = ""
 
 
+class RuleName(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which rule to remove."""
+
+    name: A[str, M(min_length=1, max_length=128, description="GET /api/v1/rules tells which are kept")]
+
+
 class SilenceEnd(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which silence to end."""
 
@@ -75,14 +82,44 @@ async def rules(site: Site, caller: Caller, request: Request) -> Response:
 
     def work(dashboard: DashboardInterface) -> dict[str, object]:
         stand = _standing(dashboard)
+        in_force = {rule.name: rule for rule in dashboard.alerts.rule_set.rules}
         listed = [
-            _rule(status, dashboard.alerts.rule(status.rule), [one for one in stand if _is_of(one, status.rule)])
+            _rule(status, in_force.get(status.rule), [one for one in stand if _is_of(one, status.rule)])
             for status in dashboard.alerts.rules()
         ]
         group = {"name": "barograph", "file": "barograph.toml", "interval": INTERVAL_SECONDS, "rules": listed}
         return {"groups": [group]}
 
     return _success(await ask(site, caller, False, work))
+
+
+async def keep_rule(site: Site, caller: Caller, request: Request) -> Response:
+    """Make a rule, or replace a kept or a default one; it is in force, and on disk, when the answer comes."""
+    body = await from_body(request, RuleSettings, site.settings.body_seconds)
+
+    def work(dashboard: DashboardInterface) -> dict[str, object]:
+        dashboard.alerts.rule_set.keep(body, actor=caller.actor)
+        return _in_force(dashboard, body.name)
+
+    return answer(await ask(site, caller, False, work))
+
+
+async def remove_rule(site: Site, caller: Caller, request: Request) -> Response:
+    """Remove a kept rule; what fired of it is resolved."""
+    body = await from_body(request, RuleName, site.settings.body_seconds)
+
+    def work(dashboard: DashboardInterface) -> dict[str, object]:
+        dashboard.alerts.rule_set.remove(body.name, actor=caller.actor)
+        return _in_force(dashboard, body.name)
+
+    return answer(await ask(site, caller, False, work))
+
+
+def _in_force(dashboard: DashboardInterface, name: str) -> dict[str, object]:
+    dashboard.alerts.reload()
+    rules = dashboard.alerts.rule_set
+    there = any(rule.name == name for rule in rules.rules)
+    return {"name": name, "source": rules.source(name) if there else None}
 
 
 async def incidents(site: Site, caller: Caller, request: Request) -> Response:
@@ -174,23 +211,23 @@ def _of_prometheus(one: Standing) -> dict[str, object]:
     }
 
 
-def _rule(status: RuleStatus, rule: ThresholdRule, alerts: list[Standing]) -> dict[str, object]:
+def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]) -> dict[str, object]:
+    """The rule's status; of one that cannot be used there is no more to tell."""
+    annotations = {name: template.text for name, template in rule.annotations.items()} if rule else {}
     states = {"firing": "firing", "pending": "pending"}
     return {
         "name": status.rule,
         "query": status.condition,
-        "duration": rule.for_seconds,
-        "labels": {**rule.labels, "severity": status.severity},
-        "annotations": {
-            **{name: template.text for name, template in rule.annotations.items()},
-            **({"runbook_url": rule.runbook} if rule.runbook else {}),
-        },
+        "duration": rule.for_seconds if rule else 0.0,
+        "labels": {**(rule.labels if rule else {}), "severity": status.severity},
+        "annotations": {**annotations, **({"runbook_url": rule.runbook} if rule and rule.runbook else {})},
         "alerts": [_of_prometheus(one) for one in alerts],
         "state": states.get(status.state, "inactive"),
         "health": "err" if status.state == "error" else "ok" if status.evaluated_at else "unknown",
         "lastError": status.reason if status.state == "error" else "",
         "lastEvaluation": status.evaluated_at,
         "type": "alerting",
+        "source": status.source,
     }
 
 

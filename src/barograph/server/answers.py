@@ -13,6 +13,8 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType
 from msgspec import Meta as M
 
+from barograph.alerts.rule_set import Source
+
 Count = A[int, M(ge=0)]
 Item = A[dict[str, Any], M(description="An event with all fields of its kind; docs/events.md tells them")]
 CompleteTo = A[datetime, M(description="Every event that arrived up to then is in the answer")]
@@ -187,6 +189,14 @@ class RuleNow(Struct, kw_only=True, rename="camel"):
     last_error: str
     last_evaluation: datetime | None
     type: Literal["alerting"]
+    source: Source
+
+
+class RuleInForce(Struct, kw_only=True):
+    """Where the rule of that name comes from now, or that there is none in force."""
+
+    name: str
+    source: Source | None
 
 
 class RuleGroupNow(Struct, kw_only=True):

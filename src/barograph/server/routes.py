@@ -16,6 +16,7 @@ from starlette.responses import Response
 from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
+from barograph.core.settings import RuleSettings
 from barograph.server import alerting, alertmanager_api, asking, care, health
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
@@ -39,6 +40,7 @@ from barograph.server.answers import (
     MetricRows,
     QueryDetail,
     Readiness,
+    RuleInForce,
     RulesNow,
     SilencesNow,
     Stats,
@@ -117,6 +119,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/alerts", "read", alerting.alerts, "What waits and fires, and what is told of it",
           gives=AlertsNow),
     Route("GET", "/api/v1/rules", "read", alerting.rules, "The alert rules, and where they stand", gives=RulesNow),
+    Route("POST", "/api/v1/rules", "admin", alerting.keep_rule, "Make a rule, or replace a kept or a default one",
+          body=RuleSettings, gives=RuleInForce),
+    Route("POST", "/api/v1/rules/remove", "admin", alerting.remove_rule, "Remove a kept rule",
+          body=alerting.RuleName, gives=RuleInForce),
     Route("GET", "/api/v1/incidents", "read", alerting.incidents,
           "What fired in a window, for how long, and the mean time to resolve", IncidentParameters, gives=History),
     Route("POST", "/api/v1/alerts/acknowledge", "admin", alerting.acknowledge, "Somebody takes care of an alert",

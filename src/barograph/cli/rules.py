@@ -1,0 +1,129 @@
+"""Commands for rules that are kept beside those of the file: they open ``control.db`` alone, and work while a server
+runs, which heeds them at its next look."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+from msgspec.structs import replace
+
+from barograph.cli.control import actor
+from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Json, ProjectName, existing
+from barograph.cli.output import draw, print_json, say
+from barograph.core.settings import FILE_NAME, load_settings
+from barograph.visualize.chart import Column, Page, Table, Text
+from barograph_client.clock import SystemClock
+from barograph_client.errors import InvalidSettings, shorten
+
+if TYPE_CHECKING:
+    from barograph.alerts.rule_set import RuleSet
+
+_FROM = {"file": FILE_NAME, "kept": "kept", "default": "default"}
+
+
+class RuleLine(Struct, frozen=True, kw_only=True):
+    """One rule in force, where it comes from, and what keeps a kept one from being used."""
+
+    name: str
+    source: str
+    severity: str
+    condition: str
+    problem: str = ""
+
+
+@contextlib.contextmanager
+def rules_of(directory: Path, project: str | None, *, run_code: bool = False) -> Iterator[RuleSet]:
+    """The rules of a project, from the settings and the control plane. Raises InvalidInput, InvalidRule, ControlError.
+
+    A function that a rule names is imported only where ``run_code`` says so; else its rule is not among them.
+    """
+    from barograph.alerts.default_rules import default_rules
+    from barograph.alerts.rule_set import RuleSet
+    from barograph.alerts.rules.function import load_function
+    from barograph.control.database import CONTROL, ControlPlane
+    from barograph.control.projects import ProjectRepository
+    from barograph.control.rules import RuleRepository
+    from barograph.core.metric import Catalogue
+    from barograph.dashboard.assembly import metric_of
+
+    settings = load_settings(existing(directory), os.environ)
+    rules = [replace(rule, enabled=rule.enabled and (run_code or rule.kind != "function")) for rule in settings.rules]
+    with ControlPlane(directory / CONTROL, SystemClock()) as plane:
+        wanted = project or settings.project
+        ProjectRepository(plane, settings.project).require(wanted)
+        yield RuleSet(
+            Catalogue(metric_of(own) for own in settings.metrics),
+            rules,
+            default=default_rules(settings),
+            load=load_function,
+            kept=RuleRepository(plane),
+            project=wanted,
+        )
+
+
+def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
+    """List the rules in force and where each comes from: the file, kept, or a default one."""
+    with rules_of(data_dir, project, run_code=True) as rules:
+        lines = [
+            RuleLine(
+                name=rule.name, source=rules.source(rule.name), severity=rule.severity, condition=rule.condition
+            )
+            for rule in rules.rules
+        ] + [
+            RuleLine(
+                name=one.settings.name, source="kept", severity=one.settings.severity, condition="", problem=one.problem
+            )
+            for one in rules.broken
+        ]  # fmt: skip
+    if json:
+        print_json(lines)
+        return
+    columns = [Column(title="Rule", most=28), Column(title="From"), Column(title="Severity"), Column(title="Condition")]
+    rows = [
+        [one.name, _FROM[one.source], one.severity, f"cannot be used: {one.problem}" if one.problem else one.condition]
+        for one in lines
+    ]
+    told = Table(title="In force", columns=columns, rows=rows) if rows else Text(text="No rule is in force.")
+    draw(Page(title="Rules", parts=[told]))
+
+
+def add(
+    file: Annotated[Path, typer.Argument(help="A file with [[rules]]; `barograph alerts check` looks at it first.")],
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+) -> None:
+    """Keep the rules of a file, in place of kept or default ones with their names; a server heeds them in 15 s.
+
+    \b
+    barograph alerts add draft.toml
+    A rule with `enabled = false` switches the default one with its name off.
+    """
+    from barograph.dashboard.rule_file import read_rules
+
+    found = read_rules(file)
+    for wrong in found.problems:
+        raise InvalidSettings(f"{file}, line {wrong.line}: {wrong.problem}", hint=wrong.hint, value=wrong.rule)
+    if not found.rules:
+        raise InvalidSettings(f"{file} has no rules", hint="Write each under [[rules]].")
+    with rules_of(data_dir, project) as rules:
+        for one in found.rules:
+            rules.keep(one, actor=actor())
+            say(f"{shorten(one.name)} is {'in force' if one.enabled else 'switched off'}.")
+
+
+def remove(
+    name: Annotated[str, typer.Argument(metavar="RULE", help="Its name, which `barograph alerts rules` shows.")],
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+) -> None:
+    """Remove a kept rule. What fired of it is resolved; a default one with its name is in force again."""
+    with rules_of(data_dir, project) as rules:
+        rules.remove(name, actor=actor())
+        back = any(rule.name == name for rule in rules.rules)
+    say(f"{shorten(name)} is removed{'; the default rule of that name is in force' if back else ''}.")
