@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.store_site import Site, at, queries
+from msgspec.structs import replace
+from tests.support.store_site import Site, assert_same_answer, at, queries
 
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.rule import make_rule
 from barograph.core.metric import Catalogue
-from barograph.core.query import Reader
+from barograph.core.query import MetricQuery, Reader, Window
 from barograph.core.settings import RuleSettings
 from barograph_client.clock import ManualClock
 
@@ -62,3 +63,23 @@ def test_a_kind_sees_what_the_events_mean(site: Site, settings: dict[str, Any], 
     found = outcomes(site.store, {**settings, "by": by})
     expected = outcomes(site.oracle(), {**settings, "by": by})
     assert found == expected
+
+
+@pytest.mark.parametrize("by", [(), ("pipeline", "environment")])
+@pytest.mark.parametrize(("every", "trailing", "offset"), [(15, 60, 10), (60, 300, 0), (300, 86400, 7)])
+def test_a_window_that_slides_is_answered_at_each_place_by_one_question(
+    site: Site, every: int, trailing: int, offset: int, by: tuple[str, ...]
+) -> None:
+    end = NOW - timedelta(seconds=every - offset)
+    window = Window(end - timedelta(seconds=20 * every), end)
+    for metric in ("queries_per_minute", "error_rate", "response_time.p95", "active_users"):
+        question = MetricQuery(
+            metric=metric, window=window, every=every, trailing=trailing, offset=offset % every, by=by, limit=500
+        )
+        found = site.store.query(question)
+        if metric != "active_users":
+            relative = 0.008 if metric.endswith("p95") else 1e-9
+            assert_same_answer(found, site.oracle().query(question), relative=relative)
+        last = replace(question, window=Window.last(trailing, end), every=None, trailing=0, offset=0)
+        at_end = replace(found, rows=tuple(row for row in found.rows if row.end == end))
+        assert_same_answer(at_end, site.store.query(last))

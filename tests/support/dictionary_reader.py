@@ -64,14 +64,20 @@ class DictionaryReader:
         events = [e for e in self.recorded if e.get("project", "default") == question.project]
         events = [e for e in events if all(matches(e, one) for one in question.where)]
         kinds = {metric.of.kind} | ({metric.per.kind} if metric.per else set())
-        events = [e for e in events if e["kind"] in kinds and window.start <= _time(e) < window.end]
+        start = window.start - timedelta(
+            seconds=max(0.0, question.trailing - float(question.every or 0)) if question.trailing else 0.0
+        )
+        events = [e for e in events if e["kind"] in kinds and start <= _time(e) < window.end]
         groups: dict[tuple[str, ...], list[Record]] = {} if question.by else {(): events}
         if question.by:
             for event in events:
                 groups.setdefault(tuple(_label(event, name) for name in question.by), []).append(event)
         largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[: question.limit]
         for key, members in largest:
-            for part in _buckets(window, question):
+            for bucket in _buckets(window, question):
+                part = bucket
+                if question.trailing:
+                    part = Window(bucket.end - timedelta(seconds=question.trailing), bucket.end)
                 inside = [e for e in members if part.start <= _time(e) < part.end]
                 value, n = measure(metric, inside, part)
                 group = dict(zip(question.by, key, strict=True))

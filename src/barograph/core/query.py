@@ -141,14 +141,16 @@ class MetricQuery(Struct, frozen=True, kw_only=True):
     ``every`` is a bucket in seconds, a calendar unit in ``timezone``, or None for one number. ``compare`` is the
     period just before (``previous``), the same wall-clock time a day or a week earlier, or a window of its own.
     Buckets in seconds begin ``offset`` whole seconds after the multiples of ``every`` since 1970; the same question
-    with several offsets gives a window that slides. ``limit`` bounds the number of groups; the largest by count are
-    kept.
+    with several offsets gives a window that slides. With ``trailing`` seconds, a multiple of ``every``, each row is of
+    so many seconds up to the end of its bucket: every place of a window that slides, in one question. ``limit`` bounds
+    the number of groups; the largest by count are kept.
     """
 
     metric: str
     window: Window
     every: float | Calendar | None = None
     offset: int = 0
+    trailing: int = 0
     by: tuple[str, ...] = ()
     where: tuple[Filter, ...] = ()
     compare: Period | Window | None = None

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from barograph_client.errors import InvalidQuery
 _ZERO_WHEN_EMPTY = ("count", "rate")  # nothing happened is a number; not measured is not
 AT_ONCE = 2  # statements; their time is planning, which is one thread's work
 MAX_CELLS = 200_000  # groups times buckets of an answer
+MAX_TRAILING = 2_000_000  # buckets times those within a window that trails: so often is a group's bucket added up
 Rows = list[dict[str, Any]]
 
 
@@ -101,10 +102,27 @@ def _check(question: MetricQuery, buckets: int) -> None:
         raise InvalidQuery("a group is named twice", value=question.by)
     if not 1 <= question.limit <= MAX_CELLS:
         raise InvalidQuery(f"an answer has 1 to {MAX_CELLS} groups", value=question.limit)
+    if question.trailing:
+        _check_trailing(question, buckets)
     if question.by and question.limit * buckets > MAX_CELLS:
         raise InvalidQuery(
             f"{question.limit} groups in {buckets} buckets are more than {MAX_CELLS} rows",
             hint="Ask for fewer groups, longer buckets or a shorter window.",
+        )
+
+
+def _check_trailing(question: MetricQuery, buckets: int) -> None:
+    every, whole = question.every, (question.window.start.timestamp() - question.offset, question.window.seconds)
+    if not isinstance(every, int | float) or question.compare is not None:
+        raise InvalidQuery("a window that trails needs buckets in seconds, and is compared with none", value=every)
+    if question.trailing < every or question.trailing % every or any(seconds % every for seconds in whole):
+        raise InvalidQuery(
+            "a window that trails is whole buckets, from the beginning of one", value=f"{question.trailing} s"
+        )
+    if buckets * (question.trailing / every) > MAX_TRAILING:
+        raise InvalidQuery(
+            f"{question.trailing / every:g} buckets in each of {buckets} windows are more than {MAX_TRAILING:,}",
+            hint="Ask for longer buckets, or a shorter window.",
         )
 
 
@@ -141,10 +159,11 @@ def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ..
     kept = sorted(by_group, key=lambda group: (-size[group], group))[: question.limit]
     windows = bucket_windows(question.window, question.every, part.zone, question.offset)
     slots = [_slot(window, part) for window in windows]
+    measured = [_trailing(window, question.trailing) for window in windows] if question.trailing else windows
     rows: list[MetricRow] = []
     for group in kept:
         labels = dict(zip(question.by, group, strict=True))
-        for slot, window in zip(slots, windows, strict=True):
+        for slot, window in zip(slots, measured, strict=True):
             row = by_group[group].get(slot, {})
             rows.append(
                 MetricRow(
@@ -152,6 +171,10 @@ def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ..
                 )
             )
     return tuple(rows)
+
+
+def _trailing(bucket: Window, seconds: int) -> Window:
+    return Window(bucket.end - timedelta(seconds=seconds), bucket.end)
 
 
 def _slot(window: Window, part: Part) -> float:

@@ -10,6 +10,7 @@ group, into columns that carry the measure's number: ``n0``, ``total0``, ``quant
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -62,7 +63,7 @@ class Part:
         names = [*question.by, *(filter_.field for filter_ in question.where)]
         rolled_up = not raw_only and on_labels(question.by, question.where)
         tiers = tiers_for(question.every, question.window, zone, question.offset) if rolled_up else []
-        self.pieces: list[Piece] = cover(question.window, tiers)
+        self.pieces: list[Piece] = cover(_read(question), tiers)
         attributed = any(term.kind in ATTRIBUTED for term in self.terms) and bool(names)
         self.level = 1 if attributed or any(name != "environment" for name in names) else 0
         self.needs_rest = attributed and not question.where and metric.aggregation not in STATES
@@ -92,15 +93,25 @@ class Part:
 
     def together(self) -> Hashable:
         """Parts with the same value and the same window can be asked in one statement."""
-        alone = (self.metric.name,) if self.needs_rest else ()
+        alone: tuple[Hashable, ...] = (self.metric.name,) if self.needs_rest else ()
         size = (self.size.kind, self.size.name) if self.question.by else ()
         asked = self.question
         alike = (asked.every, asked.offset, asked.by, asked.where, asked.timezone)
+        if asked.trailing:  # what is read for a window reaches beyond it
+            alone += (asked.trailing, asked.window)
         return alike, asked.project, asked.limit, self.level, self.raw_only, size, alone
 
     def unlabelled(self) -> Part:
         """The same without groups: what is not attributed yet is the rest."""
         return Part(self.metric, replace(self.question, by=()), self.zone, raw_only=self.raw_only)
+
+
+def _read(question: MetricQuery) -> Window:
+    """The time whose events are in the answer."""
+    if not question.trailing:
+        return question.window
+    before = timedelta(seconds=question.trailing - float(question.every or 0))
+    return Window(question.window.start - before, question.window.end)
 
 
 def raw_table(kind: str, level: int) -> str:
@@ -180,6 +191,7 @@ class Statement:
                 branches.append(self._rollup(table, windows, parameters))
         source = f"({' UNION ALL '.join(branches)})"
         largest, limit = self._largest(source)
+        source = self._sliding(source)
         sql = (
             f"SELECT period, slot{self._groups}, {', '.join(self._columns())} FROM {source}{largest} "
             f"GROUP BY period, slot{self._groups} ORDER BY {limit or f'period, slot{self._groups}'}"
@@ -210,6 +222,15 @@ class Statement:
             return "", order
         groups = f"period{self._groups}"
         return f" WHERE ({groups}) IN (SELECT {groups} FROM {source} GROUP BY {groups} ORDER BY {order})", ""
+
+    def _sliding(self, source: str) -> str:
+        """Each bucket's row once for every window that the bucket is in, as the last bucket of that window."""
+        asked = self.question
+        if not asked.trailing:
+            return source
+        first, end = (f"{int(moment.timestamp())} - toInt64(slot)" for moment in (asked.window.start, asked.window.end))
+        later = f"range(greatest(0, {first}), least({asked.trailing}, {end}), {int(float(asked.every or 0))})"
+        return f"(SELECT * REPLACE (slot + later AS slot) FROM {source} ARRAY JOIN {later} AS later)"
 
     def _states(self, how: Literal["rolled_up", "raw"], numbers: list[int]) -> str:
         """The states that a branch with these measures gives: those that anybody needs, empty for the others."""
