@@ -21,6 +21,7 @@ from barograph.alerts.alert import Alert, Notification
 from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.explanation import Explanation, explain
+from barograph.alerts.routing.remembered import bounded, count_cut
 from barograph.alerts.routing.router import Router, RouterState, lasting, shifted
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
@@ -124,6 +125,7 @@ class Notifier:
             while notifications and self._silences.look():  # one that was made just now holds what was about to be told
                 silences = self._silences.of(self.project)
                 after, notifications = self.router.step(before, alerts.values(), silences, now)
+            after = bounded(after)
             if after != self._saved or notifications:
                 self._keep(after, [self._of_project(one) for one in notifications])
         except BaseException:
@@ -265,6 +267,12 @@ class Notifier:
         """Why a notification about it was sent or is held, and when the next one is due."""
         with self._lock:
             return explain(self.router, self._loaded(), alert, now, zone)
+
+    @property
+    def cut(self) -> int:
+        """Of how many alerts that were told the annotations are remembered in part, there being so much of them."""
+        with self._lock:
+            return count_cut(self._loaded())
 
     def reached(self, group_keys: Iterable[str]) -> dict[str, list[Reached]]:
         """What has become of the messages about those groups, by group and target, in one question."""

@@ -17,6 +17,7 @@ from barograph.control.tables import JsonObject, outside_alerts, router_states
 from barograph_client.errors import InvalidInput
 
 MOST_OUTSIDE = 5_000  # alerts from outside that a project may have
+MOST_CHARACTERS = 16 * 2**20  # of their labels and annotations
 OVER = timedelta(hours=1)  # those that are over for so long make room first
 
 
@@ -72,13 +73,12 @@ class RoutingRepository(Struct, frozen=True):
             over = outside_alerts.c.ends_at < self.plane.clock.now() - OVER
             for project in sorted({project for project, _ in newest}):
                 of_project = outside_alerts.c.project == project
-                if connection.execute(select(func.count()).where(of_project)).scalar_one() > MOST_OUTSIDE:
+                if _too_many(connection, project):
                     connection.execute(delete(outside_alerts).where(of_project, over))
-                count = select(func.count()).where(outside_alerts.c.project == project)
-                if connection.execute(count).scalar_one() > MOST_OUTSIDE:
+                if too_many := _too_many(connection, project):
                     raise InvalidInput(
-                        f"a project has at most {MOST_OUTSIDE:,} alerts from outside",
-                        hint="Send fewer, or group them where they are made.",
+                        f"a project has at most {too_many} from outside",
+                        hint="Send fewer, say less of each, or group them where they are made.",
                     )
 
     def write_outside(self, connection: Connection, project: str, alerts: Sequence[OutsideAlert]) -> None:
@@ -108,3 +108,13 @@ def _this(project: str, fingerprint: str) -> Delete:
     return delete(outside_alerts).where(
         outside_alerts.c.project == project, outside_alerts.c.fingerprint == fingerprint
     )
+
+
+def _too_many(connection: Connection, project: str) -> str:
+    """Which bound the project's alerts from outside pass, if one."""
+    size = func.length(outside_alerts.c.labels) + func.length(outside_alerts.c.annotations)
+    chosen = select(func.count(), func.sum(size)).where(outside_alerts.c.project == project)
+    number, characters = connection.execute(chosen).one()
+    if number > MOST_OUTSIDE:
+        return f"{MOST_OUTSIDE:,} alerts"
+    return f"{MOST_CHARACTERS:,} characters of alerts" if (characters or 0) > MOST_CHARACTERS else ""

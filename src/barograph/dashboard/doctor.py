@@ -43,8 +43,10 @@ def _receivers(dashboard: DashboardInterface) -> list[Finding]:
     """Whether alerts are routed, and a line for each target; one whose last attempts failed is a problem."""
     delivery = dashboard.parts.delivery
     problem = dashboard.notifier.problem or delivery.dispatcher.problem or delivery.sender.problem
+    cut = dashboard.notifier.cut
+    yes = "yes" if not cut else f"yes; what is said of {counted(cut, 'alert')} is remembered in part, being too much"
     return [
-        Finding(about="alerts are routed", ok=problem is None, says=str(problem) if problem else "yes"),
+        Finding(about="alerts are routed", ok=problem is None, says=str(problem) if problem else yes),
         *(
             Finding(
                 about=f"alerts to {target.target}",

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.alert import Alert
 from barograph.alerts.routing.groups import Group, Told, first_tick, repeat_due
+from barograph.alerts.routing.remembered import is_cut
 from barograph.alerts.routing.router import Acknowledgement, Router, RouterState
 from barograph.alerts.routing.silences import Hold
 from barograph.alerts.routing.tree import Route
@@ -116,7 +117,9 @@ class _Case:
             return f"no longer held back: told at {self._time(due)}", due
         if self._flaps != told.flapping:
             return f"{'flapping' if self._flaps else 'stable again'}: told at {self._time(due)}", due
-        return self._told(route, group)
+        words, next_at = self._told(route, group)
+        cut = "; what is said of it is remembered in part, there being so much" if is_cut(told.alert) else ""
+        return words + cut, next_at
 
     def _resolved(self, route: Route, group: Group | None, told: Told | None) -> tuple[str, datetime | None]:
         if group is None or told is None:
