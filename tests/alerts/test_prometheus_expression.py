@@ -82,6 +82,23 @@ def test_what_cannot_be_translated_is_told_with_the_reason(text: str, reason: st
     assert reason in raised.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("m > ", "(character 5)"),
+        ("m > 1)", "(character 6)"),
+        ("a + topk(1, m) > 1", "(character 5)"),
+        ("m > 1 and\n  rate(m) > 1", "(line 2, character 9)"),
+        ("m and 1", "(character 3)"),
+        ("m ? 1", "(character 3)"),
+    ],
+)
+def test_the_place_of_what_cannot_be_translated_is_told(text: str, place: str) -> None:
+    with pytest.raises(InvalidRule) as raised:
+        parse(text)
+    assert raised.value.message.endswith(place)
+
+
 def test_a_rule_that_asks_for_one_that_cannot_be_translated_cannot_be_either() -> None:
     document = {
         "groups": [

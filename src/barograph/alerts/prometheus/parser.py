@@ -76,8 +76,8 @@ class _Reader:
         self._next = 0
         self._depth = 0
 
-    def refused(self, reason: str, hint: str = "") -> InvalidRule:
-        return refused(self._text, reason, hint)
+    def refused(self, reason: str, hint: str = "", at: Token | None = None) -> InvalidRule:
+        return refused(self._text, (at or self.token).at, reason, hint)
 
     @property
     def token(self) -> Token:
@@ -119,20 +119,21 @@ class _Reader:
         return left
 
     def _binary(self, operator: BinaryOperator, left: Node, precedence: int) -> Node:
+        at = self._tokens[self._next - 1]
         as_number = self._took("bool")
         if as_number and operator not in COMPARISONS:
-            raise self.refused("bool stands after an operator that does not compare")
+            raise self.refused("bool stands after an operator that does not compare", at=at)
         matching = self._matching()
         right = self.expression(precedence if operator == "^" else precedence + 1)
         scalars = is_scalar(left) + is_scalar(right)
         if operator in SET_OPERATORS and scalars:
-            raise self.refused(f"{operator} joins series, not numbers")
+            raise self.refused(f"{operator} joins series, not numbers", at=at)
         if matching.many and operator in SET_OPERATORS:
-            raise self.refused(f"{operator} joins many series with many")
+            raise self.refused(f"{operator} joins many series with many", at=at)
         if operator in COMPARISONS and scalars == 2 and not as_number:
-            raise self.refused("a comparison of two numbers needs bool")
+            raise self.refused("a comparison of two numbers needs bool", at=at)
         if matching != Matching() and scalars:
-            raise self.refused("on and ignoring stand between series only")
+            raise self.refused("on and ignoring stand between series only", at=at)
         return Binary(operator=operator, left=left, right=right, matching=matching, as_number=as_number)
 
     def _matching(self) -> Matching:
@@ -152,7 +153,7 @@ class _Reader:
         while not self._took(")"):
             token = self._take()
             if token.kind != "name" or ":" in token.text:
-                raise self.refused(f"{token.text!r} is no label")
+                raise self.refused(f"{token.text!r} is no label", at=token)
             labels.append(token.text)
             if not self._took(","):
                 self._need(")")
@@ -207,12 +208,12 @@ class _Reader:
     def _matcher(self) -> Matcher:
         label, operator, value = self._take(), self._take(), self._take()
         if label.kind != "name" or operator.text not in get_args(Operator) or value.kind != "string":
-            raise self.refused(f"{label.text}{operator.text}{value.text} is no condition on a label")
+            raise self.refused(f"{label.text}{operator.text}{value.text} is no condition on a label", at=label)
         text = unquoted(value.text)
         try:
             return Matcher(label.text, cast(Operator, operator.text), text)
         except InvalidInput as error:
-            raise self.refused(error.message, error.hint) from None
+            raise self.refused(error.message, error.hint, value) from None
 
     def _offset(self) -> float:
         if self._has("@"):
@@ -226,11 +227,12 @@ class _Reader:
     def _duration(self) -> float:
         token = self._take()
         if token.kind != "duration":
-            raise self.refused(f"{token.text!r} is no duration")
+            raise self.refused(f"{token.text!r} is no duration", at=token)
         return parse_seconds(token.text)
 
     def _call(self) -> Node:
-        name = self._take().text
+        called = self._take()
+        name = called.text
         if name.lower() in _AGGREGATIONS:
             return self._aggregate(cast(Aggregation, name.lower()))
         kinds: tuple[tuple[tuple[str, ...], Callable[[str], Node]], ...] = (
@@ -244,7 +246,7 @@ class _Reader:
                 node = make(name)
                 self._need(")")
                 return node
-        raise self.refused(f"{name}: {_REFUSED.get(name, 'there is no such function here')}")
+        raise self.refused(f"{name}: {_REFUSED.get(name, 'there is no such function here')}", at=called)
 
     def _over(self, name: str) -> Node:
         function = cast(OverFunction, name)

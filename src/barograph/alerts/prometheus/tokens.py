@@ -38,16 +38,18 @@ def tokens(text: str) -> list[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if not match:
-            raise refused(text, f"{text[at]!r} is not part of an expression")
+            raise refused(text, at, f"{text[at]!r} is not part of an expression")
         if match.lastgroup:
             found.append(Token(match.lastgroup, match.group(), at))
         at = match.end()
     return [*found, Token("end", "the end", at)]
 
 
-def refused(text: str, reason: str, hint: str = "") -> InvalidRule:
-    """Why an expression has no equivalent here."""
-    return InvalidRule(f"the expression cannot be translated: {reason}", hint=hint, value=text)
+def refused(text: str, at: int, reason: str, hint: str = "") -> InvalidRule:
+    """Why an expression has no equivalent here, and at which character that was found."""
+    line, column = text.count("\n", 0, at), at - text.rfind("\n", 0, at)
+    place = f"line {line + 1}, character {column}" if line else f"character {column}"
+    return InvalidRule(f"the expression cannot be translated: {reason} ({place})", hint=hint, value=text)
 
 
 def number(text: str) -> float:
