@@ -47,6 +47,7 @@ class House:
 
     def manager(self, *rules: RuleSettings, **how: Any) -> AlertManager:
         record = how.pop("record", self.recorded.append)
+        how.setdefault("last_arrival", self.clock.now())  # events could come until now
         states = AlertStateRepository(self.plane)
         default = default_rules(Settings()) if not rules else ()
         made = AlertManager(
@@ -64,12 +65,12 @@ class House:
         moment = self.clock.now() - timedelta(seconds=ago)
         self.events.append({"kind": "query", "time": moment, "response_time": response_time, **fields})
 
-    def tick(self, manager: AlertManager, times: int = 1, response_time: float | None = None) -> None:
+    def tick(self, manager: AlertManager, times: int = 1, response_time: float | None = None, **fields: object) -> None:
         """Let 15 s pass and evaluate, so many times, with a query in the middle of each interval."""
         for _ in range(times):
             self.manual.advance(15)
             if response_time is not None:
-                self.query(response_time, ago=7)
+                self.query(response_time, ago=7, **fields)
             manager.run_due()
 
     def told(self) -> list[tuple[str, str]]:

@@ -116,6 +116,7 @@ def test_absence_fires_when_there_are_no_events_and_ends_with_the_first(house: H
 
 
 def test_25_absence_honours_for(house: House) -> None:
+    house.query(1.0, ago=3600)
     manager = house.manager(rule("queries", "absence", window="1m", for_="1m"))
     states = []
     for _ in range(6):

@@ -28,11 +28,11 @@ _MESSAGE_LENGTH = 500
 
 
 class ActiveAlert(Struct, frozen=True, kw_only=True):
-    """One alert that people are to be told of.
+    """One alert of a rule, or about the rules, as people are told of it.
 
-    ``state`` is firing; or nodata or error, when nothing could be seen since it fired or its rule cannot be
-    evaluated. ``sentence`` begins with ``ALERT:``; ``labels`` say which group of the rule; ``data_at`` is up to when
-    there were data, where there are none now.
+    ``state`` is firing or pending; or nodata or error, when nothing could be seen since it fired or its rule cannot be
+    evaluated. ``sentence`` begins with ``ALERT:`` or ``PENDING:``; ``labels`` say which group of the rule; ``data_at``
+    is up to when there were data, where there are none now.
     """
 
     rule: str
@@ -99,6 +99,38 @@ class AlertCounters(Struct, frozen=True, kw_only=True):
     last_error: str = ""
 
 
+def active_alert(rule: ThresholdRule, labels: dict[str, str], condition: Condition, at: datetime) -> ActiveAlert:
+    """A condition at ``at`` as people are told of it."""
+    return ActiveAlert(
+        rule=rule.name,
+        metric=rule.metric.name,
+        severity="warning" if condition.state == "error" and not condition.has_fired else rule.severity,
+        state=condition.state,
+        labels=labels,
+        value=condition.value,
+        threshold=condition.threshold,
+        unit=rule.metric.unit,
+        active_at=condition.active_at or condition.since,
+        fired_at=condition.fired_at,
+        data_at=condition.data_at,
+        sentence=say(rule, labels, condition, at),
+        reason=condition.reason,
+    )
+
+
+def about_rules(alert: Alert) -> ActiveAlert:
+    """An alert about the rules themselves as people are told of it."""
+    return ActiveAlert(
+        rule=alert.labels.get("rule", alert.labels["alertname"]),
+        metric="",
+        severity="critical" if alert.labels["severity"] == "critical" else "warning",
+        state="firing",
+        active_at=alert.starts_at,
+        fired_at=alert.starts_at,
+        sentence=f"ALERT: {alert.annotations['summary']}",
+    )
+
+
 def as_alert(
     rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, project: str, at: datetime
 ) -> Alert | None:
@@ -108,7 +140,7 @@ def as_alert(
     """
     if condition.has_fired or condition.state in ("pending", "resolved"):
         named = {"alertname": rule.name, "severity": rule.severity}
-    elif is_active(condition, at, rule.for_seconds):
+    elif is_active(condition, rule.for_seconds):
         named = {"alertname": RULE_ERROR, "rule": rule.name, "severity": "warning"}
     else:
         return None
@@ -121,7 +153,7 @@ def as_alert(
         labels=whole,
         annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition, **told},
         starts_at=condition.fired_at or condition.active_at or condition.since or at,
-        ends_at=condition.since if condition.state == "resolved" else None,
+        ends_at=min(condition.since or at, at) if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,
     )
 

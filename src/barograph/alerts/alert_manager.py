@@ -2,14 +2,15 @@
 
 Reads metrics from a ``Reader``, behind its watermark, and the states of the last run from the control plane; records
 each transition as an ``alert`` event through the front door it was given. Hands active alerts to status, pages and
-the command line. What fires goes to the notifier, which routes it to people.
+the command line. What fires goes to the notifier, which routes it to people. Who asks for what is active at this very
+moment gets a ``glance`` beside the watch, or an evaluation that is kept where nobody watches.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,21 +20,25 @@ from barograph.alerts.active_alert import (
     ActiveAlert,
     AlertCounters,
     RuleStatus,
+    about_rules,
+    active_alert,
     as_alert,
     broken_status,
     not_evaluated,
-    say,
     too_many,
     unusable,
 )
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.detectors import Detectors
-from barograph.alerts.evaluator import Evaluator
-from barograph.alerts.lifecycle import Condition, State, is_active
+from barograph.alerts.evaluator import Evaluator, Reading
+from barograph.alerts.glance import Glance
+from barograph.alerts.hearing import Hearing
+from barograph.alerts.lifecycle import Condition, State
 from barograph.alerts.notifier import Notifier
-from barograph.alerts.rule import Severity, ThresholdRule
+from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.rule_set import RuleSet
+from barograph.alerts.rules.anomaly import AnomalyRule
 from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
 from barograph.alerts.standing import Standing, standing, with_targets
 from barograph.control.alert_states import AlertStateRepository
@@ -49,8 +54,10 @@ SETTLING_SECONDS = 3600.0  # after a step of the clock a rule is held for its wi
 WATCH_SECONDS = 0.5  # between looks at a watermark that is behind
 STALLED_SECONDS = 300.0  # without a tick, after which people are told that the rules are blind
 REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that nobody watched begin
+INCLUSIVE = timedelta(microseconds=1)  # windows are half-open, and to a check an event of its very moment counts
 
-_SEVERITY: dict[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
+Stand = Sequence[tuple[ThresholdRule, list[Entry]]]  # the groups of each rule, and where they stand
+
 _WORST: tuple[State, ...] = ("firing", "error", "pending", "nodata", "resolved", "inactive")
 
 
@@ -58,7 +65,8 @@ class AlertManager:
     """Threshold alerts on catalogue metrics. Safe to share between threads.
 
     ``rules`` are looked at anew before each evaluation. ``record_transition`` takes each transition as an ``alert``
-    event and may raise: it is tried again at the next evaluation.
+    event and may raise: it is tried again at the next evaluation. ``last_arrival`` is when anything was recorded last
+    before now, None where that is not known.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class AlertManager:
         project: str = "default",
         *,
         notifier: Notifier | None = None,
+        last_arrival: datetime | None = None,
         interval: float = INTERVAL_SECONDS,
         delay: float = DELAY_SECONDS,
         rule_seconds: float = RULE_SECONDS,
@@ -86,6 +95,7 @@ class AlertManager:
         self.notifier = notifier
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
+        self._hearing = Hearing(last_arrival, clock.now())
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
         self._counters = AlertCounters()
@@ -98,6 +108,10 @@ class AlertManager:
             self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until, self._detectors
         )
         self._settled = self._standing_now()
+        self._judged_to = self._book.evaluated_to  # the end of the data that were judged last
+        self._onlooker = Evaluator(reader, project, rule_seconds)  # which a glance may keep waiting
+        self._glancing = threading.Lock()  # one glance at a time
+        self._glance: Glance | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if notifier is not None:
@@ -119,53 +133,44 @@ class AlertManager:
         with self._evaluating:
             self._evaluator.close()
             self._commit()
+        with self._glancing:
+            self._onlooker.close()
+            self._glance = None
 
     def check(self, at: datetime | None = None) -> list[ActiveAlert]:
-        """Evaluate every rule now, on what can be queried now, and return what is active.
+        """What is active now, on what can be queried now.
 
-        Unlike a tick it looks at events up to and including ``at``, without the event-time delay. Where a rule is
-        passed and nobody has watched it lately, its ``for`` is looked back over, so that one check gives the answer
-        that watching would have given.
+        Where the rules are watched, that is what the watch has, and what a glance finds beyond it: until the watch has
+        come as far, it is shown, but nothing of it is kept, recorded, counted or told. Where nobody watches, it is an
+        evaluation that is kept, as a tick is. Unlike a tick both look at events up to and including ``at``, without the
+        event-time delay; and where a rule is passed and nobody has watched it lately, its ``for`` is looked back over,
+        so that one check gives the answer that watching would have given.
         """
         moment = self._clock.now() if at is None else as_utc(at)
+        if self._thread is not None:
+            self._look(moment)
+            return self.active(moment)
         with self._evaluating:
             self._look_at_rules()
             self._notice_step()
             for rule in self._held_back(moment):
-                self._check_rule(rule, moment)
+                for point, reading in self._readings(rule, moment, self._evaluator, self._book):
+                    self._enter(rule, reading, point)
             self._commit()
+            self._judged_to = max(self._judged_to, moment)
         return self.active(moment)
 
     def active(self, at: datetime | None = None) -> list[ActiveAlert]:
         """What people are to be told of, the worst and then the oldest first. Does not evaluate or wait."""
         moment = self._clock.now() if at is None else at
-        told: list[ActiveAlert] = []
-        for rule in self._rules:
-            for labels, condition in self._book.of(rule):
-                if not is_active(condition, moment, rule.for_seconds):
-                    continue
-                told.append(
-                    ActiveAlert(
-                        rule=rule.name,
-                        metric=rule.metric.name,
-                        severity=rule.severity if condition.has_fired else "warning",
-                        state=condition.state,
-                        labels=labels,
-                        value=condition.value,
-                        threshold=condition.threshold,
-                        unit=rule.metric.unit,
-                        active_at=condition.active_at or condition.since,
-                        fired_at=condition.fired_at,
-                        data_at=condition.data_at,
-                        sentence=say(rule, labels, condition, moment),
-                        reason=condition.reason,
-                    )
-                )
-        return sorted(told, key=lambda alert: (_SEVERITY[alert.severity], alert.active_at or moment, alert.rule))
+        found = [(alert.rank, one) for one, alert in self._alerts(self._shown(), moment)]
+        told = [pair for pair in found if pair[1].state not in ("pending", "resolved")]
+        return [one for _, one in sorted(told, key=lambda pair: (pair[0], pair[1].active_at or moment, pair[1].rule))]
 
     def rules(self) -> list[RuleStatus]:
         """Where each rule stands: the file's in its order, the kept ones, the default ones."""
-        return [*(self._status(rule) for rule in self._rules), *map(broken_status, self.rule_set.broken)]
+        usable = [self._status(rule, entries) for rule, entries in self._shown()]
+        return [*usable, *map(broken_status, self.rule_set.broken)]
 
     def rule(self, name: str) -> ThresholdRule:
         """The rule of that name. Raises InvalidRule."""
@@ -209,7 +214,7 @@ class AlertManager:
             self._notice_step()
             now = self._clock.now()
             tick, skipped = self._grid.take(min(now, as_utc(self._reader.watermark())))
-            if tick is None:
+            if tick is None or tick - self._delay < self._judged_to:
                 return False
             self._look_at_rules()
             late = (now - tick).total_seconds() > self._interval / 2
@@ -224,8 +229,11 @@ class AlertManager:
             for rule in self._held_back(tick):
                 if self._stop.is_set() and self._thread is not None:
                     break
-                self._evaluate(rule, tick, tick - self._delay)
+                self._enter(rule, self._observe(self._evaluator, rule, tick - self._delay), tick)
             self._commit()
+            self._judged_to = tick - self._delay
+            if self._glance is not None and self._glance.at <= self._judged_to:
+                self._glance = None
         return True
 
     def conditions(self) -> list[tuple[ThresholdRule, dict[str, str], Condition]]:
@@ -238,7 +246,7 @@ class AlertManager:
         As they stood when they were kept last: nothing of a tick under way is told before it is kept. From any thread.
         """
         moment = self._clock.now() if at is None else at
-        return [alert for alert, condition in self._alerts(self._settled, moment) if condition.state != "pending"]
+        return [alert for one, alert in self._alerts(self._settled, moment) if one.state != "pending"]
 
     def standing(self, zone: ZoneInfo, at: datetime | None = None) -> list[Standing]:
         """Every alert that waits or fires, of the rules and from outside, the worst and then the oldest first.
@@ -247,17 +255,9 @@ class AlertManager:
         """
         moment = self._clock.now() if at is None else at
         found = [
-            standing(
-                alert,
-                self.notifier,
-                moment,
-                zone,
-                pending=condition.state == "pending",
-                active_at=condition.active_at,
-                value=condition.value,
-            )
-            for alert, condition in self._alerts(self._standing_now(), moment)
-            if alert.status(moment) == "firing"
+            standing(alert, self.notifier, moment, zone, one)
+            for one, alert in self._alerts(self._shown(), moment)
+            if one.state != "resolved"
         ]
         outside = self.notifier.outside() if self.notifier is not None else ()
         found += [standing(alert, self.notifier, moment, zone) for alert in outside if alert.status(moment) == "firing"]
@@ -265,32 +265,36 @@ class AlertManager:
             found = with_targets(found, self.notifier, zone)
         return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
-    def _standing_now(self) -> list[tuple[ThresholdRule, list[Entry]]]:
+    def _standing_now(self) -> Stand:
         return [(rule, self._book.of(rule)) for rule in self._rules]
 
-    def _alerts(
-        self, settled: Sequence[tuple[ThresholdRule, list[Entry]]], at: datetime
-    ) -> list[tuple[Alert, Condition]]:
+    def _shown(self) -> Stand:
+        """Where the rules' groups stand: as the watch has it, and beyond that as a glance has found it."""
+        kept, glance = self._standing_now(), self._glance
+        return kept if glance is None else [(rule, glance.beside(rule, entries)) for rule, entries in kept]
+
+    def _alerts(self, stand: Stand, at: datetime) -> list[tuple[ActiveAlert, Alert]]:
+        """The alerts of the rules, and those about them, that wait, fire or were resolved lately."""
         found = [
-            (alert, condition)
-            for rule, entries in settled
+            (active_alert(rule, labels, condition, at), alert)
+            for rule, entries in stand
             for labels, condition in entries
             if (alert := as_alert(rule, labels, condition, self._project, at)) is not None
         ]
-        for rule, entries in settled:
+        about: list[Alert] = []
+        for rule, entries in stand:
             note, since = self._notes.get(rule.name, ("", at))
             if note:
                 firing = sum(condition.has_fired for _, condition in entries)
-                alert = too_many(rule, f"{note}; {firing} of them fire", self._project, since, at)
-                found.append((alert, Condition(state="firing")))
-        for one in self.rule_set.broken:
-            since = self._broken.get(one.settings.name, at)
-            found.append((unusable(one, self._project, since, at), Condition(state="firing")))
-        stalled = self._clock.monotonic() - self._evaluated_monotonic  # a clock that is set forward makes nobody blind
+                about.append(too_many(rule, f"{note}; {firing} of them fire", self._project, since, at))
+        about += [
+            unusable(one, self._project, self._broken.get(one.settings.name, at), at) for one in self.rule_set.broken
+        ]
+        stalled = self._clock.monotonic() - self._evaluated_monotonic  # which a step of the clock does not change
         if stalled >= STALLED_SECONDS and self._thread is not None:
             since = self._evaluated_at + timedelta(seconds=STALLED_SECONDS)
-            found.append((not_evaluated(stalled, self._project, since, at), Condition(state="firing")))
-        return found
+            about.append(not_evaluated(stalled, self._project, since, at))
+        return [*found, *((about_rules(alert), alert) for alert in about)]
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -312,22 +316,27 @@ class AlertManager:
         moved = self._grid.clock_step()
         if moved:
             self._settling_from = self._clock.now()
+            self._evaluated_at += timedelta(seconds=moved)
+            self._judged_to = min(self._judged_to, self._settling_from)
+            self._glance = None
+            self._hearing.skip(moved, self._settling_from)
             self._book.shift(moved)
             self._detectors.cut(self._settling_from)
 
-    def _held_back(self, at: datetime) -> Iterable[ThresholdRule]:
+    def _held_back(self, at: datetime) -> list[ThresholdRule]:
         """The rules to evaluate at ``at``: slow ones last, and none whose window reaches across a clock step."""
-        ready: list[ThresholdRule] = []
-        for rule in self._rules:
-            held = timedelta(seconds=min(rule.window_seconds, SETTLING_SECONDS)) + self._delay
-            if self._settling_from is not None and at < self._settling_from + held:
-                self._counters = replace(self._counters, held=self._counters.held + 1)
-            else:
-                ready.append(rule)
+        ready = [rule for rule in self._rules if not self._settles(rule, at)]
+        self._counters = replace(self._counters, held=self._counters.held + len(self._rules) - len(ready))
         return sorted(ready, key=self._evaluator.is_slow)
 
-    def _evaluate(self, rule: ThresholdRule, at: datetime, end: datetime) -> None:
-        reading = self._evaluator.observe(rule, end)
+    def _settles(self, rule: ThresholdRule, at: datetime) -> bool:
+        held = timedelta(seconds=min(rule.window_seconds, SETTLING_SECONDS)) + self._delay
+        return self._settling_from is not None and at < self._settling_from + held
+
+    def _observe(self, evaluator: Evaluator, rule: ThresholdRule, end: datetime) -> Reading:
+        return self._hearing.judge(rule, evaluator.observe(rule, end), end, evaluator.ever)
+
+    def _enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
         if not reading.note and not reading.error:
             self._notes.pop(rule.name, None)
         elif reading.note and rule.name not in self._notes:
@@ -341,15 +350,31 @@ class AlertManager:
         )
         self._book.enter(rule, reading, at)
 
-    def _check_rule(self, rule: ThresholdRule, at: datetime) -> None:
-        inclusive = timedelta(microseconds=1)  # windows are half-open, and an event of this very moment counts
-        if rule.for_seconds and not self._book.watched(rule, at, 2 * self._interval):
-            reading = self._evaluator.observe(rule, at + inclusive)
-            if any(observation.outcome == "breach" for _, observation in reading.groups):
-                for i in range(REPLAY_POINTS):
-                    point = at - timedelta(seconds=rule.for_seconds * (1 - i / REPLAY_POINTS))
-                    self._evaluate(rule, point, point + inclusive)
-        self._evaluate(rule, at, at + inclusive)
+    def _readings(
+        self, rule: ThresholdRule, at: datetime, evaluator: Evaluator, book: AlertBook
+    ) -> Iterator[tuple[datetime, Reading]]:
+        """What the rule shows at ``at``; before that what watching would have seen, where nobody has watched."""
+        last = self._observe(evaluator, rule, at + INCLUSIVE)
+        broken = any(observation.outcome == "breach" for _, observation in last.groups)
+        if broken and rule.for_seconds and not book.watched(rule, at, 2 * self._interval):
+            for i in range(REPLAY_POINTS):
+                point = at - timedelta(seconds=rule.for_seconds * (1 - i / REPLAY_POINTS))
+                yield point, self._observe(evaluator, rule, point + INCLUSIVE)
+        yield at, last
+
+    def _look(self, at: datetime) -> None:
+        """Glance at the rules beside the watch. A question that fails says nothing, nor does a clock just stepped."""
+        with self._glancing:
+            if self._grid.stepped:
+                return
+            book = self._book.apart(self._onlooker.data_until)
+            for rule in self._rules:
+                if self._settles(rule, at) or isinstance(rule, AnomalyRule):  # what is learned, the watch learns
+                    continue
+                for point, reading in self._readings(rule, at, self._onlooker, book):
+                    if not reading.error:
+                        book.enter(rule, reading, point)
+            self._glance = Glance(at=at, book=book)
 
     def _commit(self) -> None:
         """Record the transitions, then keep the states: after a crash in between a transition is recorded again."""
@@ -359,8 +384,8 @@ class AlertManager:
         if self.notifier is not None:
             self.notifier.wake()
 
-    def _status(self, rule: ThresholdRule) -> RuleStatus:
-        conditions = [condition for _, condition in self._book.of(rule)]
+    def _status(self, rule: ThresholdRule, entries: list[Entry]) -> RuleStatus:
+        conditions = [condition for _, condition in entries]
         worst = min(conditions, key=lambda condition: _WORST.index(condition.state), default=None)
         return RuleStatus(
             rule=rule.name,

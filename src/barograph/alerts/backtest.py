@@ -8,21 +8,20 @@ looks every quarter of a minute, this looks once a minute, and more seldom over 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.book import AlertBook
+from barograph.alerts.book import AlertBook, Nowhere
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.look import labels_of, look
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.alerts.rules.anomaly import POINTS, AnomalyRule
-from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import Alert
 from barograph.core.query import MetricRow, Reader, Window
 from barograph_client.clock import as_utc
@@ -85,7 +84,7 @@ def backtest(
     by_window = rule.slides or isinstance(rule, AnomalyRule)
     step = step_of(rule.window_seconds) if by_window else _step_of_questions(window)
     record = _Record(rule)
-    book = AlertBook([rule], _Forgotten(), record.transition, project, window.start, lambda *_: None)
+    book = AlertBook([rule], Nowhere(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
     judged_from: datetime | None = None
     for at, reading in readings(rule, reader, project, window, step):
@@ -256,20 +255,3 @@ class _Record:
 
     def firings(self) -> tuple[Firing, ...]:
         return tuple(sorted([*self._over, *self._open.values()], key=lambda one: (one.fired_at, sorted(one.labels))))
-
-
-class _Forgotten:
-    """Where a played alert's state goes: nowhere."""
-
-    def load(self, project: str) -> list[AlertState]:
-        return []
-
-    def save(
-        self,
-        states: Iterable[AlertState],
-        *,
-        gone: Iterable[AlertState] = (),
-        detectors: Iterable[DetectorRow] = (),
-        forgotten: Iterable[Identity] = (),
-    ) -> None:
-        pass

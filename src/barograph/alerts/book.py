@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.active_alert import say
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.detectors import Detectors
+from barograph.alerts.detectors import START, Detectors
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.look import NOTHING_MEASURED
@@ -33,6 +33,7 @@ _LABEL_LENGTH = 256  # of an event's label
 
 Key = tuple[str, str]  # rule, fingerprint
 Entry = tuple[dict[str, str], Condition]
+DataUntil = Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None]
 
 
 class States(Protocol):
@@ -49,6 +50,23 @@ class States(Protocol):
     ) -> None: ...
 
 
+class Nowhere:
+    """Where the states go of what is only tried, or looked at: nowhere."""
+
+    def load(self, project: str) -> list[AlertState]:
+        return []
+
+    def save(
+        self,
+        states: Iterable[AlertState],
+        *,
+        gone: Iterable[AlertState] = (),
+        detectors: Iterable[DetectorRow] = (),
+        forgotten: Iterable[Identity] = (),
+    ) -> None:
+        pass
+
+
 class AlertBook:
     """The conditions of one project's alerts. ``of`` may be called from any thread, the rest from one at a time."""
 
@@ -59,7 +77,7 @@ class AlertBook:
         record: Callable[[Alert], object],
         project: str,
         now: datetime,
-        data_until: Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None],
+        data_until: DataUntil,
         detectors: Detectors | None = None,
     ) -> None:
         self._states = states
@@ -76,6 +94,13 @@ class AlertBook:
     @property
     def unrecorded(self) -> int:
         return len(self._unrecorded)
+
+    @property
+    def evaluated_to(self) -> datetime:
+        """When anything that still stands was evaluated last."""
+        with self._lock:
+            times = [condition.evaluated_at for _, condition in self._entries.values() if condition.evaluated_at]
+        return max(times, default=START)
 
     def of(self, rule: ThresholdRule) -> list[Entry]:
         """The rule's groups and where they stand."""
@@ -103,6 +128,13 @@ class AlertBook:
                 key: (labels, shifted(condition, seconds)) for key, (labels, condition) in self._entries.items()
             }
 
+    def apart(self, data_until: DataUntil) -> AlertBook:
+        """A book that stands where this one does and is kept nowhere: what is entered there changes nothing here."""
+        made = AlertBook((), Nowhere(), lambda event: None, self._project, START, data_until)
+        with self._lock:
+            made._entries = dict(self._entries)
+        return made
+
     def enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
         """Move the rule's conditions by what was read at the scheduled time ``at``."""
         if not rule.by:
@@ -116,23 +148,27 @@ class AlertBook:
             self._move(rule, labels, seen, at)
         for labels, condition in self.of(rule):
             if labels and fingerprint(labels) not in present:
-                self._miss(rule, labels, condition, at)
+                self._miss(rule, labels, condition, reading, at)
 
     def _enter_rule_itself(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
         """A grouped rule that fails, or sees no group at all, is one alert, not one a group."""
         if reading.error:
             self._move(rule, {}, Observation(outcome="error", reason=reading.error), at)
         elif not reading.groups:
-            self._move(rule, {}, Observation(outcome="nodata", reason="no group has any event in the window"), at)
+            self._move(rule, {}, _nothing(reading, "no group has any event in the window"), at)
         else:
             self._move(rule, {}, Observation(outcome="clear"), at)
             with self._lock:
                 self._entries.pop((rule.name, fingerprint({})), None)
 
-    def _miss(self, rule: ThresholdRule, labels: dict[str, str], condition: Condition, at: datetime) -> None:
+    def _miss(
+        self, rule: ThresholdRule, labels: dict[str, str], condition: Condition, reading: Reading, at: datetime
+    ) -> None:
         """A group without any event: what it means is the rule's choice; one that is not active is forgotten."""
-        gone = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
-        after = self._move(rule, labels, gone, at)
+        seen = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
+        if reading.unheard:
+            seen = replace(seen, outcome="unheard", reason=reading.unheard)
+        after = self._move(rule, labels, seen, at)
         if not after.has_fired and not after.is_waiting:
             with self._lock:
                 self._entries.pop((rule.name, fingerprint(labels)), None)
@@ -264,7 +300,14 @@ def _whole(rule: ThresholdRule, reading: Reading) -> Observation:
         return Observation(outcome="error", reason=reading.error)
     if reading.groups:
         return reading.groups[0][1]
-    return Observation(outcome="gone" if rule.policy.missing == "prometheus" else "nodata", reason=NOTHING_MEASURED)
+    if rule.policy.missing == "prometheus":
+        return Observation(outcome="gone", reason=NOTHING_MEASURED)
+    return _nothing(reading, NOTHING_MEASURED)
+
+
+def _nothing(reading: Reading, reason: str) -> Observation:
+    """No group at all."""
+    return Observation(outcome="unheard" if reading.unheard else "nodata", reason=reason)
 
 
 def _restored(state: AlertState, now: datetime) -> Condition:

@@ -24,6 +24,7 @@ from barograph.alerts.look import labels_of, look
 from barograph.alerts.rules.anomaly import AnomalyRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.threshold import Measured, ThresholdRule
+from barograph.core.event import EARLIEST
 from barograph.core.query import Filter, MetricAnswer, Reader, Window
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, shorten
@@ -37,12 +38,13 @@ _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how
 class Reading(Struct, frozen=True, kw_only=True):
     """One evaluation of one rule: the groups with what they show, or the error that prevented it.
 
-    ``note`` is a sentence when the groups are not all there are.
+    ``note`` is a sentence when the groups are not all there are, ``unheard`` one when what is missing is no evidence.
     """
 
     groups: tuple[tuple[dict[str, str], Observation], ...] = ()
     error: str = ""
     note: str = ""
+    unheard: str = ""
 
 
 class Evaluator:
@@ -121,6 +123,15 @@ class Evaluator:
             if measured:
                 return max(measured)
         return window.start
+
+    def ever(self, rule: ThresholdRule, end: datetime) -> bool:
+        """Whether anything of the rule's metric was measured before ``end``; no, when the Reader does not answer."""
+        asked = replace(rule.question(end, self._project), by=(), window=Window(EARLIEST, end))
+        try:
+            answer = self._asked(partial(self._reader.query, asked)).result(self._rule_seconds)
+        except Exception:  # the next evaluation asks again
+            return False
+        return answer.n > 0
 
     def _asked(self, work: Callable[[], T]) -> Future[T]:
         if self._pool is None:

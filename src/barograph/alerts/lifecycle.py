@@ -11,6 +11,7 @@ records the transitions. Semantics follow Prometheus' alert generator specificat
   evaluation that failed says nothing about the system, so the wait goes on.
 - ``between`` the threshold and the resolve threshold a firing alert goes on, and none begins.
 - A group that has vanished is ``gone``: ``Policy.missing`` says what that means, and from when on.
+- Silence while nobody could send is ``unheard``: it is no evidence, whatever a rule says that missing data mean.
 - An observation that was skipped is not a step at all, so it neither resets nor resolves.
 """
 
@@ -23,7 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 State = Literal["inactive", "pending", "firing", "resolved", "nodata", "error"]
-Outcome = Literal["breach", "between", "clear", "nodata", "error", "gone"]
+Outcome = Literal["breach", "between", "clear", "nodata", "error", "gone", "unheard"]
 NoDataPolicy = Literal["nodata", "alerting", "ok", "keep"]
 MissingPolicy = Literal["prometheus", "keep", "nodata"]
 
@@ -38,7 +39,8 @@ class Observation(Struct, frozen=True, kw_only=True):
     """What one evaluation saw of one group; ``threshold`` is the limit that was passed, ``reason`` why nothing was.
 
     ``breach``: the limit is passed; ``between``: it is not, nor is the resolve threshold; ``nodata``: the window says
-    nothing; ``error``: it could not be asked; ``gone``: a group that was there is not in the answer.
+    nothing; ``error``: it could not be asked; ``gone``: a group that was there is not in the answer; ``unheard``: there
+    was nothing, but nobody could send for a part of the window, or nobody ever did.
     """
 
     outcome: Outcome
@@ -146,6 +148,8 @@ def _meant(condition: Condition, seen: Observation, at: datetime, policy: Policy
     """The observation with what the rule says that missing data and vanished groups mean; None: nothing changes."""
     if seen.outcome == "gone":
         return _gone(condition, seen, at, policy)
+    if seen.outcome == "unheard":
+        return None if "keep" in (policy.no_data, policy.missing) else replace(seen, outcome="nodata")
     if seen.outcome != "nodata" or policy.no_data == "nodata":
         return seen
     if policy.no_data == "keep":
@@ -229,17 +233,17 @@ def _aged(condition: Condition, at: datetime) -> bool:
     return condition.since is None or (at - condition.since).total_seconds() >= RESOLVED_SECONDS
 
 
-def is_active(condition: Condition, at: datetime, for_seconds: float) -> bool:
-    """Whether people are to be told of it at ``at``.
+def is_active(condition: Condition, for_seconds: float) -> bool:
+    """Whether people are to be told of it, as of its last evaluation.
 
     It fires; or it fired and nothing that could resolve it was seen since; or its rule cannot be evaluated and has
     not been for as long as ``for``.
     """
     if condition.has_fired:
         return True
-    if condition.state != "error" or condition.since is None:
+    if condition.state != "error" or condition.since is None or condition.evaluated_at is None:
         return False
-    return (at - condition.since).total_seconds() >= for_seconds
+    return (condition.evaluated_at - condition.since).total_seconds() >= for_seconds
 
 
 def shifted(condition: Condition, seconds: float) -> Condition:

@@ -263,10 +263,11 @@ class Notifier:
         self._keep(after, also=audit)
         self.wake()
 
-    def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Explanation, ...]:
-        """Why a notification about it was sent or is held, and when the next one is due."""
+    def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Hold | None, tuple[Explanation, ...]]:
+        """What holds it back now; and why a notification about it was sent or is not, and when the next one is due."""
         with self._lock:
-            return explain(self.router, self._loaded(), alert, now, zone)
+            state = self._loaded()
+            return state.holds.get(alert.fingerprint), explain(self.router, state, alert, now, zone)
 
     @property
     def cut(self) -> int:
@@ -278,11 +279,6 @@ class Notifier:
         """What has become of the messages about those groups, by group and target, in one question."""
         ours = {f"{self.project}/{key}": key for key in group_keys}
         return {ours[key]: targets for key, targets in self._outbox.reached(ours).items()}
-
-    def hold(self, alert: Alert) -> Hold | None:
-        """The silence, maintenance window or inhibition that holds it back now."""
-        with self._lock:
-            return self._loaded().holds.get(alert.fingerprint)
 
 
 def _over(alert: Alert, now: datetime) -> Alert:

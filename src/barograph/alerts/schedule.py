@@ -45,12 +45,16 @@ class Grid:
         """Seconds from now to the tick after the last one; negative when it is due."""
         return (self.last + timedelta(seconds=self.interval) - self._clock.now()).total_seconds()
 
+    @property
+    def stepped(self) -> float:
+        """Seconds by which the wall clock was stepped since ``clock_step`` was last asked, or 0."""
+        moved = (self._clock.now() - self._wall).total_seconds() - (self._clock.monotonic() - self._monotonic)
+        return moved if abs(moved) >= STEP_SECONDS else 0.0
+
     def clock_step(self) -> float:
-        """Seconds by which the wall clock was stepped since the last look, or 0. The grid goes on at the new time."""
-        wall, monotonic = self._clock.now(), self._clock.monotonic()
-        moved = (wall - self._wall).total_seconds() - (monotonic - self._monotonic)
-        self._wall, self._monotonic = wall, monotonic
-        if abs(moved) < STEP_SECONDS:
-            return 0.0
-        self._restart()
+        """``stepped``, once. The grid goes on at the new time."""
+        moved = self.stepped
+        self._wall, self._monotonic = self._clock.now(), self._clock.monotonic()
+        if moved:
+            self._restart()
         return moved

@@ -1,6 +1,6 @@
 """Where every alert stands, for people and programs: of the rules and from outside, with what is told of it and why.
 
-Made from the conditions and the notifier; the server, pages and the command line show it.
+The alert manager's one list of what is open, with what the notifier says; the server, pages and commands show it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from barograph.alerts.active_alert import ActiveAlert
 from barograph.alerts.alert import Alert
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.routing.explanation import Explanation, explain_targets
@@ -20,6 +21,7 @@ from barograph.alerts.routing.explanation import Explanation, explain_targets
 
 class Standing(Struct, frozen=True, kw_only=True):
     """One alert that waits or fires. ``active_at`` is when its breach began, ``starts_at`` when it fired.
+    ``data_at`` is up to when there were data, where there are none now.
 
     ``held_by`` is what keeps it from being told now: a silence, maintenance or an inhibition; ``held_id`` is which: the
     id of a silence, the name of a maintenance window, the fingerprint of the alert that inhibits it. ``told`` says, a
@@ -34,6 +36,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     updated_at: datetime
+    data_at: datetime | None = None
     value: float | None = None
     generator_url: str = ""
     from_outside: bool = False
@@ -43,33 +46,28 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 def standing(
-    alert: Alert,
-    notifier: Notifier | None,
-    at: datetime,
-    zone: ZoneInfo,
-    *,
-    pending: bool = False,
-    active_at: datetime | None = None,
-    value: float | None = None,
+    alert: Alert, notifier: Notifier | None, at: datetime, zone: ZoneInfo, active: ActiveAlert | None = None
 ) -> Standing:
-    """Where an alert stands at that time. One that is ``pending`` is told to nobody yet."""
+    """Where an alert stands at that time; ``active`` is what is known of one of a rule. One that waits is not told."""
+    pending = active is not None and active.state == "pending"
     routed = notifier if not pending else None
-    hold = routed.hold(alert) if routed else None
+    hold, told = routed.explain(alert, at, zone) if routed else (None, ())
     return Standing(
         fingerprint=alert.fingerprint,
         state="pending" if pending else "firing",
         labels=alert.labels,
         annotations=alert.annotations,
-        active_at=active_at or alert.starts_at,
+        active_at=(active.active_at if active else None) or alert.starts_at,
         starts_at=None if pending else alert.starts_at,
         ends_at=alert.ends_at,
         updated_at=alert.updated_at,
-        value=value,
+        data_at=active.data_at if active else None,
+        value=active.value if active else None,
         generator_url=alert.generator_url,
         from_outside=alert.from_outside,
         held_by=hold.kind if hold else "",
         held_id=hold.id if hold else "",
-        told=list(routed.explain(alert, at, zone)) if routed else [],
+        told=list(told),
     )
 
 

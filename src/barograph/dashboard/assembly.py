@@ -123,7 +123,7 @@ def assemble(
         projects = ProjectRepository(control, settings.project)
         delivery = Delivery(settings, control, clock, environment)
         make = partial(
-            _workspace, settings, clock, identifiers, catalogue, JournalSink(journal), store, control, delivery,
+            _workspace, settings, clock, identifiers, catalogue, journal, store, control, delivery,
             from_settings(settings.collect, directory / USER_KEY),
             [] if "rules" in overrides else _places(directory / FILE_NAME, settings),
         )  # fmt: skip
@@ -163,7 +163,7 @@ def _workspace(
     clock: Clock,
     identifiers: IdentifierSource,
     catalogue: Catalogue,
-    sink: JournalSink,
+    journal: Journal,
     store: DataStore,
     control: ControlPlane,
     delivery: Delivery,
@@ -172,6 +172,7 @@ def _workspace(
     project: str,
 ) -> Workspace:
     settings = replace(settings, project=project)
+    sink = JournalSink(journal)
     collector = MetricsCollector(sink, clock, identifiers, settings.collect, project=project, processors=processors)
     notifier = delivery.notifier(project)
     alerts = AlertManager(
@@ -191,6 +192,7 @@ def _workspace(
         clock,
         project,
         notifier=notifier,
+        last_arrival=journal.last_arrival,
     )
     delivery.dispatcher.add(notifier)
     return Workspace(

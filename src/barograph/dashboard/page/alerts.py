@@ -5,11 +5,10 @@ and what has happened lately.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
-from barograph.alerts.active_alert import ActiveAlert, RuleStatus
+from barograph.alerts.active_alert import RuleStatus
 from barograph.alerts.routing.explanation import Explanation
 from barograph.alerts.standing import Standing
 from barograph.analytics.worst import time_of
@@ -51,13 +50,11 @@ def _active(material: Material) -> list[Part]:
     """What waits or fires, with what is told of it, the worst first."""
     zone = zone_of(material.settings.timezone)
     standing = material.alerts.standing(zone)
-    active = material.alerts.active()
     parts: list[Part] = []
     for one in standing[:LISTED]:
         labels = {name: value for name, value in one.labels.items() if name not in ("alertname", "severity", "project")}
-        last = _data_until(one, active)
         since = f"since {zoned(material, one.active_at)}"
-        aside = since + (f", data until {zoned(material, last)}" if last else "")
+        aside = since + (f", data until {zoned(material, one.data_at)}" if one.data_at else "")
         told_of = one.state == "firing" and not one.held_by
         tone: Tone = _TONES.get(one.labels.get("severity", ""), "plain") if told_of else "muted"
         parts.append(Text(text=f"{_WORDS[one.state]}: {_summary(one, labels)}", aside=aside, tone=tone))
@@ -66,17 +63,6 @@ def _active(material: Material) -> list[Part]:
         more = f"{len(standing) - LISTED:,} more: `barograph alerts list` shows all."
         parts.append(Text(text=more, tone="muted"))
     return parts or [Text(text="No alert is active.", tone="good")]
-
-
-def _data_until(alert: Standing, active: Sequence[ActiveAlert]) -> datetime | None:
-    """Up to when there were data, where there are none now: known of the rule's group that the alert is of."""
-    of_it = [
-        one
-        for one in active
-        if one.rule == alert.labels.get("alertname")
-        and all(alert.labels.get(name, "") == value for name, value in one.labels.items())
-    ]
-    return max(of_it, key=lambda one: len(one.labels)).data_at if of_it and not alert.from_outside else None
 
 
 def _summary(alert: Standing, labels: Mapping[str, str]) -> str:
