@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.support import forked
 
 import barograph
 from barograph.core.metric import Measure, Metric
@@ -53,16 +54,7 @@ def ago(**units: float) -> datetime:
 
 def command(directory: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "BAROGRAPH_DATA_DIR": str(directory), "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, "-m", "barograph", *words],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
+    return forked.run([sys.executable, "-m", "barograph", *words], input=stdin or "", env=environment, timeout=120)
 
 
 class TestMetricsCollector:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support import forked
+
 _DRIVER = """
 import contextlib, io, json, sys
 from barograph.cli.main import main
@@ -40,19 +42,15 @@ def command(*words: str | Path) -> list[str]:
 
 def barograph(*words: str | Path, stdin: str = "", **variables: str) -> Finished:
     """Run one command to its end."""
-    return subprocess.run(
-        command(*words), input=stdin, capture_output=True, text=True, env=environment(**variables), timeout=60,
-        check=False,
-    )  # fmt: skip
+    return forked.run(command(*words), input=stdin, env=environment(**variables))
 
 
 def several(commands: Sequence[Sequence[str | Path]], **variables: str) -> list[Finished]:
     """Run commands one after the other in one process, which is started once for all of them."""
     words = json.dumps([list(map(str, one)) for one in commands])
-    finished = subprocess.run(
-        [sys.executable, "-c", _DRIVER], input=words, capture_output=True, text=True, env=environment(**variables),
-        timeout=120, check=True,
-    )  # fmt: skip
+    finished = forked.run(
+        [sys.executable, "-c", _DRIVER], input=words, env=environment(**variables), timeout=120, check=True
+    )
     results = json.loads(finished.stdout)
     return [Finished(words, *result) for words, result in zip(commands, results, strict=True)]
 

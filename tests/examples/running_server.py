@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support import forked
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 OURS = ("BAROGRAPH_", "OTEL_", "LANGSMITH_", "LANGCHAIN_")
@@ -47,9 +49,7 @@ class RunningServer:
         self.directory = directory
         command = [sys.executable, "-m", "barograph", "serve", "--data-dir", str(directory), "--port", "0"]
         self._log = (directory.parent / f"{directory.name}.log").open("w+b")
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True
-        )
+        self._process = forked.Popen(command, stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("Barograph listens on http://127.0.0.1:"):
@@ -98,7 +98,5 @@ class RunningServer:
 
 def run(command: list[str], **variables: str) -> Finished:
     """Run a command with so many variables in its environment."""
-    done = subprocess.run(
-        command, env=environment(**variables), capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
-    )
+    done = forked.run(command, env=environment(**variables), timeout=PROGRAM_SECONDS)
     return Finished(done.returncode, done.stdout, done.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.access_support import make_key, revoke, token_of
+from tests.support import forked
 from tests.support.serving import Reply, Serving
 
 from barograph.control.keys import Scope
@@ -200,7 +200,7 @@ class TestAddresses:
     @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
     def test_what_others_can_reach_needs_a_key_first(self, tmp_path: Path, host: str) -> None:
         command = [sys.executable, "-m", "barograph", "serve", "-d", str(tmp_path / "data"), "--host", host]
-        done = subprocess.run([*command, "--port", "0"], capture_output=True, text=True, timeout=60, check=False)
+        done = forked.run([*command, "--port", "0"])
         assert done.returncode == 3
         assert "barograph key create" in done.stderr
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support import forked
+
 START_SECONDS = 60.0
 _PREFIX = "Barograph listens on "
 
@@ -60,7 +62,7 @@ class Serving:
         if "--port" not in self._arguments:
             command += ["--port", "0"]
         self.log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=self._environment)
+        self.process = forked.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=self._environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         if not line.startswith(_PREFIX):

@@ -174,8 +174,7 @@ def at(text: str) -> datetime:
 
 def answers(site: Site, questions: Sequence[MetricQuery]) -> list[list[tuple[Any, ...]]]:
     """Every answer as plain rows, for comparing before and after."""
-    told = []
-    for question in questions:
-        rows = site.store.query(question).rows
-        told.append([(row.start, tuple(row.group.items()), row.n, row.value) for row in rows])
-    return told
+    return [
+        [(row.start, tuple(row.group.items()), row.n, row.value) for row in answer.rows]
+        for answer in site.store.query_many(questions)
+    ]
