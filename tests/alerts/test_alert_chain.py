@@ -284,3 +284,11 @@ def test_34_a_clock_that_steps_fires_and_resolves_nothing(tmp_path: Path) -> Non
         assert active() == {**fires, "waits": fires["fires"]}
         assert outbox(dashboard).count(("theirs", "firing")) == before + 1
         assert {status for _, status in outbox(dashboard)} == {"firing"}
+
+
+def test_what_the_documentation_says_of_failures_is_shown_by_tests_that_there_are() -> None:
+    root = Path(__file__).parents[2]
+    named = re.findall(r"`(test_\w+)`", (root / "docs/alerting.md").read_text(encoding="utf-8"))
+    written = "".join(path.read_text(encoding="utf-8") for path in (root / "tests/alerts").glob("test_*.py"))
+    assert len(named) >= 8
+    assert [name for name in named if f"def {name}(" not in written] == []
