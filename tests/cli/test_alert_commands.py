@@ -196,36 +196,85 @@ def test_alerts_are_listed_held_back_and_taken_care_of(tmp_path: Path) -> None:
         def listed() -> dict[str, object]:
             finished = barograph("alerts", "list", "--json", "-d", directory)
             assert finished.returncode == 0, finished.stderr
-            (found,) = json.loads(finished.stdout)
+            (found,) = json.loads(finished.stdout)["alerts"]
             return dict(found)
 
         serving.until(lambda: listed()["told"][0]["told"])  # type: ignore[index]
         fingerprint = str(listed()["fingerprint"])
-        text, made, everything, acked, unknown = several([
+        text, made, everything, acked, unknown, short, wrong, unacked, again = several([
             ["alerts", "list", "-d", directory],
             ["alerts", "silence", "alertname=slow", "--for", "2h", "-m", "index rebuild", "--json", "-d", directory],
             ["alerts", "silence", "alertname=~.*", "-d", directory],
-            ["alerts", "ack", fingerprint, "-m", "on it", "-d", directory],
+            ["alerts", "ack", fingerprint[:4].upper(), "-m", "on it", "-d", directory],
             ["alerts", "ack", "0" * 16, "-d", directory],
+            ["alerts", "ack", fingerprint[:3], "-d", directory],
+            ["alerts", "list", "--rule", "slwo", "-d", directory],
+            ["alerts", "unack", fingerprint[:4], "-d", directory],
+            ["alerts", "unack", fingerprint, "-d", directory],
         ])  # fmt: skip
         assert "FIRING slow: Response time exceeded 5 s threshold" in text.stdout
         assert fingerprint in text.stdout
         assert max(map(len, text.stdout.splitlines())) <= 80
         assert (made.returncode, acked.returncode) == (0, 0), made.stderr + acked.stderr
-        assert (everything.returncode, unknown.returncode) == (Exit.INPUT, Exit.INPUT)
+        assert {one.returncode for one in (everything, unknown, short, wrong, again)} == {Exit.INPUT}
+        assert (
+            "1 open alert of 1 is such."
+            in barograph("alerts", "silence", "alertname=slow", "--for", "1s", "-d", directory).stdout
+        )
+        assert "4 digits or more" in short.stderr
+        assert "Did you mean slow?" in wrong.stderr
+        assert (unacked.returncode, fingerprint in unacked.stdout) == (0, True), unacked.stderr
         serving.until(lambda: listed()["heldBy"] == "silence")
         silence = json.loads(made.stdout)["id"]
         before, ended, after = several([
             ["alerts", "silences", "-d", directory],
-            ["alerts", "unsilence", silence, "-d", directory],
+            ["alerts", "unsilence", silence[:6], "-d", directory],
             ["alerts", "silences", "-d", directory],
         ])  # fmt: skip
-        assert f"{silence}  in force, until " in before.stdout
+        assert f"{silence}  in force until " in before.stdout
         assert "index rebuild" in before.stdout
         assert ended.returncode == 0
         assert f"{silence}  over" in after.stdout
         serving.until(lambda: not listed()["heldBy"])
         assert serving.stop() == 0
+
+
+def test_of_a_rule_with_many_groups_the_worst_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    directory = tmp_path / "rag-data"
+    directory.mkdir()
+    (directory / "barograph.toml").write_text(
+        '[[rules]]\nname = "slow"\nmetric = "response_time.mean"\nabove = 2\nwindow = "1h"\nby = ["model"]\n'
+        '[[rules]]\nname = "few"\nmetric = "queries"\nabove = 1\nwindow = "1h"\n',
+        encoding="utf-8",
+    )
+    slow = [json.dumps({"query": "why", "model": f"m{n:03}", "response_time": 3 + n % 7}) for n in range(60)]
+    recorded = barograph("record", "-d", directory, stdin="\n".join(slow))
+    assert recorded.returncode == 0, recorded.stderr
+    text, one, as_json, limited, such, none = several([
+        ["alerts", "list", "--state", "firing", "-d", directory],
+        ["alerts", "list", "--rule", "slow", "-d", directory],
+        ["alerts", "list", "--json", "--state", "firing", "-d", directory],
+        ["alerts", "list", "--json", "--state", "firing", "--limit", "3", "-d", directory],
+        ["alerts", "list", "model=~m00[0-2]", "--state", "firing", "-d", directory],
+        ["alerts", "list", "severity=info", "-d", directory],
+    ])  # fmt: skip
+    assert text.returncode == 0, text.stderr
+    lines = text.stdout.splitlines()
+    assert "61 fire." in lines
+    assert any(line.startswith("slow: 60 fire  the worst 5, warning") for line in lines)
+    assert [line.split()[3:5] for line in lines if "model=m" in line] == [["9", "s"]] * 5
+    assert any(line.startswith("FIRING few: ") for line in lines)
+    assert any(line.startswith("55 more: ") for line in lines)
+    assert "nobody is told until `barograph serve` runs" in text.stdout
+    assert max(map(len, lines)) <= 80
+    assert sum("model=m" in line for line in one.stdout.splitlines()) == 20
+    everything, three = json.loads(as_json.stdout), json.loads(limited.stdout)
+    assert (len(everything["alerts"]), everything["total"]) == (61, 61)
+    assert (len(three["alerts"]), three["total"], three["byName"]) == (3, 61, everything["byName"])
+    assert [(count["alertname"], count["firing"]) for count in three["byName"]] == [("slow", 60), ("few", 1)]
+    assert [(float(alert["value"]), alert["unit"]) for alert in three["alerts"]] == [(9.0, "s")] * 3
+    assert such.stdout.count("FIRING slow: ") == 3
+    assert "No such alert waits or fires." in none.stdout
 
 
 def test_the_history_tells_incidents_and_the_mean_time_to_resolve_with_and_without_a_server(tmp_path: Path) -> None:

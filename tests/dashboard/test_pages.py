@@ -430,10 +430,25 @@ def test_alerts_tell_what_is_firing_since_when_and_what_has_happened(build: Buil
     house.alerts.check()
     text = text_of(build_page("alerts", house.material()), width=120)
     assert re.search(
-        r"ALERT: Response time p95 exceeded 5 s threshold \(current: 8 s\) +since 2026-11-24 14:05 UTC", text
+        r"FIRING slow responses: Response time p95 exceeded 5 s threshold \(current: 8 s\)\n"
+        r"[0-9a-f]{16}  since 2026-11-24 14:05:00  critical",
+        text,
     )
     assert re.search(r"slow responses +firing +8 s +critical +response_time.p95 above 5 s over 5 min", text)
     assert re.search(r"11-24 14:05 +slow responses +ok → firing +8 s", text)
+
+
+def test_many_alerts_of_a_rule_are_a_table_of_the_worst_and_its_ratio_is_a_share(build: Build) -> None:
+    rule = RuleSettings(name="rated", kind="ratio", metric="feedback", per="queries", above=0.01, window="1h",
+                        by=("user_id",), severity="info")  # fmt: skip
+    house = build(queries(12, 0.5, 0.4), rules=(rule,))
+    house.events += [{"kind": "feedback", "time": NOW - timedelta(minutes=9), "user_id": one["user_id"], "rating": 5}
+                     for one in house.events if one["kind"] == "query"]  # fmt: skip
+    house.alerts.check()
+    text = text_of(build_page("alerts", house.material()), width=100)
+    assert re.search(r"rated: \d+ fire  the worst 5, info", text)
+    assert len(re.findall(r"^[0-9a-f]{16}  11-24 14:05 +\d+ %  user_id=", text, re.MULTILINE)) == 5
+    assert re.search(r"ok → firing +\d+ %", text)
 
 
 def test_incidents_tell_how_soon_they_were_over_and_which_queries_stand_behind_the_newest(build: Build) -> None:
@@ -479,10 +494,10 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
               ends_at=NOW + timedelta(hours=1), from_outside=True)
     ])  # fmt: skip
     text = plain(text_of(build_page("alerts", house.material())))
-    assert "ALERT: Response time p95 exceeded 5 s threshold (current: 8 s)" in text
+    assert "FIRING slow responses: Response time p95 exceeded 5 s threshold (current: 8 s)" in text
     assert "log: new: waiting for group_wait until 2026-11-24 14:05" in text
-    assert "ALERT: node down (host rag-1), from outside: it does not answer" in text
-    order = [text.index(part) for part in ("ALERT: Response", "Rules", "Incidents", "What has happened")]
+    assert re.search(r"FIRING node down: it does not answer [0-9a-f]{16} since \S+ \S+ host=rag-1 from outside", text)
+    order = [text.index(part) for part in ("FIRING slow responses:", "Rules", "Incidents", "What has happened")]
     assert order == sorted(order)
     create_silence(delivery.silences, project="default", matchers=["alertname=slow responses"], author="ann",
                    ends_at=NOW + timedelta(hours=2), comment="index rebuild")  # fmt: skip
@@ -490,7 +505,9 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
         house.clock.step(1)
         house.alerts.notifier.step(house.clock.now())
     told = text_of(build_page("alerts", house.material()))
-    held, theirs_told = plain(told.split("Rules")[0]).split("ALERT: node down")
+    held, theirs_told = plain(told.split("Rules")[0]).split("node down: it does not answer")
+    assert held.startswith("Alerts")
+    assert "HELD slow responses: " in held
     assert "index rebuild" in held
     assert "until 2026-11-24 16:05:00 UTC; next at 2026-11-24 16:05:30 UTC" in held
     assert "log: told at 2026-11-24 14:05" in theirs_told

@@ -12,6 +12,9 @@ import pytest
 from tests.server.access_support import make_key
 from tests.support.serving import Serving
 
+from barograph.alerts.alert import fingerprint
+from barograph.dashboard.open_alerts import SHORTEST
+
 TOML = """
 [collect]
 sampler_seconds = 0
@@ -117,6 +120,26 @@ def test_55_prometheus_can_send_here_and_it_stands_beside_ours(serving: Serving)
     assert "endless" not in serving.ask("/api/v1/alerts").body.decode()
 
 
+def test_open_alerts_are_chosen_limited_and_counted_honestly(serving: Serving) -> None:
+    def data(asked: str) -> dict[str, Any]:
+        return dict(serving.ask(f"/api/v1/alerts?{asked}").json["data"])
+
+    many = [{"labels": {"alertname": "many", "host": f"h{n}", "severity": "info"}} for n in range(7)]
+    assert post(serving, *many) == 200
+    few = data("rule=many&limit=2")
+    assert (len(few["alerts"]), few["total"]) == (2, 7)
+    assert few["byName"] == [{"alertname": "many", "pending": 0, "firing": 7, "held": 0}]
+    assert [one["labels"]["host"] for one in data("filter=host%3D~h[12]&state=firing")["alerts"]] == ["h1", "h2"]
+    each = data("each=1")
+    assert len(each["alerts"]) == len(each["byName"]) < each["total"] == data("limit=0")["total"]
+    assert data("state=pending")["alerts"] == data("state=held")["alerts"] == data("rule=slow&filter=a%3Db")["alerts"]
+    for wrong in ("state=odd", "limit=-1", "filter=x", "rule=nothing+of+that+name"):
+        reply = serving.ask(f"/api/v1/alerts?{wrong}")
+        assert (reply.status, bool(reply.json["hint"])) == (400, True), wrong
+    over = [{**one, "endsAt": (AT - timedelta(seconds=1)).isoformat()} for one in many]
+    assert post(serving, *over) == 200
+
+
 def test_a_notification_reaches_the_log_and_the_alert_says_so(serving: Serving) -> None:
     serving.until(lambda: named(serving, "slow")["told"][0]["told"])
     (told,) = named(serving, "slow")["told"]
@@ -153,10 +176,36 @@ def test_a_silence_holds_an_alert_and_says_by_whom_until_it_is_ended(serving: Se
 
 def test_an_acknowledged_alert_says_who_takes_care(serving: Serving) -> None:
     serving.until(lambda: named(serving, "slow")["told"][0]["told"])
-    fingerprint = named(serving, "slow")["fingerprint"]
-    assert serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": fingerprint, "author": "ben"}).status == 200
+    about = {"fingerprint": named(serving, "slow")["fingerprint"], "author": "ben"}
+    assert serving.ask("/api/v1/alerts/acknowledge", about).status == 200
     serving.until(lambda: "ben" in named(serving, "slow")["told"][0]["why"])  # the silence before may yet be ending
     assert serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": "0" * 16}).status == 400
+
+
+def test_an_acknowledgement_is_withdrawn_and_the_beginning_of_a_fingerprint_will_do(serving: Serving) -> None:
+    whole = named(serving, "slow")["fingerprint"]
+    about = {"fingerprint": whole[:5], "author": "ben"}
+    assert serving.ask("/api/v1/alerts/acknowledge", about).json == {"fingerprint": whole}
+    assert "acknowledged" in named(serving, "slow")["told"][0]["why"]
+    assert serving.ask("/api/v1/alerts/unacknowledge", about).json == {"fingerprint": whole}
+    assert "acknowledged" not in named(serving, "slow")["told"][0]["why"]
+    assert serving.ask("/api/v1/alerts/unacknowledge", about).status == 400
+
+
+def test_a_beginning_that_several_alerts_have_is_refused_with_the_candidates(serving: Serving) -> None:
+    known: dict[str, dict[str, str]] = {}
+    for number in range(10_000):  # two of some hundreds begin alike
+        labels = {"alertname": "alike", "host": f"h{number}", "project": "default"}
+        other = known.setdefault(fingerprint(labels)[:SHORTEST], labels)
+        if other is not labels:
+            break
+    two = [{"labels": one} for one in (other, labels)]
+    assert post(serving, *two) == 200
+    told = serving.ask("/api/v1/alerts/acknowledge", {"fingerprint": fingerprint(labels)[:SHORTEST]}).json
+    assert told["detail"] == "2 alerts have a fingerprint that begins so"
+    for one in (other, labels):
+        assert f"{fingerprint(one)} alike (host={one['host']})" in told["hint"]
+    assert post(serving, *({**one, "endsAt": (AT - timedelta(seconds=1)).isoformat()} for one in two)) == 200
 
 
 def test_a_rule_is_kept_fires_without_a_restart_and_is_gone_when_it_is_removed(serving: Serving) -> None:

@@ -109,7 +109,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 
 
 # What they name is the other project's, or nobody's.
-UNKNOWN = ("/api/v1/alerts/acknowledge", "/api/v1/silences/end", "/api/v1/rules/remove")
+UNKNOWN = (
+    "/api/v1/alerts/acknowledge",
+    "/api/v1/alerts/unacknowledge",
+    "/api/v1/silences/end",
+    "/api/v1/rules/remove",
+)
 BODIES: dict[str, object] = {  # of routes that do not take a question
     "/api/v1/rules": {"name": "ours", "metric": "queries", "above": 1e9},
     "/api/v1/rules/remove": {"name": "nobody"},
@@ -166,6 +171,8 @@ def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there
     for path, named_there, nowhere in (
         ("/api/v1/silences/end", {"id": two.silence}, {"id": "0" * len(two.silence)}),
         ("/api/v1/alerts/acknowledge", {"fingerprint": two.fingerprint}, {"fingerprint": "0" * 16}),
+        ("/api/v1/alerts/acknowledge", {"fingerprint": two.fingerprint[:5]}, {"fingerprint": "0" * 5}),
+        ("/api/v1/alerts/unacknowledge", {"fingerprint": two.fingerprint}, {"fingerprint": "0" * 16}),
         ("/api/v1/rules/remove", {"name": SECRET}, {"name": "0" * len(SECRET)}),
     ):
         replies = [two.ask(path, body) for body in (named_there, nowhere)]

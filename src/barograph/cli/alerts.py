@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
 from barograph.analytics.period import recent
-from barograph.cli.control import actor, control_of
-from barograph.cli.desk import AlertLine, Trial, desk_of
+from barograph.cli.desk import Trial, desk_of
 from barograph.cli.options import (
     DEFAULT_DIRECTORY,
     DataDir,
@@ -26,121 +24,20 @@ from barograph.cli.options import (
     existing,
     window_of,
 )
-from barograph.cli.output import draw, print_json, progress, say
-from barograph.core.query import parse_duration
+from barograph.cli.output import draw, print_json, progress
 from barograph.core.settings import FILE_NAME
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
-from barograph.visualize.chart import Column, Page, Table, Text, Tone
+from barograph.visualize.chart import Column, Page, Table, Text
 from barograph_client.clock import SystemClock
 from barograph_client.errors import InvalidInput, shorten
 
 if TYPE_CHECKING:
     from barograph.alerts.backtest import Backtest
-    from barograph.control.silences import Silence
     from barograph.dashboard.rule_file import RuleFile, RuleProblem
 
 USUAL = "30d"
 MOST_SHOWN = 20  # firings in the table
-
-
-def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
-    """List the alerts that wait or fire: since when, what is told of each or why it is held, and when next."""
-    with desk_of(existing(data_dir), project) as desk:
-        found = desk.alerts()
-    if json:
-        print_json(found.alerts)
-        return
-    zone = zone_of(found.timezone)
-    parts = [part for one in found.alerts for part in _alert(one, zone)]
-    draw(Page(title="Alerts", parts=parts or [Text(text="Nothing waits or fires.")]), timezone=found.timezone)
-
-
-def _alert(one: AlertLine, zone: ZoneInfo) -> list[Text]:
-    labels = ", ".join(f"{name} {shorten(value, 40)}" for name, value in one.labels.items() if name != "alertname")
-    name = shorten(one.labels.get("alertname", "an alert without a name"))
-    state = "PENDING" if one.state == "pending" else "FIRING"
-    tone: Tone = "muted" if one.held_by or one.state == "pending" else "critical"
-    parts = [
-        Text(text=f"{state} {name}: {one.annotations.get('summary', '')}".rstrip(": "), tone=tone),
-        Text(text=f"{one.fingerprint}  since {local_time(one.active_at, zone)}  {labels}", tone="muted"),
-    ]
-    return [*parts, *(Text(text=f"{each.receiver}: {each.why}", tone="muted") for each in one.told)]
-
-
-def silence(
-    matchers: Annotated[
-        list[str], typer.Argument(help="Which alerts: alertname=errors, 'model=~gpt.*'; all must match.")
-    ],
-    lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")] = "1h",
-    comment: Annotated[str, typer.Option("--comment", "-m", help="Why, for those who look.")] = "",
-    project: ProjectName = None,
-    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
-    json: Json = False,
-) -> None:
-    """Hold alerts back for a while. It is on disk when this returns.
-
-    \b
-    barograph alerts silence alertname=errors --for 2h -m "index rebuild"
-    """
-    from barograph.alerts.routing.silences import create_silence
-
-    with control_of(data_dir) as control:
-        wanted = project or control.own
-        control.projects.require(wanted)
-        until = SystemClock().now() + timedelta(seconds=parse_duration(lasts))
-        made = create_silence(
-            control.silences, project=wanted, matchers=matchers, ends_at=until, author=actor(), comment=comment
-        )
-    if json:
-        print_json(made)
-    else:
-        say(f"{made.id} holds alerts with {', '.join(made.matchers)} until {made.until:%Y-%m-%d %H:%M} UTC.")
-
-
-def silences(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
-    """List silences: those in force, to come, and of the last 30 days."""
-    with control_of(data_dir) as control:
-        wanted = project or control.own
-        control.projects.require(wanted)
-        found = control.silences.list(wanted)
-    if json:
-        print_json(found)
-        return
-    now = SystemClock().now()
-    parts = [part for one in reversed(found) for part in _silence(one, now)]
-    draw(Page(title="Silences", parts=parts or [Text(text="There are none.")]))
-
-
-def _silence(one: Silence, now: datetime) -> list[Text]:
-    state = {"active": "in force", "pending": "to come", "expired": "over"}[one.state(now)]
-    head = f"{one.id}  {state}, until {one.until:%Y-%m-%d %H:%M} UTC: {', '.join(one.matchers)}"
-    why = f"by {one.author}{f': {one.comment}' if one.comment else ''}"
-    return [Text(text=head, tone="plain" if state == "in force" else "muted"), Text(text=why, tone="muted")]
-
-
-def unsilence(
-    wanted: Annotated[str, typer.Argument(metavar="ID", help="Its id, which `barograph alerts silences` shows.")],
-    project: ProjectName = None,
-    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
-    json: Json = False,
-) -> None:
-    """End a silence now. What it held back is told."""
-    with control_of(data_dir) as control:
-        ended = control.silences.end(wanted, actor=actor(), project=project or control.own)
-    print_json(ended) if json else say(f"The silence {ended.id} is over.")
-
-
-def ack(
-    fingerprint: Annotated[str, typer.Argument(metavar="FINGERPRINT", help="`barograph alerts list` shows it.")],
-    comment: Annotated[str, typer.Option("--comment", "-m", help="What is done about it.")] = "",
-    project: ProjectName = None,
-    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
-) -> None:
-    """Say that you take care of an alert: it is not repeated until it resolves, or fires anew."""
-    with desk_of(existing(data_dir), project) as desk:
-        desk.acknowledge(fingerprint, actor(), comment)
-    say(f"{fingerprint} is yours; it is not repeated until it resolves.")
 
 
 def backtest(

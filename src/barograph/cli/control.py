@@ -8,9 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 from barograph.cli.options import existing
 from barograph.core.settings import load_settings
+from barograph.core.zone import zone_of
 from barograph_client.clock import SystemClock
 
 if TYPE_CHECKING:  # the help does not wait for the database's library
@@ -20,12 +22,13 @@ if TYPE_CHECKING:  # the help does not wait for the database's library
 
 
 class Decisions(NamedTuple):
-    """The keys, projects and silences of a data directory; ``own`` is the project of its settings."""
+    """The keys, projects and silences of a directory; ``own`` is the project and ``zone`` the zone of its settings."""
 
     keys: KeyRepository
     projects: ProjectRepository
     silences: SilenceRepository
     own: str
+    zone: ZoneInfo
 
 
 @contextlib.contextmanager
@@ -36,9 +39,10 @@ def control_of(directory: Path) -> Iterator[Decisions]:
     from barograph.control.projects import ProjectRepository
     from barograph.control.silences import SilenceRepository
 
-    own = load_settings(existing(directory), os.environ).project
+    settings = load_settings(existing(directory), os.environ)
+    own, zone = settings.project, zone_of(settings.timezone)
     with ControlPlane(directory / CONTROL, SystemClock()) as plane:
-        yield Decisions(KeyRepository(plane), ProjectRepository(plane, own), SilenceRepository(plane), own)
+        yield Decisions(KeyRepository(plane), ProjectRepository(plane, own), SilenceRepository(plane), own, zone)
 
 
 def actor() -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from barograph.alerts.incidents import History
     from barograph.dashboard.asked import Asked
     from barograph.dashboard.doctor import Finding
+    from barograph.dashboard.open_alerts import Choice, OpenAlerts
     from barograph.store.retention import Pruned
     from barograph.store.verification import Report
     from barograph_client.errors import InvalidEvent
@@ -96,35 +97,6 @@ class Listed(Struct, frozen=True, kw_only=True):
     timezone: str
 
 
-class AlertTold(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why a receiver was told of an alert, or is not."""
-
-    receiver: str
-    told: bool
-    why: str
-    next_at: datetime | None = None
-
-
-class AlertLine(Struct, frozen=True, kw_only=True, rename="camel"):
-    """An alert that waits or fires, as it is listed."""
-
-    fingerprint: str
-    state: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    active_at: datetime
-    starts_at: datetime | None
-    held_by: str
-    told: list[AlertTold]
-
-
-class Alerts(Struct, frozen=True, kw_only=True):
-    """The alerts, and the zone of the settings."""
-
-    alerts: list[AlertLine]
-    timezone: str
-
-
 class Trial(Struct, frozen=True, kw_only=True):
     """A rule to be tried on stored data: one in use by its name, or one that is only defined."""
 
@@ -134,9 +106,13 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 class Desk(Protocol):
-    """What commands need. Everything raises BarographError; what was just recorded is in the answers."""
+    """What commands need. Everything raises BarographError; what was just recorded is in the answers.
+
+    A text beside an answer is the zone of the settings. ``acknowledge`` and ``withdraw`` give the whole fingerprint.
+    """
 
     directory: Path
+    live: bool  # whether a server has the directory: it evaluates rules and tells people
 
     def status(self) -> Told: ...
     def page(self, name: str, span: Span, drawing: Drawing) -> str: ...
@@ -152,9 +128,10 @@ class Desk(Protocol):
     def prune(self, older_than: str, kinds: Sequence[str]) -> Sequence[Pruned]: ...
     def compress(self) -> int: ...
     def findings(self) -> Sequence[Finding]: ...
-    def alerts(self) -> Alerts: ...
+    def alerts(self, choice: Choice) -> tuple[OpenAlerts, str]: ...
     def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]: ...
-    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None: ...
+    def acknowledge(self, beginning: str, by: str, comment: str) -> str: ...
+    def withdraw(self, beginning: str, by: str, comment: str) -> str: ...
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]: ...
 
 

@@ -14,9 +14,6 @@ from barograph.alerts.incidents import History, history
 from barograph.cli.desk import (
     COUNTED,
     UNKNOWN_TRACE,
-    AlertLine,
-    Alerts,
-    AlertTold,
     Drawing,
     Listed,
     Question,
@@ -31,6 +28,7 @@ from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.doctor import Finding, findings
+from barograph.dashboard.open_alerts import Choice, OpenAlerts, named, open_alerts
 from barograph.dashboard.trace import trace_of, trace_page
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
@@ -42,6 +40,8 @@ from barograph_client.errors import InvalidEvent, InvalidQuery
 
 class LocalDesk:
     """Asks the open dashboard; see ``Desk``."""
+
+    live = False
 
     def __init__(self, directory: Path, dashboard: DashboardInterface) -> None:
         self.directory = directory
@@ -168,28 +168,12 @@ class LocalDesk:
         found = self._dashboard.backtest(trial.definition or trial.rule, Window(*trial.window), progress)
         return found, self._dashboard.settings.timezone
 
-    def alerts(self) -> Alerts:
+    def alerts(self, choice: Choice) -> tuple[OpenAlerts, str]:
         dashboard = self._dashboard
         dashboard.flush()
         dashboard.check_alerts()
         timezone = dashboard.settings.timezone
-        lines = [
-            AlertLine(
-                fingerprint=one.fingerprint,
-                state=one.state,
-                labels=one.labels,
-                annotations=one.annotations,
-                active_at=one.active_at,
-                starts_at=one.starts_at,
-                held_by=one.held_by,
-                told=[
-                    AlertTold(receiver=each.receiver, told=each.told, why=each.words, next_at=each.next_at)
-                    for each in one.told
-                ],
-            )
-            for one in dashboard.alerts.standing(zone_of(timezone))
-        ]
-        return Alerts(alerts=lines, timezone=timezone)
+        return open_alerts(dashboard.alerts, zone_of(timezone), choice), timezone
 
     def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]:
         dashboard = self._dashboard
@@ -200,5 +184,16 @@ class LocalDesk:
         found = history(dashboard.store, Window(*window), now, project=dashboard.project, limit=limit)
         return found, dashboard.settings.timezone
 
-    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
+    def acknowledge(self, beginning: str, by: str, comment: str) -> str:
+        fingerprint = self._named(beginning)
         self._dashboard.notifier.acknowledge(fingerprint, by=by, comment=comment)
+        return fingerprint
+
+    def withdraw(self, beginning: str, by: str, comment: str) -> str:
+        fingerprint = self._named(beginning)
+        self._dashboard.notifier.withdraw(fingerprint, by=by, comment=comment)
+        return fingerprint
+
+    def _named(self, beginning: str) -> str:
+        dashboard = self._dashboard
+        return named(dashboard.alerts, beginning, zone_of(dashboard.settings.timezone))

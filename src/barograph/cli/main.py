@@ -18,7 +18,21 @@ from typing import Annotated, cast
 import typer
 
 import barograph
-from barograph.cli import alerts, care, events, incidents, keys, listing, projects, questions, replay, rules, serve
+from barograph.cli import (
+    alerts,
+    care,
+    events,
+    incidents,
+    keys,
+    listing,
+    open_alerts,
+    projects,
+    questions,
+    replay,
+    rules,
+    serve,
+    silences,
+)
 from barograph.cli.options import Exit
 from barograph.cli.output import note
 from barograph_client.errors import BarographError, DirectoryLocked, EngineError, InvalidInput, JournalError
@@ -111,12 +125,13 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
         "alerts",
         "Alerts: what stands and why, silences, and rules before they are used.",
         {
-            "list": alerts.listed,
+            "list": open_alerts.listed,
             "history": incidents.history,
-            "ack": alerts.ack,
-            "silence": alerts.silence,
-            "silences": alerts.silences,
-            "unsilence": alerts.unsilence,
+            "ack": open_alerts.ack,
+            "unack": open_alerts.unack,
+            "silence": silences.silence,
+            "silences": silences.silences,
+            "unsilence": silences.unsilence,
             "rules": rules.listed,
             "add": rules.add,
             "remove": rules.remove,

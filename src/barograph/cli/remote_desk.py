@@ -20,12 +20,14 @@ from msgspec import Struct, field
 
 from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
-from barograph.cli.desk import COUNTED, AlertLine, Alerts, Drawing, Listed, Question, Search, Span, Told, Trial
+from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told, Trial
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.doctor import Finding
+from barograph.dashboard.open_alerts import Choice, OpenAlerts
 from barograph.journal.lock import Owner
+from barograph.server.answers import AlertsNow, NamedAlert
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
 from barograph.visualize.charset import choose
@@ -120,16 +122,10 @@ class _Events(Struct):
     complete_to: datetime
 
 
-class _AlertsData(Struct):
-    alerts: list[AlertLine]
-
-
-class _Alerts(Struct):
-    data: _AlertsData
-
-
 class RemoteDesk:
     """Asks the server; see ``Desk``. A context manager."""
+
+    live = True
 
     def __init__(self, directory: Path, server: Owner, project: str) -> None:
         self.directory = directory
@@ -266,10 +262,11 @@ class RemoteDesk:
     def findings(self) -> Sequence[Finding]:
         return msgspec.json.decode(self._care("doctor"), type=list[Finding])
 
-    def alerts(self) -> Alerts:
+    def alerts(self, choice: Choice) -> tuple[OpenAlerts, str]:
         told = msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
-        found = msgspec.json.decode(self._ask("GET", "alerts"), type=_Alerts)
-        return Alerts(alerts=found.data.alerts, timezone=told.timezone)
+        asked = {"rule": choice.rule or None, "state": choice.state, "filter": choice.matchers or None,
+                 "limit": choice.limit, "each": choice.each}  # fmt: skip
+        return msgspec.json.decode(self._ask("GET", "alerts", asked), type=AlertsNow).data, told.timezone
 
     def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]:
         start, end = window
@@ -277,9 +274,16 @@ class RemoteDesk:
         asked = {"from": start.isoformat(), "to": end.isoformat(), "limit": limit, "fresh": "true"}
         return msgspec.json.decode(self._ask("GET", "incidents", asked), type=History), told.timezone
 
-    def acknowledge(self, fingerprint: str, by: str, comment: str) -> None:
-        body = {"fingerprint": fingerprint, "author": by, "comment": comment}
-        self._ask("POST", "alerts/acknowledge", body=msgspec.json.encode(body))
+    def acknowledge(self, beginning: str, by: str, comment: str) -> str:
+        return self._about("acknowledge", beginning, by, comment)
+
+    def withdraw(self, beginning: str, by: str, comment: str) -> str:
+        return self._about("unacknowledge", beginning, by, comment)
+
+    def _about(self, action: str, beginning: str, by: str, comment: str) -> str:
+        body = {"fingerprint": beginning, "author": by, "comment": comment}
+        found = self._ask("POST", f"alerts/{action}", body=msgspec.json.encode(body))
+        return msgspec.json.decode(found, type=NamedAlert).fingerprint
 
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
         start, end = trial.window

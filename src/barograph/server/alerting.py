@@ -7,7 +7,6 @@ https://prometheus.io/docs/prometheus/latest/querying/api/ has the shapes.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import Annotated as A
 
@@ -27,9 +26,11 @@ from barograph.core.query import parse_duration
 from barograph.core.settings import RuleSettings
 from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.dashboard.open_alerts import FULL, OpenAlerts, named, open_alert, open_alerts
 from barograph.server.access import Caller
+from barograph.server.answers import NamedAlert
 from barograph.server.asking import answer, ask
-from barograph.server.parameters import Duration, IncidentParameters, from_address, from_body
+from barograph.server.parameters import AlertParameters, Duration, IncidentParameters, from_address, from_body
 from barograph.server.site import Site
 
 _USUAL = "7d"  # of incidents, if nothing else is said
@@ -49,9 +50,12 @@ class SilenceBody(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Acknowledgement(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Who takes care of an alert."""
+    """Who takes care of an alert, or no longer does."""
 
-    fingerprint: A[str, M(min_length=16, max_length=16, description="GET /api/v1/alerts tells it")]
+    fingerprint: A[
+        str,
+        M(min_length=1, max_length=FULL, description="GET /api/v1/alerts tells it; four digits of it will often do"),
+    ]
     comment: A[str, M(max_length=1000)] = ""
     author: A[str, M(max_length=128, description="The key's name if absent")] = ""
 
@@ -69,10 +73,11 @@ class SilenceEnd(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 async def alerts(site: Site, caller: Caller, request: Request) -> Response:
-    """Every alert that waits or fires, and what is told of it."""
+    """Every alert that waits or fires, or those that are asked for, and what is told of each."""
+    choice = from_address(request.query_params, AlertParameters).choice()
 
-    def work(dashboard: DashboardInterface) -> dict[str, object]:
-        return {"alerts": [_of_prometheus(one) for one in _standing(dashboard)]}
+    def work(dashboard: DashboardInterface) -> OpenAlerts:
+        return open_alerts(dashboard.alerts, zone_of(dashboard.settings.timezone), choice)
 
     return _success(await ask(site, caller, False, work))
 
@@ -177,11 +182,28 @@ async def acknowledge(site: Site, caller: Caller, request: Request) -> Response:
     """Somebody takes care of an alert: it is not repeated."""
     body = await from_body(request, Acknowledgement, site.settings.body_seconds)
 
-    def work(dashboard: DashboardInterface) -> None:
-        dashboard.notifier.acknowledge(body.fingerprint, by=body.author or caller.actor, comment=body.comment)
+    def work(dashboard: DashboardInterface) -> NamedAlert:
+        fingerprint = _named(dashboard, body)
+        dashboard.notifier.acknowledge(fingerprint, by=body.author or caller.actor, comment=body.comment)
+        return NamedAlert(fingerprint=fingerprint)
 
-    await ask(site, caller, False, work)
-    return answer({"fingerprint": body.fingerprint})
+    return answer(await ask(site, caller, False, work))
+
+
+async def withdraw(site: Site, caller: Caller, request: Request) -> Response:
+    """Nobody takes care of an alert any more: it is repeated again."""
+    body = await from_body(request, Acknowledgement, site.settings.body_seconds)
+
+    def work(dashboard: DashboardInterface) -> NamedAlert:
+        fingerprint = _named(dashboard, body)
+        dashboard.notifier.withdraw(fingerprint, by=body.author or caller.actor, comment=body.comment)
+        return NamedAlert(fingerprint=fingerprint)
+
+    return answer(await ask(site, caller, False, work))
+
+
+def _named(dashboard: DashboardInterface, body: Acknowledgement) -> str:
+    return named(dashboard.alerts, body.fingerprint, zone_of(dashboard.settings.timezone))
 
 
 def _success(data: object) -> Response:
@@ -190,25 +212,6 @@ def _success(data: object) -> Response:
 
 def _standing(dashboard: DashboardInterface) -> list[Standing]:
     return dashboard.alerts.standing(zone_of(dashboard.settings.timezone))
-
-
-def _of_prometheus(one: Standing) -> dict[str, object]:
-    """Prometheus' five members, and ours."""
-    return {
-        "labels": one.labels,
-        "annotations": one.annotations,
-        "state": one.state,
-        "activeAt": one.active_at,
-        "value": _number(one.value),
-        "fingerprint": one.fingerprint,
-        "startsAt": one.starts_at,
-        "fromOutside": one.from_outside,
-        "heldBy": one.held_by,
-        "told": [
-            {"receiver": each.receiver, "told": each.told, "why": each.words, "nextAt": each.next_at}
-            for each in one.told
-        ],
-    }
 
 
 def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]) -> dict[str, object]:
@@ -221,7 +224,7 @@ def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]
         "duration": rule.for_seconds if rule else 0.0,
         "labels": {**(rule.labels if rule else {}), "severity": status.severity},
         "annotations": {**annotations, **({"runbook_url": rule.runbook} if rule and rule.runbook else {})},
-        "alerts": [_of_prometheus(one) for one in alerts],
+        "alerts": [open_alert(one, rule) for one in alerts],
         "state": states.get(status.state, "inactive"),
         "health": "err" if status.state == "error" else "ok" if status.evaluated_at else "unknown",
         "lastError": status.reason if status.state == "error" else "",
@@ -233,13 +236,6 @@ def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]
 
 def _is_of(one: Standing, rule: str) -> bool:
     return not one.from_outside and rule in (one.labels.get("alertname"), one.labels.get("rule"))
-
-
-def _number(value: float | None) -> str:
-    """A value as Prometheus writes it."""
-    if value is None or math.isnan(value):
-        return "NaN"
-    return repr(value) if math.isfinite(value) else "+Inf" if value > 0 else "-Inf"
 
 
 def silence_document(one: Silence, now: datetime) -> dict[str, object]:

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec import Meta as M
 
 from barograph.alerts.rule_set import Source
+from barograph.dashboard.open_alerts import OpenAlert, OpenAlerts
 
 Count = A[int, M(ge=0)]
 Item = A[dict[str, Any], M(description="An event with all fields of its kind; docs/events.md tells them")]
@@ -138,41 +139,17 @@ class Compressed(Struct, kw_only=True):
     segments: Count
 
 
-class TellingNow(Struct, kw_only=True, rename="camel"):
-    """Why a receiver was told of an alert, or is not, and when the next notification is due."""
-
-    receiver: str
-    told: bool
-    why: str
-    next_at: datetime | None
-
-
-class AlertNow(Struct, kw_only=True, rename="camel"):
-    """An alert that waits or fires: Prometheus' members and ours."""
-
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    state: Literal["pending", "firing"]
-    active_at: datetime
-    value: A[str, M(description="A number as Prometheus writes it")]
-    fingerprint: str
-    starts_at: datetime | None
-    from_outside: bool
-    held_by: A[str, M(description="silence, maintenance or inhibition while one holds it back")]
-    told: list[TellingNow]
-
-
-class AlertsData(Struct, kw_only=True):
-    """The alerts, the worst first."""
-
-    alerts: list[AlertNow]
-
-
 class AlertsNow(Struct, kw_only=True):
     """What waits and fires, in Prometheus' frame."""
 
     status: Literal["success"]
-    data: AlertsData
+    data: OpenAlerts
+
+
+class NamedAlert(Struct, kw_only=True):
+    """The alert that was named, by its whole fingerprint."""
+
+    fingerprint: str
 
 
 class RuleNow(Struct, kw_only=True, rename="camel"):
@@ -183,7 +160,7 @@ class RuleNow(Struct, kw_only=True, rename="camel"):
     duration: float
     labels: dict[str, str]
     annotations: dict[str, str]
-    alerts: list[AlertNow]
+    alerts: list[OpenAlert]
     state: Literal["inactive", "pending", "firing"]
     health: Literal["ok", "err", "unknown"]
     last_error: str

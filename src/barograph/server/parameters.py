@@ -21,6 +21,7 @@ from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
 from barograph.core.query import OPS, Calendar, Filter, Period, Window, parse_duration, parse_moment
 from barograph.core.settings import RuleSettings
+from barograph.dashboard.open_alerts import Choice, Chosen
 from barograph.server.problems import DESCRIBED, Problem
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidEvent, InvalidQuery
@@ -89,6 +90,23 @@ class SearchParameters(Span, kw_only=True):
     limit: A[int, M(ge=1, le=1000, description="Rows of a page")] = 50
     cursor: A[str, M(max_length=2048, description="From the page before, as it was given")] = ""
     fresh: Fresh = False
+
+
+_Number = A[int, M(ge=0, le=100_000)]
+
+
+class AlertParameters(Struct, kw_only=True):
+    """Which open alerts: all, unless something is said."""
+
+    rule: A[str, M(max_length=128, description="Those of this rule, or of this alertname")] = ""
+    state: A[Chosen | None, M(description="Those that wait, that fire, or that are held back")] = None
+    filter: Matchers = []
+    limit: A[_Number | None, M(description="The worst, so many at most; the counts are of all")] = None
+    each: A[_Number | None, M(description="So many of one alertname at most")] = None
+
+    def choice(self) -> Choice:
+        """As it is asked."""
+        return Choice(rule=self.rule, state=self.state, matchers=self.filter, limit=self.limit, each=self.each)
 
 
 class IncidentParameters(Span, kw_only=True):

@@ -38,6 +38,7 @@ from barograph.server.answers import (
     EventsPage,
     Healthy,
     MetricRows,
+    NamedAlert,
     QueryDetail,
     Readiness,
     RuleInForce,
@@ -51,6 +52,7 @@ from barograph.server.ingest import Answer, take_events
 from barograph.server.openapi_route import openapi
 from barograph.server.otlp_routes import take_otlp
 from barograph.server.parameters import (
+    AlertParameters,
     BacktestQuestion,
     EventSearchParameters,
     FreshParameters,
@@ -117,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
           "One query by its trace or event id, with its spans, feedback and scores", FreshParameters,
           gives=QueryDetail),
     Route("GET", "/api/v1/alerts", "read", alerting.alerts, "What waits and fires, and what is told of it",
-          gives=AlertsNow),
+          AlertParameters, gives=AlertsNow),
     Route("GET", "/api/v1/rules", "read", alerting.rules, "The alert rules, and where they stand", gives=RulesNow),
     Route("POST", "/api/v1/rules", "admin", alerting.keep_rule, "Make a rule, or replace a kept or a default one",
           body=RuleSettings, gives=RuleInForce),
@@ -126,7 +128,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/incidents", "read", alerting.incidents,
           "What fired in a window, for how long, and the mean time to resolve", IncidentParameters, gives=History),
     Route("POST", "/api/v1/alerts/acknowledge", "admin", alerting.acknowledge, "Somebody takes care of an alert",
-          body=alerting.Acknowledgement),
+          body=alerting.Acknowledgement, gives=NamedAlert),
+    Route("POST", "/api/v1/alerts/unacknowledge", "admin", alerting.withdraw, "Nobody takes care of it any more",
+          body=alerting.Acknowledgement, gives=NamedAlert),
     Route("GET", "/api/v1/silences", "read", alerting.silences, "Silences, also those of the last 30 days",
           gives=SilencesNow),
     Route("POST", "/api/v1/silences", "admin", alerting.silence, "Hold alerts back for a while",

@@ -5,26 +5,20 @@ and what has happened lately.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from zoneinfo import ZoneInfo
 
 from barograph.alerts.active_alert import RuleStatus
-from barograph.alerts.routing.explanation import Explanation
-from barograph.alerts.standing import Standing
 from barograph.analytics.worst import time_of
 from barograph.core.query import Window
 from barograph.core.unit import counted, format_value
-from barograph.core.zone import local_time, zone_of
+from barograph.core.zone import zone_of
 from barograph.dashboard.material import Material
-from barograph.dashboard.page.incidents import incident_parts
+from barograph.dashboard.open_alerts import Choice, open_alerts
+from barograph.dashboard.page.incidents import incident_parts, unit_of
+from barograph.dashboard.page.open_alerts import EACH, SHOWN, open_alert_parts
 from barograph.dashboard.page.shapes import framed, guarded, number_in, span_text, text_in, zoned
-from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text, Tone
-from barograph_client.errors import shorten
+from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text
 
 LISTED = 20
-MOST_LABELS = 6  # of an alert from outside
-_TONES: dict[str, Tone] = {"critical": "critical", "warning": "warning"}
-_WORDS = {"pending": "PENDING", "firing": "ALERT"}
 _SHOWN = {"inactive": "ok", "nodata": "no data", "error": "cannot be evaluated"}
 
 
@@ -49,37 +43,8 @@ def _count(rules: list[RuleStatus]) -> str:
 def _active(material: Material) -> list[Part]:
     """What waits or fires, with what is told of it, the worst first."""
     zone = zone_of(material.settings.timezone)
-    standing = material.alerts.standing(zone)
-    parts: list[Part] = []
-    for one in standing[:LISTED]:
-        labels = {name: value for name, value in one.labels.items() if name not in ("alertname", "severity", "project")}
-        since = f"since {zoned(material, one.active_at)}"
-        aside = since + (f", data until {zoned(material, one.data_at)}" if one.data_at else "")
-        told_of = one.state == "firing" and not one.held_by
-        tone: Tone = _TONES.get(one.labels.get("severity", ""), "plain") if told_of else "muted"
-        parts.append(Text(text=f"{_WORDS[one.state]}: {_summary(one, labels)}", aside=aside, tone=tone))
-        parts += [Text(text=f"{each.receiver}: {_why(each, zone)}", tone="muted") for each in one.told]
-    if len(standing) > LISTED:
-        more = f"{len(standing) - LISTED:,} more: `barograph alerts list` shows all."
-        parts.append(Text(text=more, tone="muted"))
-    return parts or [Text(text="No alert is active.", tone="good")]
-
-
-def _summary(alert: Standing, labels: Mapping[str, str]) -> str:
-    """The sentence of a rule's alert; one from outside may have none, so its name and labels stand before it."""
-    summary = alert.annotations.get("summary", "")
-    if not alert.from_outside:
-        return summary
-    name = shorten(alert.labels.get("alertname", "an alert without a name"))
-    group = ", ".join(f"{key} {shorten(value, 40)}" for key, value in list(labels.items())[:MOST_LABELS])
-    told = f"{name}{f' ({group})' if group else ''}, from outside"
-    return f"{told}: {shorten(summary, 300)}" if summary else told
-
-
-def _why(told: Explanation, zone: ZoneInfo) -> str:
-    """Why it was told or is held, and when the next notification is due where the words do not have it."""
-    next_at = local_time(told.next_at, zone) if told.next_at else ""
-    return told.words if not next_at or next_at in told.words else f"{told.words}; next at {next_at}"
+    found = open_alerts(material.alerts, zone, Choice(limit=SHOWN, each=EACH))
+    return open_alert_parts(found, zone) if found.total else [Text(text="No alert is active.", tone="good")]
 
 
 def _rules(material: Material, rules: list[RuleStatus]) -> Table:
@@ -117,8 +82,7 @@ def _transitions(material: Material, window: Window) -> list[Part]:
     rows: list[list[Cell]] = []
     for item in page.items:
         before, state = text_in(item, "previous") or "–", text_in(item, "state")
-        metric = text_in(item, "metric")
-        unit = next((one.unit for one in material.catalogue if one.name == metric), "1")
+        unit = unit_of(material, text_in(item, "rule"), text_in(item, "metric"))
         rows.append(
             [time_of(item), text_in(item, "rule"), f"{_SHOWN.get(before, before)} → {_SHOWN.get(state, state)}",
              format_value(number_in(item, "value"), unit), text_in(item, "message") or None]

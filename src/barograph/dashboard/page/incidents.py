@@ -44,7 +44,8 @@ def incident_parts(material: Material, window: Window) -> list[Part]:
     parts: list[Part] = [_incidents(material, found, window)]
     if len(found.rules) > 1:
         parts.append(_by_rule(found))
-    for incident in [one for one in found.incidents if concern_of(_metric(material, one)) is not None][:LOOKED_INTO]:
+    looked_into = [one for one in found.incidents if concern_of(_metric(material, one.rule, one.metric)) is not None]
+    for incident in looked_into[:LOOKED_INTO]:
         parts += guarded(partial(_worst, material, incident))
     return parts
 
@@ -65,7 +66,8 @@ def _incidents(material: Material, found: History, window: Window) -> Table:
     rows: list[list[Cell]] = []
     for one in found.incidents:
         length = format_value(one.seconds, "s") + ("" if one.resolved_at else ", open")
-        row: list[Cell] = [one.fired_at, one.rule, length, format_value(one.worst, _unit(material, one))]
+        unit = unit_of(material, one.rule, one.metric)
+        row: list[Cell] = [one.fired_at, one.rule, length, format_value(one.worst, unit)]
         rows.append([*row, group_text(one) or "all"] if grouped else row)
     columns = [Column(title="Fired"), Column(title="Rule", most=28), Column(title="Length", align="right"),
                Column(title="Worst", align="right")]  # fmt: skip
@@ -89,11 +91,11 @@ def _by_rule(found: History) -> Table:
 
 def _worst(material: Material, incident: Incident) -> list[Part]:
     """The worst queries between the beginning of what made the rule fire and the end."""
-    metric = _metric(material, incident)
+    metric = _metric(material, incident.rule, incident.metric)
     concern = concern_of(metric)
     if concern is None:
         return []
-    rule = _rule(material, incident)
+    rule = _rule(material, incident.rule)
     before = timedelta(seconds=rule.window_seconds + rule.for_seconds) if rule else timedelta(0)
     end = max(incident.resolved_at or material.recent(1.0).end, incident.fired_at + timedelta(seconds=1))
     of_group = tuple(Filter(name, "eq", (value,)) for name, value in incident.labels.items())
@@ -145,24 +147,25 @@ def group_text(incident: Incident) -> str:
     )
 
 
-def _metric(material: Material, incident: Incident) -> Metric | None:
-    rule = _rule(material, incident)
-    if rule is not None:
-        return rule.metric
+def unit_of(material: Material, rule: str, metric: str) -> str:
+    """What a rule's values are measured in: a ratio of two counts is a share. Of a rule that is gone, the metric's."""
+    found = _metric(material, rule, metric)
+    return found.unit if found else "1"
+
+
+def _metric(material: Material, rule: str, metric: str) -> Metric | None:
+    known = _rule(material, rule)
+    if known is not None:
+        return known.metric
     try:
-        return material.catalogue.get(incident.metric)
+        return material.catalogue.get(metric)
     except UnknownMetric:
         return None
 
 
-def _unit(material: Material, incident: Incident) -> str:
-    metric = _metric(material, incident)
-    return metric.unit if metric else "1"
-
-
-def _rule(material: Material, incident: Incident) -> ThresholdRule | None:
+def _rule(material: Material, name: str) -> ThresholdRule | None:
     """The rule, if it still is one."""
     try:
-        return material.alerts.rule(incident.rule)
+        return material.alerts.rule(name)
     except InvalidRule:
         return None
