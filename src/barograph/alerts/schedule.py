@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from barograph.alerts.clock_steps import ClockSteps
 from barograph_client.clock import Clock
 
 INTERVAL_SECONDS = 15.0  # between ticks
-STEP_SECONDS = 2.0  # the wall clock moved so much more or less than the monotonic one: it was stepped, not slewed
 
 
 class Grid:
@@ -20,12 +20,12 @@ class Grid:
     def __init__(self, clock: Clock, interval: float) -> None:
         self._clock = clock
         self.interval = interval
-        self._wall, self._monotonic = clock.now(), clock.monotonic()
+        self._steps = ClockSteps(clock)
         self._restart()
 
     def _restart(self) -> None:
         """The newest tick is due at once, and what lies before it was not ours to evaluate."""
-        self.last = self.floor(self._wall) - timedelta(seconds=self.interval)
+        self.last = self.floor(self._clock.now()) - timedelta(seconds=self.interval)
         self._first = True
 
     def floor(self, moment: datetime) -> datetime:
@@ -48,13 +48,11 @@ class Grid:
     @property
     def stepped(self) -> float:
         """Seconds by which the wall clock was stepped since ``clock_step`` was last asked, or 0."""
-        moved = (self._clock.now() - self._wall).total_seconds() - (self._clock.monotonic() - self._monotonic)
-        return moved if abs(moved) >= STEP_SECONDS else 0.0
+        return self._steps.moved
 
     def clock_step(self) -> float:
         """``stepped``, once. The grid goes on at the new time."""
-        moved = self.stepped
-        self._wall, self._monotonic = self._clock.now(), self._clock.monotonic()
+        moved = self._steps.take()
         if moved:
             self._restart()
         return moved
