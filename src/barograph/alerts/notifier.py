@@ -209,13 +209,15 @@ class Notifier:
             known = [self._joined(self._ours(alert)) for alert in alerts]
             self._kept.put([_outside(alert, self.project) for alert in known])
             self._outside.update({alert.fingerprint: alert for alert in known})
-            if self._stepped:  # so that one that comes and goes between two looks is seen
+            if not self._stepped:
+                self._changed = True
+            else:  # so that one that comes and goes between two looks is seen
                 with (
                     contextlib.suppress(ControlError),
                     self._told_in_problem(),
                 ):  # it is kept; the next look tries again
                     self._step(self._clock.now())
-        self.wake()
+        self.on_wake()
 
     def _ours(self, alert: Alert) -> Alert:
         return msgspec.structs.replace(alert, labels={**alert.labels, "project": self.project})
