@@ -307,9 +307,12 @@ def test_29_a_grouped_rule_that_fails_is_one_error_and_its_groups_stand_as_they_
         ("firing", "b"),
     ]
     assert [alert.state for alert in house.recorded[recorded:]] == ["error"]
+    (status,) = manager.rules()
+    assert (status.state, status.error) == ("firing", "the engine is away")
     house.reader.before = lambda question: None
     house.tick(manager)
     assert [alert.state for alert in manager.active()] == ["firing", "firing"]
+    assert manager.rules()[0].error == ""
     assert "nothing" not in manager.rules()[0].reason
 
 

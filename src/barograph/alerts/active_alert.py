@@ -51,7 +51,10 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
 
 
 class RuleStatus(Struct, frozen=True, kw_only=True):
-    """Where a rule stands: its worst group's state, how many groups stand in which, and what was seen last."""
+    """Where a rule stands: its worst group's state, how many groups stand in which, and what was seen last.
+
+    ``error`` says why it cannot be evaluated, also while something fires that fired before.
+    """
 
     rule: str
     metric: str
@@ -62,6 +65,7 @@ class RuleStatus(Struct, frozen=True, kw_only=True):
     value: float | None = None
     unit: str = "1"
     reason: str = ""
+    error: str = ""
     evaluated_at: datetime | None = None
     source: Source = "file"
 
@@ -76,6 +80,7 @@ def broken_status(broken: BrokenRule) -> RuleStatus:
         severity=settings.severity,
         state="error",
         reason=broken.problem,
+        error=broken.problem,
         source="kept",
     )
 

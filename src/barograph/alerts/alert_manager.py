@@ -397,6 +397,7 @@ class AlertManager:
             value=worst.value if worst else None,
             unit=rule.metric.unit,
             reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ("",))[0],
+            error=next((condition.reason for condition in conditions if condition.state == "error"), ""),
             evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
             source=self.rule_set.source(rule.name),
         )

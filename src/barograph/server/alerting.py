@@ -217,7 +217,7 @@ def _standing(dashboard: DashboardInterface) -> list[Standing]:
 def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]) -> dict[str, object]:
     """The rule's status; of one that cannot be used there is no more to tell."""
     annotations = {name: template.text for name, template in rule.annotations.items()} if rule else {}
-    states = {"firing": "firing", "pending": "pending"}
+    states = {one.state for one in alerts if one.labels["alertname"] == status.rule}  # not those about the rule itself
     return {
         "name": status.rule,
         "query": status.condition,
@@ -225,9 +225,9 @@ def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]
         "labels": {**(rule.labels if rule else {}), "severity": status.severity},
         "annotations": {**annotations, **({"runbook_url": rule.runbook} if rule and rule.runbook else {})},
         "alerts": [open_alert(one, rule) for one in alerts],
-        "state": states.get(status.state, "inactive"),
-        "health": "err" if status.state == "error" else "ok" if status.evaluated_at else "unknown",
-        "lastError": status.reason if status.state == "error" else "",
+        "state": next((state for state in ("firing", "pending") if state in states), "inactive"),
+        "health": "err" if status.error else "ok" if status.evaluated_at else "unknown",
+        "lastError": status.error,
         "lastEvaluation": status.evaluated_at,
         "type": "alerting",
         "source": status.source,
