@@ -22,8 +22,9 @@ demo: $(RUNTIME) ## Play a week of a real RAG workload and show its dashboard (A
 test soak: export PYTHONDONTWRITEBYTECODE =
 test soak: export OPENBLAS_NUM_THREADS = 1
 
+# Files are handed out in the order of tests/conftest.py, the longest first.
 test: $(DEVELOP) ## Run every test, three files at a time (ARGS=-x stops at the first failure)
-	$(BIN)/python -m pytest -v -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -v -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What repeats what chance decides reads tests/support/soak.py.
 soak: $(DEVELOP) ## Crashes, outages and load in their long form, about half an hour (ten minutes of it 1,000 connections)
