@@ -207,13 +207,13 @@ def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at
     aside = _aside(rule, condition, at)
     if state in ("resolved", "inactive"):
         if not rule.has_limit:
-            return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} is usual again ({aside})"
+            return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} {rule.wording[1]} ({aside})"
         return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} is back within its threshold ({aside})"
     word = "PENDING" if state == "pending" else "ALERT"
     if rule.message:
         return f"{word}: {shorten(rule.message, _MESSAGE_LENGTH)}{group}{f' ({aside})' if state != 'firing' else ''}"
     if not rule.has_limit:
-        return f"{word}: {subject} is unusual: {aside}"
+        return f"{word}: {subject} {rule.wording[0]}: {aside}"
     threshold = _threshold(rule, condition)
     verb = "fell below" if rule.above is None or threshold != rule.above else "exceeded"
     limit, _ = _told_apart(threshold, condition.value, rule.metric.unit)

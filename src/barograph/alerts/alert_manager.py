@@ -200,7 +200,7 @@ class AlertManager:
             self._rules = rules
             names = {rule.name for rule in rules}
             self._notes = {name: note for name, note in self._notes.items() if name in names}
-            self._detectors.watch(rules)
+            self._evaluator.watch(rules)
             self._book.watch_only(names, now)
 
     @property

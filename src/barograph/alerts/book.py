@@ -25,6 +25,7 @@ from barograph.alerts.look import NOTHING_MEASURED
 from barograph.alerts.rule import ThresholdRule
 from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import MAX_NUMBER, Alert
+from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, InvalidInput, shorten
 from barograph_client.identifiers import derived_id
 
@@ -138,7 +139,8 @@ class AlertBook:
     def enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
         """Move the rule's conditions by what was read at the scheduled time ``at``."""
         if not rule.by:
-            self._move(rule, {}, _whole(rule, reading), at)
+            _, condition = self._entries.get((rule.name, fingerprint({})), ({}, INACTIVE))
+            self._move(rule, {}, _whole(rule, reading, condition), at)
             return
         self._enter_rule_itself(rule, reading, at)
         if reading.error:
@@ -155,7 +157,7 @@ class AlertBook:
         if reading.error:
             self._move(rule, {}, Observation(outcome="error", reason=reading.error), at)
         elif not reading.groups:
-            self._move(rule, {}, _nothing(reading, "no group has any event in the window"), at)
+            self._move(rule, {}, reading.rest or _nothing(reading, "no group has any event in the window"), at)
         else:
             self._move(rule, {}, Observation(outcome="clear"), at)
             with self._lock:
@@ -166,6 +168,8 @@ class AlertBook:
     ) -> None:
         """A group without any event: what it means is the rule's choice; one that is not active is forgotten."""
         seen = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
+        if reading.rest:
+            seen = _ended(rule, reading.rest, condition)
         if reading.unheard:
             seen = replace(seen, outcome="unheard", reason=reading.unheard)
         after = self._move(rule, labels, seen, at)
@@ -294,15 +298,23 @@ class AlertBook:
         )
 
 
-def _whole(rule: ThresholdRule, reading: Reading) -> Observation:
+def _whole(rule: ThresholdRule, reading: Reading, condition: Condition) -> Observation:
     """What a rule without groups shows."""
     if reading.error:
         return Observation(outcome="error", reason=reading.error)
     if reading.groups:
         return reading.groups[0][1]
+    if reading.rest:
+        return _ended(rule, reading.rest, condition)
     if rule.policy.missing == "prometheus":
         return Observation(outcome="gone", reason=NOTHING_MEASURED)
     return _nothing(reading, NOTHING_MEASURED)
+
+
+def _ended(rule: ThresholdRule, rest: Observation, condition: Condition) -> Observation:
+    """What a group shows that is not there any more, of a rule that says so: its last value."""
+    last = "" if condition.value is None else f"last: {format_value(condition.value, rule.metric.unit)}"
+    return replace(rest, value=condition.value, reason=last)
 
 
 def _nothing(reading: Reading, reason: str) -> Observation:

@@ -21,7 +21,9 @@ from msgspec.structs import replace
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.look import labels_of, look
+from barograph.alerts.prometheus.measurements import Measurements, Newest
 from barograph.alerts.rules.anomaly import AnomalyRule
+from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.threshold import Measured, ThresholdRule
 from barograph.core.event import EARLIEST
@@ -39,12 +41,14 @@ class Reading(Struct, frozen=True, kw_only=True):
     """One evaluation of one rule: the groups with what they show, or the error that prevented it.
 
     ``note`` is a sentence when the groups are not all there are, ``unheard`` one when what is missing is no evidence.
+    ``rest`` is what every other group shows, where that is known.
     """
 
     groups: tuple[tuple[dict[str, str], Observation], ...] = ()
     error: str = ""
     note: str = ""
     unheard: str = ""
+    rest: Observation | None = None
 
 
 class Evaluator:
@@ -57,6 +61,17 @@ class Evaluator:
         self._detectors = detectors if detectors is not None else Detectors((), project)
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[str, Future[Measured]] = {}
+        self._measurements: dict[str, tuple[ExpressionRule, Measurements]] = {}
+
+    def watch(self, rules: Sequence[ThresholdRule]) -> None:
+        """The rules are these from now on: what is remembered of others is forgotten."""
+        self._detectors.watch(rules)
+        kept = {name: known for name, known in self._measurements.items() if known[0] in rules}
+        self._measurements = kept
+
+    def samples(self) -> list[tuple[ThresholdRule, int, Newest]]:
+        """The newest samples of the metrics that expressions name, and of which second they are. From any thread."""
+        return [(rule, *one.newest) for rule, one in list(self._measurements.values())]
 
     def is_slow(self, rule: ThresholdRule) -> bool:
         """Whether the rule's last question has not been answered yet."""
@@ -87,15 +102,25 @@ class Evaluator:
             self._detectors.take(rule, measured.rows, min(end, measured.complete_to))
             return self._judged(rule, end)
         return Reading(
-            groups=tuple((labels_of(rule, row), look(rule, row)) for row in measured.rows), note=measured.note
+            groups=tuple((labels_of(rule, row), look(rule, row)) for row in measured.rows),
+            note=measured.note,
+            rest=Observation(outcome="clear") if isinstance(rule, ExpressionRule) else None,
         )
 
     def _work(self, rule: ThresholdRule, end: datetime) -> Callable[[], Measured] | None:
         """How to measure; nothing while no point of an anomaly rule is over that was not taken yet."""
+        if isinstance(rule, ExpressionRule):
+            return partial(rule.judged, self._remembered(rule), end)
         if not isinstance(rule, AnomalyRule):
             return lambda: rule.read(self._reader, end, self._project)
         due = self._detectors.questions(rule, end)
         return None if not due else lambda: _points([self._reader.query(question) for question in due])
+
+    def _remembered(self, rule: ExpressionRule) -> Measurements:
+        known = self._measurements.get(rule.name)
+        if known is None or known[0] != rule:
+            known = self._measurements[rule.name] = rule, rule.measurements(self._reader, self._project)
+        return known[1]
 
     def _judged(self, rule: ThresholdRule, end: datetime) -> Reading:
         groups, note = self._detectors.judged(rule, end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from barograph.alerts.lifecycle import Observation
+from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.core.query import MetricRow
 from barograph.core.unit import counted
@@ -19,8 +20,11 @@ def look(rule: ThresholdRule, row: MetricRow) -> Observation:
     """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares.
 
     To a rule that takes missing data as Prometheus does, NaN passes no limit, and nothing measured is a series gone.
+    An element of an expression is a breach, whatever its value is.
     """
     value = row.value
+    if isinstance(rule, ExpressionRule):  # it has compared already
+        return Observation(outcome="breach", value=value, n=row.n)
     as_prometheus = rule.policy.missing == "prometheus"
     if value is None:
         return Observation(outcome="gone" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)

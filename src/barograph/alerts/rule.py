@@ -15,6 +15,7 @@ from barograph.alerts.rules.anomaly import make_anomaly
 from barograph.alerts.rules.budget import make_budget
 from barograph.alerts.rules.burn_rate import make_burn_rate
 from barograph.alerts.rules.change import make_change
+from barograph.alerts.rules.expression import make_expression
 from barograph.alerts.rules.function import RuleFunction, make_function
 from barograph.alerts.rules.ratio import make_ratio
 from barograph.alerts.rules.threshold import (
@@ -49,6 +50,7 @@ _ONLY = {  # settings that say something to one kind alone
     "timezone": "budget",
     "false_alarms": "anomaly",
     "function": "function",
+    "expression": "expression",
 }
 _PLAIN = RuleSettings(name="-")
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has
@@ -72,6 +74,8 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFuncti
             f"rule {shorten(settings.name)}: a function says nothing to a rule of kind {settings.kind}",
             hint='Write kind = "function".',
         )
+    if settings.kind == "expression":
+        return _told(make_expression(settings, catalogue), settings)
     return _told(_KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue), settings)
 
 
@@ -93,4 +97,5 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
     if unknown:
         hint = f"There are {', '.join(sorted(known))}."
         raise InvalidRule(f"rule {name}: an annotation names a label that there is not", hint=hint, value=unknown[0])
-    return replace(rule, labels=settings.labels, annotations=annotations, runbook=settings.runbook)
+    labels = {label: text for label, text in settings.labels.items() if label not in rule.by}  # those are of the group
+    return replace(rule, labels=labels, annotations=annotations, runbook=settings.runbook)

@@ -87,12 +87,12 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     enabled: A[bool, M(description="One that is not holds its name, also that of a default rule, and does nothing")] = (
         True
     )
-    metric: A[str, M(description="A metric of the catalogue; function: whose unit the number has")] = ""
+    metric: A[str, M(description="A metric of the catalogue; function, expression: whose unit the number has")] = ""
     kind: A[
-        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly", "function"],
+        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly", "function", "expression"],
         M(
             description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; "
-            "in `period`; against its own past; what `function` returns"
+            "in `period`; against its own past; what `function` returns; what `expression` gives"
         ),
     ] = "threshold"
     above: A[float | None, M(description="Fires when the metric is greater")] = None
@@ -124,6 +124,13 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 1.0
     function: A[
         str, M(description="function: a Python function of your own, `package.module:name`; see docs/alerting.md")
+    ] = ""
+    expression: A[
+        str,
+        M(
+            max_length=4096,
+            description="expression: of Prometheus, over metrics of the catalogue as series; see docs/alerting.md",
+        ),
     ] = ""
     no_data: A[
         Literal["nodata", "alerting", "ok", "keep"],

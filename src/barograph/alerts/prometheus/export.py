@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from barograph.alerts.matcher import Matcher
-from barograph.alerts.prometheus.exposition import BROKEN, VALUE, label_names
+from barograph.alerts.prometheus.exposition import BROKEN, VALUE
 from barograph.alerts.prometheus.expression import (
     NAME,
     Absent,
@@ -22,6 +22,7 @@ from barograph.alerts.prometheus.expression import (
     Number,
     Selector,
 )
+from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.prometheus.text import Yaml, duration, write, write_yaml
 from barograph.alerts.rule import ThresholdRule
 

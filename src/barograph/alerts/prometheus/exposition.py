@@ -6,12 +6,12 @@ value, as the alert itself goes on; what is gone, or was not looked at for five 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition
+from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.rule import ThresholdRule
 
 VALUE = "barograph_alert_rule_value"
@@ -20,7 +20,6 @@ ABOUT = {
     VALUE: "What an alert rule compares with its limit, by group, in the unit of its metric.",
     BROKEN: "Whether what an alert rule without a limit watches is not as it should be, by group.",
 }
-_OWN = ("rule", "project")  # labels that every series has
 
 
 class Series(NamedTuple):
@@ -54,15 +53,3 @@ def _stands(condition: Condition, now: datetime) -> bool:
     if condition.has_fired or condition.is_waiting:
         return True
     return condition.state in ("inactive", "resolved") and condition.gone_since is None
-
-
-def label_names(names: Sequence[str], taken: Sequence[str] = _OWN) -> dict[str, str]:
-    """The names as Prometheus can have them, each once and none of those that are taken."""
-    found: dict[str, str] = {}
-    for name in names:
-        cleaned = re.sub(r"[^a-zA-Z0-9_]", "_", name)
-        cleaned = f"_{cleaned}" if cleaned[:1].isdigit() else cleaned
-        while cleaned in taken or cleaned in found.values():
-            cleaned += "_"
-        found[name] = cleaned
-    return found

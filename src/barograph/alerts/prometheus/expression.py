@@ -6,10 +6,11 @@ Made by ``parser`` from the text of a Prometheus expression, or by ``export`` fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from barograph.alerts.matcher import Matcher
 
@@ -156,3 +157,77 @@ def operands(node: Node) -> Iterator[Node]:
         yield node.right
     elif not isinstance(node, Selector | Number | Now):
         yield node.of
+
+
+def selectors(node: Node) -> Iterator[Selector]:
+    """Every selector in the expression, from left to right."""
+    if isinstance(node, Selector):
+        yield node
+    for below in operands(node):
+        yield from selectors(below)
+
+
+def with_selectors(node: Node, change: Callable[[Selector], Selector]) -> Node:
+    """The expression with each selector changed."""
+    if isinstance(node, Selector):
+        return change(node)
+    if isinstance(node, Binary):
+        return replace(node, left=with_selectors(node.left, change), right=with_selectors(node.right, change))
+    return node if isinstance(node, Number | Now) else replace(node, of=with_selectors(node.of, change))
+
+
+def reach(node: Node, lookback: float) -> float:
+    """For how many seconds before its evaluation an expression needs samples."""
+    if isinstance(node, Selector):
+        return node.offset + lookback
+    if isinstance(node, Over) and isinstance(node.of, Selector) and not node.step:
+        return node.seconds + node.of.offset
+    below = max((reach(one, lookback) for one in operands(node)), default=0.0)
+    return below + node.seconds if isinstance(node, Over) else below
+
+
+def moments(node: Node) -> float:
+    """At how many moments the innermost of its subqueries is evaluated, for one evaluation of the whole."""
+    below = max((moments(one) for one in operands(node)), default=1.0)
+    return below * (node.seconds // node.step + 1) if isinstance(node, Over) and node.step else below
+
+
+def element_labels(node: Node, series: frozenset[str]) -> frozenset[str]:
+    """The labels that an element may have, where each series has ``series``."""
+    if isinstance(node, Selector):
+        return series
+    if isinstance(node, Absent):
+        selector = node.of.of if node.over_time and isinstance(node.of, Over) else node.of
+        asked = selector.matchers if isinstance(selector, Selector) else ()
+        return frozenset(one.name for one in asked if one.operator == "=" and one.name != NAME)
+    if isinstance(node, Aggregate):
+        of, named = element_labels(node.of, series), frozenset(node.labels)
+        return of - named if node.without else of & named
+    if isinstance(node, Binary):
+        return _joint_labels(node, element_labels(node.left, series), element_labels(node.right, series))
+    return frozenset() if isinstance(node, Number | Now | AsSeries) else element_labels(node.of, series)
+
+
+def _joint_labels(node: Binary, left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
+    matching, named = node.matching, frozenset(node.matching.labels)
+    if is_scalar(node.left) or is_scalar(node.right):
+        return left | right
+    if node.operator in SET_OPERATORS:
+        return left | right if node.operator == "or" else left
+    if matching.many:
+        return (right if matching.many == "right" else left) | frozenset(matching.included)
+    return left & named if matching.on else left - named
+
+
+def named_labels(node: Node) -> Iterator[str]:
+    """Every label that the expression names, but for the names of series."""
+    if isinstance(node, Selector):
+        yield from (one.name for one in node.matchers if one.name != NAME)
+    elif isinstance(node, Aggregate):
+        yield from node.labels
+    elif isinstance(node, Binary):
+        yield from (*node.matching.labels, *node.matching.included)
+    elif isinstance(node, BucketQuantile):
+        yield "le"
+    for below in operands(node):
+        yield from named_labels(below)

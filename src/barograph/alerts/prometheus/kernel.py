@@ -126,7 +126,7 @@ class _Moment:
         return [Element(labels, value) for labels, value in found if value is not None]
 
     def _over(self, node: Over) -> Iterable[Element]:
-        end = self._at - (node.of.offset if isinstance(node.of, Selector) else 0.0)
+        end = self._at - (node.of.offset if isinstance(node.of, Selector) and not node.step else 0.0)
         start = end - node.seconds
         for labels, points in self._points(node, start, end):
             value = functions.over(node.function, points, start, end, node.argument)

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.lifecycle import INACTIVE as NEW
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition, Observation, Policy, step
-from barograph.alerts.prometheus.expression import NAME, Node, Selector, operands
+from barograph.alerts.prometheus.expression import NAME, Node, selectors
 from barograph.alerts.prometheus.kernel import Vector, evaluate
 from barograph.alerts.prometheus.parser import parse
 from barograph.alerts.prometheus.samples import STALE, Samples
@@ -105,17 +105,10 @@ def _read_rule(rule: Mapping[str, Any]) -> SeriesRule:
 
 
 def _check_sources(rule: SeriesRule, lost: Mapping[str, str]) -> None:
-    for selector in _selectors(rule.asks):
+    for selector in selectors(rule.asks):
         for matcher in selector.matchers:
             if matcher.name == NAME and matcher.operator == "=" and matcher.value in lost:
                 raise InvalidRule(f"it asks for {matcher.value}, and rule {lost[matcher.value]} cannot be translated")
-
-
-def _selectors(node: Node) -> Iterator[Selector]:
-    if isinstance(node, Selector):
-        yield node
-    for below in operands(node):
-        yield from _selectors(below)
 
 
 class SeriesAlert(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,13 @@
-"""Samples of series in memory: what the kernel asks where a store or a Prometheus would be asked otherwise.
+"""Samples of series in memory: what ``kernel`` evaluates an expression over.
 
-Filled by a test, a backtest, or ``rules`` with what its own rules record; read by ``kernel``.
+Filled by ``measurements`` with what metrics were at each tick, or from a Prometheus notation with what a rule file is
+to be tried on; ``rules`` adds what its own rules record. Series of a name stand in the order of their labels, so that
+sums over them do not depend on which came first.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 
 from barograph.alerts.matcher import Matcher, all_match
@@ -13,6 +15,7 @@ from barograph.alerts.prometheus.expression import NAME
 from barograph_client.errors import InvalidInput
 
 STALE = None  # the sample that says: the series ends here
+SLACK = 64  # samples too old that a series may have before they are forgotten
 
 
 class Series:
@@ -20,6 +23,7 @@ class Series:
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = dict(labels)
+        self.key = tuple(sorted(labels.items()))
         self.times: list[float] = []
         self.values: list[float | None] = []
 
@@ -44,13 +48,16 @@ class Samples:
         self._series: dict[tuple[tuple[str, str], ...], Series] = {}
         self._named: dict[str, list[Series]] = {}
 
+    def __len__(self) -> int:
+        return len(self._series)
+
     def add(self, labels: Mapping[str, str], at: float, value: float | None) -> None:
         """One more sample of the series with those labels (``__name__`` among them). Raises InvalidInput."""
         key = tuple(sorted(labels.items()))
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = Series(labels)
-            self._named.setdefault(labels.get(NAME, ""), []).append(series)
+            insort(self._named.setdefault(labels.get(NAME, ""), []), series, key=lambda one: one.key)
         if series.times and at <= series.times[-1]:
             raise InvalidInput("a sample that is not later than the last one of its series", value=at)
         series.times.append(at)
@@ -62,3 +69,15 @@ class Samples:
         named = next((one.value for one in matchers if one.name == NAME and one.operator == "="), None)
         candidates = self._series.values() if named is None else self._named.get(named, ())
         return (series for series in candidates if all_match(matchers, series.labels))
+
+    def forget(self, before: float, most: int) -> None:
+        """Drop samples from before that time, and of each name all series but the ``most`` that were there last."""
+        for name, series in self._named.items():
+            kept = sorted(series, key=lambda one: -one.times[-1])[:most]
+            oldest = max(before, kept[-1].times[-1]) if len(series) > most else before
+            self._named[name] = [one for one in series if one.times[-1] >= oldest][:most]
+        self._series = {one.key: one for series in self._named.values() for one in series}
+        for one in self._series.values():
+            old = bisect_left(one.times, before)
+            if old > SLACK:
+                del one.times[:old], one.values[:old]
