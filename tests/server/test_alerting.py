@@ -95,6 +95,58 @@ def test_incidents_are_told_with_their_times_and_the_mean_time_to_resolve(servin
         assert serving.ask(f"/api/v1/incidents?{wrong}").status == 400, wrong
 
 
+BEHIND: dict[str, tuple[float, float, dict[str, Any], str, float | None]] = {
+    # a metric, its value and its limit; what stands behind it, beside a query that does not; what it is; its value
+    "generation_time.p95": (9, 5, {"generation_time": 8.0}, "Highest generation time", 8.0),
+    "response_time.mean": (1, 2, {"response_time": 0.5}, "Fastest queries", 0.5),
+    "cost": (9, 5, {"cost": 4.0}, "Dearest queries", 4.0),
+    "tokens.output": (9, 5, {"output_tokens": 500}, "Highest output tokens", 500),
+    "accuracy": (0.1, 0.5, {"accuracy_score": 0.1}, "Lowest scores", 0.1),
+    "error_rate": (0.5, 0.1, {"status": "error", "error_type": "Timeout"}, "Newest errors", None),
+    "no_answer_rate": (0.5, 0.1, {"status": "no_answer"}, "Newest without an answer", None),
+    "retrieval.empty_rate": (0.5, 0.1, {"documents": []}, "Newest that found nothing", None),
+    "retrieval.top_score": (0.1, 0.5, {"documents": [{"id": "d", "score": 0.1}]}, "Lowest top score", 0.1),
+    "queries": (900, 100, {}, "Newest queries", None),
+    "low_rating_rate": (0.5, 0.1, {"kind": "feedback", "rating": 1}, "Lowest ratings", 1),
+    "satisfaction": (2, 3, {"kind": "feedback", "rating": 1}, "Lowest ratings", 1),
+    "score.faithfulness": (0.1, 0.5, {"kind": "score", "name": "faithfulness", "value": 0.1}, "Lowest scores", 0.1),
+}
+
+
+def test_an_incident_tells_which_queries_stand_behind_it_whatever_its_metric(serving: Serving) -> None:
+    usual = {"query": "well", "response_time": 1.0, "generation_time": 0.1, "cost": 0.1, "output_tokens": 5,
+             "accuracy_score": 0.9, "documents": [{"id": "d", "score": 0.9}], "status": "ok"}  # fmt: skip
+    events: list[dict[str, Any]] = []
+    fired = {metric: AT - timedelta(days=9, hours=number) for number, metric in enumerate(BEHIND)}
+    for metric, at in fired.items():
+        value, threshold, culprit, _, _ = BEHIND[metric]
+        alert = {"kind": "alert", "rule": f"of {metric}", "metric": metric, "value": value, "threshold": threshold}
+        trace = f"{list(BEHIND).index(metric):032x}"
+        within, before = ((at + timedelta(minutes=minutes)).isoformat() for minutes in (2, 1))
+        events += [
+            {**alert, "time": at.isoformat(), "state": "firing", "previous": "pending"},
+            {**alert, "time": (at + timedelta(minutes=5)).isoformat(), "state": "resolved", "previous": "firing"},
+            {**usual, "time": before, "trace_id": "f" + trace[1:]},
+            {**usual, "query": "culprit", **(culprit if "kind" not in culprit else {}), "time": within,
+             "trace_id": trace},
+        ]  # fmt: skip
+        if "kind" in culprit:
+            good = {**culprit, **({"rating": 5} if "rating" in culprit else {"value": 0.9})}
+            events += [{**culprit, "time": within, "trace_id": trace},
+                       {**good, "time": within, "trace_id": "f" + trace[1:]}]  # fmt: skip
+    assert serving.ask("/api/v1/events", events).json["rejected"] == 0
+    serving.ask("/api/v1/status?fresh=true")
+    for metric, at in fired.items():
+        span = f"from={at:%Y-%m-%dT%H:%M:%SZ}&to={at + timedelta(minutes=4):%Y-%m-%dT%H:%M:%SZ}"
+        (incident,) = serving.ask(f"/api/v1/incidents?{span}&queries=1").json["incidents"]
+        _, _, _, title, value = BEHIND[metric]
+        (query,) = incident["queries"]
+        assert (incident["queries_are"], query["value"]) == (title, value), metric
+        assert query["trace_id"] == f"{list(BEHIND).index(metric):032x}", metric
+        assert serving.ask(f"/api/v1/queries/{query['trace_id']}").json["query"]["query"] == "culprit"
+        assert serving.ask(f"/api/v1/incidents?{span}&queries=0").json["incidents"][0]["queries"] == []
+
+
 def test_55_prometheus_can_send_here_and_it_stands_beside_ours(serving: Serving) -> None:
     end = (AT + timedelta(hours=1)).isoformat()
     sent = {"labels": {"alertname": "node down", "empty": ""}, "annotations": {"summary": "<b>gone</b>"},

@@ -27,11 +27,32 @@ LISTED = 50
 _BEGIN_AND_END = (Filter("state", "in", ("firing", "resolved")),)
 
 
+class OffendingQuery(Struct, frozen=True, kw_only=True):
+    """A query behind an incident, or feedback or a score about one. ``barograph trace`` opens it by either id.
+
+    ``value`` is what makes it one of the worst, None where the newest are told; ``about`` is its error or its model.
+    """
+
+    trace_id: str
+    event_id: str
+    time: datetime
+    value: float | None
+    about: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """What opens it."""
+        return self.trace_id or self.event_id
+
+
 class Incident(Struct, frozen=True, kw_only=True):
     """One alert from ``fired_at`` to ``resolved_at``, None while it is open at the end of the window.
 
     ``seconds`` is its length, of an open one so far. ``labels`` say which group of the rule. ``worst`` is the value
-    farthest from the threshold among those recorded when it fired, and when data were back while it fired.
+    farthest from the threshold among those recorded when it fired, and when data were back while it fired, in ``unit``.
+    ``queries_are`` says which queries stand behind it (``Slowest queries``; '' where none were looked for) and
+    ``queries_problem`` why they could not be asked for.
     """
 
     rule: str
@@ -44,6 +65,11 @@ class Incident(Struct, frozen=True, kw_only=True):
     worst: float | None
     threshold: float | None
     message: str
+    unit: str = "1"
+    queries_are: str = ""
+    queries_unit: str = ""
+    queries: list[OffendingQuery] = field(default_factory=list)
+    queries_problem: str = ""
 
 
 class RuleHistory(Struct, frozen=True, kw_only=True):

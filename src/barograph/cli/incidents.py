@@ -14,7 +14,7 @@ from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, From, Json, Last, 
 from barograph.cli.output import draw, print_json
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
-from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text
+from barograph.visualize.chart import Page, Part, Text
 from barograph_client.clock import SystemClock
 from barograph_client.errors import shorten
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from barograph.alerts.incidents import History, RuleHistory
 
 USUAL = "7d"
+LOOKED_INTO = 3  # of the newest incidents the queries behind them are shown
 
 
 def history(
@@ -34,6 +35,8 @@ def history(
     json: Json = False,
 ) -> None:
     """List the incidents of a time: when each fired, for how long, and the mean time to resolve. 7 days unless asked.
+
+    Behind the newest ones stand the queries that made them fire: `barograph trace ID` opens one.
 
     \b
     barograph alerts history --last 30d
@@ -48,6 +51,8 @@ def history(
 
 
 def _parts(found: History, timezone: str) -> list[Part]:
+    from barograph.dashboard.page.incidents import incident_table, query_parts
+
     zone = zone_of(timezone)
 
     def clock(moment: datetime) -> str:
@@ -58,26 +63,15 @@ def _parts(found: History, timezone: str) -> list[Part]:
         return [Text(text="No alert has fired."), Text(text=over, tone="muted")]
     told = counted(found.total.count, "incident")
     parts: list[Part] = [Text(text=f"{told}. {_resolved(found.total)}"), Text(text=over, tone="muted")]
-    rows: list[list[Cell]] = [
-        [
-            one.fired_at,
-            one.rule,
-            format_value(one.seconds, "s") + ("" if one.resolved_at else ", open"),
-            ", ".join(f"{name} {shorten(value, 40) or '(none)'}" for name, value in one.labels.items()) or "all",
-        ]
-        for one in found.incidents
-    ]
-    columns = [Column(title="Fired"), Column(title="Rule", most=28), Column(title="Length", align="right"),
-               Column(title="Group", most=32)]  # fmt: skip
-    more = found.total.count - len(rows)
-    note = f"The newest {len(rows)}; {more:,} more." if more else ""
-    parts.append(Table(title="Incidents", columns=columns, rows=rows, note=note))
+    more = found.total.count - len(found.incidents)
+    note = f"the newest {len(found.incidents)}; {more:,} more" if more else ""
+    parts.append(incident_table(found.incidents, note=note))
     if len(found.rules) > 1:
         parts += [Text(text=f"{shorten(one.rule)}: {counted(one.count, 'incident')}. {_resolved(one)}", tone="muted")
                   for one in found.rules]  # fmt: skip
     if found.cut:
         parts.append(Text(text="There were more changes than are read: older incidents are missing.", tone="warning"))
-    return parts
+    return parts + query_parts(found, zone, LOOKED_INTO)
 
 
 def _resolved(one: RuleHistory) -> str:

@@ -10,7 +10,8 @@ from typing import cast
 import msgspec
 
 from barograph.alerts.backtest import Backtest
-from barograph.alerts.incidents import History, history
+from barograph.alerts.incident_queries import EACH
+from barograph.alerts.incidents import History
 from barograph.cli.desk import (
     COUNTED,
     UNKNOWN_TRACE,
@@ -28,6 +29,7 @@ from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.doctor import Finding, findings
+from barograph.dashboard.incident_history import incident_history
 from barograph.dashboard.open_alerts import Choice, OpenAlerts, named, open_alerts
 from barograph.dashboard.trace import trace_of, trace_page
 from barograph.store.retention import Pruned
@@ -181,7 +183,7 @@ class LocalDesk:
         dashboard.check_alerts()
         dashboard.flush()  # what the look has recorded
         now = SystemClock().now()
-        found = history(dashboard.store, Window(*window), now, project=dashboard.project, limit=limit)
+        found = incident_history(dashboard, Window(*window), now, limit=limit, each=EACH)
         return found, dashboard.settings.timezone
 
     def acknowledge(self, beginning: str, by: str, comment: str) -> str:

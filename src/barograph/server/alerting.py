@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.alerts.active_alert import RuleStatus
-from barograph.alerts.incidents import History, history
+from barograph.alerts.incidents import History
 from barograph.alerts.routing.silences import create_silence
 from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.schedule import INTERVAL_SECONDS
@@ -26,6 +26,7 @@ from barograph.core.query import parse_duration
 from barograph.core.settings import RuleSettings
 from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.dashboard.incident_history import incident_history
 from barograph.dashboard.open_alerts import FULL, OpenAlerts, named, open_alert, open_alerts
 from barograph.server.access import Caller
 from barograph.server.answers import NamedAlert
@@ -134,7 +135,7 @@ async def incidents(site: Site, caller: Caller, request: Request) -> Response:
     def work(dashboard: DashboardInterface) -> History:
         now = site.clock.now()
         window = parameters.window(now, _USUAL)
-        return history(dashboard.store, window, now, project=caller.project, limit=parameters.limit)
+        return incident_history(dashboard, window, now, limit=parameters.limit, each=parameters.queries)
 
     return answer(await ask(site, caller, parameters.fresh, work))
 

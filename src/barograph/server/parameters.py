@@ -113,6 +113,7 @@ class IncidentParameters(Span, kw_only=True):
     """Incidents of a window, seven days unless asked."""
 
     limit: A[int, M(ge=1, le=1000, description="Incidents told one by one, the newest")] = 50
+    queries: A[int, M(ge=0, le=20, description="Queries behind each of the newest five, 3 unless asked")] = 3
     fresh: Fresh = False
 
 
