@@ -7,7 +7,8 @@ cut to a bounded length, with control characters made visible.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -25,6 +26,7 @@ NOT_EVALUATED = "RulesNotEvaluated"  # the name of the alert that no rule could 
 RULE_ERROR = "RuleError"  # the name of the alert that a rule cannot be evaluated
 _LABEL_LENGTH = 60
 _MESSAGE_LENGTH = 500
+_WORST: tuple[State, ...] = ("firing", "error", "pending", "nodata", "resolved", "inactive")
 
 
 class ActiveAlert(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,25 @@ class RuleStatus(Struct, frozen=True, kw_only=True):
     error: str = ""
     evaluated_at: datetime | None = None
     source: Source = "file"
+
+
+def rule_status(rule: ThresholdRule, conditions: Sequence[Condition], note: str, source: Source) -> RuleStatus:
+    """Where a rule stands whose groups stand there; ``note`` says why these are not all."""
+    worst = min(conditions, key=lambda condition: _WORST.index(condition.state), default=None)
+    return RuleStatus(
+        rule=rule.name,
+        metric=rule.metric.name,
+        condition=rule.condition,
+        severity=rule.severity,
+        state=worst.state if worst else "inactive",
+        groups=dict(Counter(str(condition.state) for condition in conditions)),
+        value=worst.value if worst else None,
+        unit=rule.metric.unit,
+        reason=(worst.reason if worst else "not evaluated yet") or note,
+        error=next((condition.reason for condition in conditions if condition.state == "error"), ""),
+        evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
+        source=source,
+    )
 
 
 def broken_status(broken: BrokenRule) -> RuleStatus:

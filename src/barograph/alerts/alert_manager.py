@@ -9,7 +9,6 @@ moment gets a ``glance`` beside the watch, or an evaluation that is kept where n
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -25,6 +24,7 @@ from barograph.alerts.active_alert import (
     as_alert,
     broken_status,
     not_evaluated,
+    rule_status,
     too_many,
     unusable,
 )
@@ -34,8 +34,9 @@ from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Evaluator, Reading
 from barograph.alerts.glance import Glance
 from barograph.alerts.hearing import Hearing
-from barograph.alerts.lifecycle import Condition, State
+from barograph.alerts.lifecycle import Condition
 from barograph.alerts.notifier import Notifier
+from barograph.alerts.prometheus.measurements import Newest
 from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.anomaly import AnomalyRule
@@ -57,8 +58,6 @@ REPLAY_POINTS = 8  # looks back over ``for`` when a check finds a breach that no
 INCLUSIVE = timedelta(microseconds=1)  # windows are half-open, and to a check an event of its very moment counts
 
 Stand = Sequence[tuple[ThresholdRule, list[Entry]]]  # the groups of each rule, and where they stand
-
-_WORST: tuple[State, ...] = ("firing", "error", "pending", "nodata", "resolved", "inactive")
 
 
 class AlertManager:
@@ -169,7 +168,10 @@ class AlertManager:
 
     def rules(self) -> list[RuleStatus]:
         """Where each rule stands: the file's in its order, the kept ones, the default ones."""
-        usable = [self._status(rule, entries) for rule, entries in self._shown()]
+        usable = []
+        for rule, entries in self._shown():
+            note, source = self._notes.get(rule.name, ("",))[0], self.rule_set.source(rule.name)
+            usable.append(rule_status(rule, [condition for _, condition in entries], note, source))
         return [*usable, *map(broken_status, self.rule_set.broken)]
 
     def rule(self, name: str) -> ThresholdRule:
@@ -235,6 +237,10 @@ class AlertManager:
             if self._glance is not None and self._glance.at <= self._judged_to:
                 self._glance = None
         return True
+
+    def samples(self) -> list[tuple[ThresholdRule, int, Newest]]:
+        """The newest samples of what expressions name, a rule each, and of which second they are. From any thread."""
+        return self._evaluator.samples()
 
     def conditions(self) -> list[tuple[ThresholdRule, dict[str, str], Condition]]:
         """Every group of every rule, and where it stands. From any thread."""
@@ -383,21 +389,3 @@ class AlertManager:
         self._settled = self._standing_now()
         if self.notifier is not None:
             self.notifier.wake()
-
-    def _status(self, rule: ThresholdRule, entries: list[Entry]) -> RuleStatus:
-        conditions = [condition for _, condition in entries]
-        worst = min(conditions, key=lambda condition: _WORST.index(condition.state), default=None)
-        return RuleStatus(
-            rule=rule.name,
-            metric=rule.metric.name,
-            condition=rule.condition,
-            severity=rule.severity,
-            state=worst.state if worst else "inactive",
-            groups=dict(Counter(str(condition.state) for condition in conditions)),
-            value=worst.value if worst else None,
-            unit=rule.metric.unit,
-            reason=(worst.reason if worst else "not evaluated yet") or self._notes.get(rule.name, ("",))[0],
-            error=next((condition.reason for condition in conditions if condition.state == "error"), ""),
-            evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
-            source=self.rule_set.source(rule.name),
-        )
