@@ -15,7 +15,8 @@ from tests.support.series_watch import run
 from barograph.alerts.default_rules import default_rules
 from barograph.alerts.lifecycle import AT_ONCE, Condition, Observation, Policy, step
 from barograph.alerts.prometheus.export import export, expression
-from barograph.alerts.prometheus.exposition import BROKEN, VALUE, Series, label_names, rule_series
+from barograph.alerts.prometheus.exposition import BROKEN, VALUE, Series, rule_series
+from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.prometheus.rules import read_groups
 from barograph.alerts.prometheus.text import write
 from barograph.alerts.rule import ThresholdRule, make_rule
@@ -51,6 +52,19 @@ KINDS: dict[str, tuple[ThresholdRule, str]] = {
     "burn rate": (rule("error_rate", 14.4, kind="burn_rate", objective=0.99, window="1h"), f"{IT} > 14.4"),
     "budget": (rule("cost", 100.0, kind="budget", period="day", forecast=True), f"{IT} > 100"),
     "anomaly": (rule(above=None, kind="anomaly"), 'barograph_alert_rule_broken{rule="it"} == 1'),
+    "expression": (
+        make_rule(
+            RuleSettings(
+                name="it",
+                kind="expression",
+                by=("model",),
+                expression='max_over_time(error_rate{model="a"}[5m]) > 0.1 and on () response_time_p95 offset 1m > 5',
+            ),
+            CATALOGUE,
+        ),
+        '(max_over_time(barograph_metric_error_rate{rule="it",model="a"}[5m]) > 0.1) and on () '
+        '(barograph_metric_response_time_p95{rule="it"} offset 1m > 5)',
+    ),
     "function": (
         make_rule(RuleSettings(name="it", kind="function", metric=""), CATALOGUE, function=lambda at: 1.0),
         f"{IT} > 0",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from barograph.alerts.prometheus.exposition import ABOUT, rule_series
+from barograph.alerts.prometheus.exposition import ABOUT, ABOUT_MEASURED, measured_series, rule_series
 from barograph.alerts.prometheus.template import go_number
 from barograph.core.durations import Durations
 from barograph.server.access import Caller
@@ -95,8 +95,9 @@ def _rules(site: Site, page: _Page) -> None:
     """What the alert rules measure: ``barograph alerts export --prometheus`` writes rules over these."""
     standing = site.dashboard.alerts.conditions()
     series = list(rule_series(standing, site.dashboard.project, site.clock.now()))
-    for name, about in ABOUT.items():
-        page.head(name, "gauge", about)
+    series += measured_series(site.dashboard.alerts.samples(), site.dashboard.project, site.clock.now())
+    for name in dict.fromkeys([*ABOUT, *(one.name for one in series)]):
+        page.head(name, "gauge", ABOUT.get(name, ABOUT_MEASURED))
         for one in series:
             if one.name == name:
                 page.value(name, one.value, **one.labels)

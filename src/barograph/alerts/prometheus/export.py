@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from barograph.alerts.matcher import Matcher
-from barograph.alerts.prometheus.exposition import BROKEN, VALUE
+from barograph.alerts.prometheus.exposition import BROKEN, VALUE, served_name
 from barograph.alerts.prometheus.expression import (
     NAME,
     Absent,
@@ -21,10 +23,13 @@ from barograph.alerts.prometheus.expression import (
     Node,
     Number,
     Selector,
+    with_selectors,
 )
-from barograph.alerts.prometheus.names import label_names
+from barograph.alerts.prometheus.names import label_names, plain_name
 from barograph.alerts.prometheus.text import Yaml, duration, write, write_yaml
 from barograph.alerts.rule import ThresholdRule
+from barograph.alerts.rules.expression import ExpressionRule
+from barograph.core.unit import format_value
 
 GROUP = "barograph"
 _NOTES = (
@@ -48,13 +53,16 @@ def _rule(rule: ThresholdRule) -> dict[str, Yaml]:
         exported["keep_firing_for"] = duration(rule.policy.keep_firing_seconds)
     names = _own_names(rule)
     own = {names[name]: _literally(text) for name, text in rule.labels.items()}
+    if isinstance(rule, ExpressionRule):
+        own |= {plain_name(name): made.text for name, made in rule.filled.items()}
     exported["labels"] = {"severity": rule.severity, **own}
     known = {"alertname": rule.name, "severity": rule.severity, **rule.labels}
     told = label_names([*rule.annotations], ())
     annotations = {told[name]: _templated(made.text, known) for name, made in rule.annotations.items()}
     if rule.runbook:
         annotations["runbook_url"] = _literally(rule.runbook)
-    summary = _literally(rule.message or f"{rule.metric.title}: {rule.condition}")
+    said = rule.condition if isinstance(rule, ExpressionRule) else f"{rule.metric.title}: {rule.condition}"
+    summary = _literally(rule.message or said)
     exported["annotations"] = {"summary": summary, **annotations}
     return exported
 
@@ -82,6 +90,11 @@ def _templated(text: str, known: Mapping[str, str]) -> str:
 
 
 def _differences(rule: ThresholdRule) -> list[str]:
+    if isinstance(rule, ExpressionRule):
+        held = f"it holds for {format_value(rule.lookback_seconds, 's')}"
+        return [
+            f"{rule.name}: the last sample of a series ends with it in Prometheus, where without events here {held}."
+        ]
     if rule.policy.no_data == "alerting" and rule.by:
         return [f"{rule.name}: a group without data is no alert in Prometheus, which does not know that there was one."]
     return []
@@ -89,6 +102,8 @@ def _differences(rule: ThresholdRule) -> list[str]:
 
 def expression(rule: ThresholdRule) -> Node:
     """What Prometheus has to be asked. A rule that resolves elsewhere than at its limit looks at its own alerts."""
+    if isinstance(rule, ExpressionRule):
+        return with_selectors(rule.asks, lambda selector: _served(selector, rule))
     value = _series(VALUE if rule.has_limit else BROKEN, rule)
     broken: Node = Binary(operator="==", left=value, right=Number(1.0))
     if rule.has_limit:
@@ -99,6 +114,13 @@ def expression(rule: ThresholdRule) -> Node:
     if rule.policy.no_data == "alerting" and not rule.by:
         return Binary(operator="or", left=broken, right=Absent(of=value))
     return broken
+
+
+def _served(selector: Selector, rule: ExpressionRule) -> Selector:
+    """The series under which the server shows the samples that the rule's own selector has."""
+    named, *others = sorted(selector.matchers, key=lambda one: one.name != NAME)
+    served = Matcher(NAME, "=", served_name(named.value))
+    return replace(selector, matchers=(served, Matcher("rule", "=", rule.name), *others))
 
 
 def _passed(rule: ThresholdRule, value: Selector, operator: BinaryOperator, limit: float) -> Node:

@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition
-from barograph.alerts.prometheus.names import label_names
+from barograph.alerts.prometheus.expression import NAME
+from barograph.alerts.prometheus.measurements import Newest
+from barograph.alerts.prometheus.names import label_names, plain_name
 from barograph.alerts.rule import ThresholdRule
 
 VALUE = "barograph_alert_rule_value"
@@ -20,6 +22,8 @@ ABOUT = {
     VALUE: "What an alert rule compares with its limit, by group, in the unit of its metric.",
     BROKEN: "Whether what an alert rule without a limit watches is not as it should be, by group.",
 }
+MEASURED = "barograph_metric_"  # and the name that an expression gives the metric
+ABOUT_MEASURED = "The metric as an alert rule's expression measures it, over the rule's window, by group."
 
 
 class Series(NamedTuple):
@@ -44,6 +48,23 @@ def rule_series(
         else:
             broken = condition.is_waiting or (condition.has_fired and condition.clear_since is None)
             yield Series(BROKEN, labels, float(broken))
+
+
+def measured_series(
+    samples: Iterable[tuple[ThresholdRule, int, Newest]], project: str, now: datetime
+) -> Iterator[Series]:
+    """A series for each of the newest samples, which are of that second, of what a rule's expression names."""
+    for rule, second, newest in samples:
+        if now.timestamp() - second > LOOKBACK_SECONDS:
+            continue
+        for named, value in newest:
+            labels = {name: text for name, text in named.items() if name != NAME}
+            yield Series(served_name(named[NAME]), {"rule": rule.name, "project": project, **labels}, value)
+
+
+def served_name(name: str) -> str:
+    """What the metric is called under ``/metrics`` that an expression calls so."""
+    return f"{MEASURED}{plain_name(name)}"
 
 
 def _stands(condition: Condition, now: datetime) -> bool:
