@@ -47,7 +47,7 @@ class House:
 
     def manager(self, *rules: RuleSettings, **how: Any) -> AlertManager:
         record = how.pop("record", self.recorded.append)
-        how.setdefault("last_arrival", self.clock.now())  # events could come until now
+        how.setdefault("last_heard", self.clock.now())  # events could come until now
         states = AlertStateRepository(self.plane)
         default = default_rules(Settings()) if not rules else ()
         made = AlertManager(

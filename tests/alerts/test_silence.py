@@ -11,6 +11,7 @@ import pytest
 from tests.alerts.test_alert_manager import START, House
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.hearing import last_heard
 from barograph.core.settings import RuleSettings
 
 SILENT = RuleSettings(name="silent", metric="queries", kind="absence", window="10m")
@@ -39,11 +40,11 @@ def restarted(house: House, rule: RuleSettings, down: float, manager: AlertManag
         manager.stop()
     last = house.clock.now()
     house.manual.advance(down)
-    return house.manager(rule, last_arrival=last)
+    return house.manager(rule, last_heard=last)
 
 
 def test_where_nothing_was_ever_measured_nothing_is_missed(house: House) -> None:
-    manager = house.manager(SILENT, last_arrival=None)
+    manager = house.manager(SILENT, last_heard=None)
     assert set(minutes(house, manager, 30)) == {"nodata"}
     assert manager.rules()[0].reason == "nothing was ever measured"
     house.query(1.0)
@@ -146,3 +147,11 @@ def test_34_time_that_a_clock_was_set_forward_by_is_no_absence(house: House) -> 
             house.manual.advance(300)
             manager.run_due()
         assert bool(manager.active()) == fires, hours
+
+
+def test_what_a_command_has_recorded_since_is_no_sign_that_the_server_was_there() -> None:
+    sample = START - timedelta(hours=2)
+    assert last_heard({}) is None
+    assert last_heard({"query": START}) is None
+    assert last_heard({"system": sample, "query": sample + timedelta(minutes=1)}) == sample + timedelta(minutes=1)
+    assert last_heard({"system": sample, "query": START, "feedback": sample - timedelta(hours=1)}) == sample

@@ -179,7 +179,7 @@ def as_alert(
         labels=whole,
         annotations={"summary": sentence.partition(": ")[2], "condition": rule.condition, **told},
         starts_at=condition.fired_at or condition.active_at or condition.since or at,
-        ends_at=min(condition.since or at, at) if condition.state == "resolved" else None,
+        ends_at=condition.since if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,
     )
 

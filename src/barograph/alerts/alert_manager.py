@@ -28,7 +28,7 @@ from barograph.alerts.active_alert import (
     too_many,
     unusable,
 )
-from barograph.alerts.alert import Alert, rank_of
+from barograph.alerts.alert import Alert
 from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Evaluator, Reading
@@ -40,8 +40,9 @@ from barograph.alerts.prometheus.measurements import Newest
 from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.anomaly import AnomalyRule
+from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
-from barograph.alerts.standing import Standing, standing, with_targets
+from barograph.alerts.standing import Standing, standings
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
 from barograph.core.query import Reader
@@ -64,7 +65,7 @@ class AlertManager:
     """Threshold alerts on catalogue metrics. Safe to share between threads.
 
     ``rules`` are looked at anew before each evaluation. ``record_transition`` takes each transition as an ``alert``
-    event and may raise: it is tried again at the next evaluation. ``last_arrival`` is when anything was recorded last
+    event and may raise: it is tried again at the next evaluation. ``last_heard`` is when events could come last
     before now, None where that is not known.
     """
 
@@ -78,7 +79,7 @@ class AlertManager:
         project: str = "default",
         *,
         notifier: Notifier | None = None,
-        last_arrival: datetime | None = None,
+        last_heard: datetime | None = None,
         interval: float = INTERVAL_SECONDS,
         delay: float = DELAY_SECONDS,
         rule_seconds: float = RULE_SECONDS,
@@ -94,7 +95,7 @@ class AlertManager:
         self.notifier = notifier
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
-        self._hearing = Hearing(last_arrival, clock.now())
+        self._hearing = Hearing(last_heard, clock.now())
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
         self._counters = AlertCounters()
@@ -260,16 +261,7 @@ class AlertManager:
         Times in the explanations are of ``zone``. Raises ControlError.
         """
         moment = self._clock.now() if at is None else at
-        found = [
-            standing(alert, self.notifier, moment, zone, one)
-            for one, alert in self._alerts(self._shown(), moment)
-            if one.state != "resolved"
-        ]
-        outside = self.notifier.outside() if self.notifier is not None else ()
-        found += [standing(alert, self.notifier, moment, zone) for alert in outside if alert.status(moment) == "firing"]
-        if self.notifier is not None:
-            found = with_targets(found, self.notifier, zone)
-        return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
+        return standings(self._alerts(self._shown(), moment), self.notifier, moment, zone)
 
     def _standing_now(self) -> Stand:
         return [(rule, self._book.of(rule)) for rule in self._rules]
@@ -375,7 +367,7 @@ class AlertManager:
                 return
             book = self._book.apart(self._onlooker.data_until)
             for rule in self._rules:
-                if self._settles(rule, at) or isinstance(rule, AnomalyRule):  # what is learned, the watch learns
+                if self._settles(rule, at) or isinstance(rule, AnomalyRule | ExpressionRule):  # the watch remembers
                     continue
                 for point, reading in self._readings(rule, at, self._onlooker, book):
                     if not reading.error:

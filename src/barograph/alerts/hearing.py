@@ -2,12 +2,12 @@
 
 While a server is down nobody can send, and in a new project nobody has sent yet. ``alert_manager`` takes each reading
 past here before it enters it: what such a silence would break is ``unheard`` to ``lifecycle``, which fires and resolves
-nothing by it. Rules that take missing data as Prometheus does are left alone.
+nothing by it. Rules that take missing data as Prometheus does, expressions and functions are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import Observation
 from barograph.alerts.rules.absence import AbsenceRule
 from barograph.alerts.rules.anomaly import AnomalyRule
+from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.ratio import RatioRule
 from barograph.alerts.rules.threshold import ThresholdRule
@@ -26,11 +27,14 @@ NEVER = "nothing was ever measured"
 TOLERATED = 0.1  # of a window may pass unheard, so that a short restart blinds no rule
 _GROWS = ("count", "sum", "rate", "distinct")  # the less could be sent, the smaller it is
 
+_SAMPLES = "system"  # the kind of what the sampler records for as long as a directory is open to events, once a minute
+_SAME_LIFE = timedelta(minutes=2)
+
 Ever = Callable[[ThresholdRule, datetime], bool]
 
 
 class Hearing:
-    """When one project could be heard: since ``opened``, and before that up to ``last``, when something came last."""
+    """When one project could be heard: since ``opened``, and before that up to ``last``, None where that is unknown."""
 
     def __init__(self, last: datetime | None, opened: datetime) -> None:
         self._deaf = [(last if last is not None and last <= opened else START, opened)]
@@ -46,7 +50,7 @@ class Hearing:
 
         ``ever`` says whether anything of a rule was measured up to then; it is asked until it was.
         """
-        if reading.error or rule.policy.missing == "prometheus" or isinstance(rule, FunctionRule):
+        if reading.error or rule.policy.missing == "prometheus" or isinstance(rule, ExpressionRule | FunctionRule):
             return reading
         why = self._shut(rule, end) or self._never(rule, reading, end, ever)
         if not why:
@@ -75,6 +79,15 @@ class Hearing:
                 return NEVER
             self._known.add(key)
         return ""
+
+
+def last_heard(arrivals: Mapping[str, datetime]) -> datetime | None:
+    """When events could come last, by the last arrival of each kind; None where no sample of the machine tells.
+
+    What a command has recorded since is no sign that others could.
+    """
+    sample = arrivals.get(_SAMPLES)
+    return None if sample is None else max(moment for moment in arrivals.values() if moment <= sample + _SAME_LIFE)
 
 
 def _is_silence(rule: ThresholdRule, seen: Observation) -> bool:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from barograph.alerts.active_alert import ActiveAlert
-from barograph.alerts.alert import Alert
+from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.routing.explanation import Explanation, explain_targets
 
@@ -45,7 +45,22 @@ class Standing(Struct, frozen=True, kw_only=True):
     told: list[Explanation] = field(default_factory=list)
 
 
-def standing(
+def standings(
+    told: Iterable[tuple[ActiveAlert, Alert]], notifier: Notifier | None, at: datetime, zone: ZoneInfo
+) -> list[Standing]:
+    """Where all alerts stand that wait or fire, of the rules and from outside, the worst and then the oldest first.
+
+    ``told`` are those of the rules. Raises ControlError.
+    """
+    found = [_standing(alert, notifier, at, zone, one) for one, alert in told if one.state != "resolved"]
+    if notifier is not None:
+        outside = [alert for alert in notifier.outside() if alert.status(at) == "firing"]
+        found += [_standing(alert, notifier, at, zone) for alert in outside]
+        found = _with_targets(found, notifier, zone)
+    return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
+
+
+def _standing(
     alert: Alert, notifier: Notifier | None, at: datetime, zone: ZoneInfo, active: ActiveAlert | None = None
 ) -> Standing:
     """Where an alert stands at that time; ``active`` is what is known of one of a rule. One that waits is not told."""
@@ -71,7 +86,7 @@ def standing(
     )
 
 
-def with_targets(found: Iterable[Standing], notifier: Notifier, zone: ZoneInfo) -> list[Standing]:
+def _with_targets(found: Iterable[Standing], notifier: Notifier, zone: ZoneInfo) -> list[Standing]:
     """With whom the messages about each alert have reached: one question for all of them. Raises ControlError."""
     stands = list(found)
     reached = notifier.reached({each.group_key for one in stands for each in one.told if each.told})

@@ -17,6 +17,7 @@ from msgspec.structs import asdict, replace
 
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.default_rules import default_rules
+from barograph.alerts.hearing import last_heard
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.function import load_function
 from barograph.alerts.rules.threshold import ThresholdRule
@@ -192,7 +193,7 @@ def _workspace(
         clock,
         project,
         notifier=notifier,
-        last_arrival=journal.last_arrival,
+        last_heard=last_heard(journal.arrivals),
     )
     delivery.dispatcher.add(notifier)
     return Workspace(

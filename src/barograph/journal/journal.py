@@ -44,8 +44,8 @@ class Journal:
     """The journal of one data directory, owned by this process until ``close``. Safe to share between threads.
 
     Raises DirectoryLocked if the directory has an owner, JournalReadOnly or DiskFull if it cannot be opened.
-    ``unclean_start`` says that the last owner did not close; ``recovered`` lists what was cut off; ``last_arrival`` is
-    when the last event came before that, if any did; ``problems`` names, in sentences, files that cannot be used.
+    ``unclean_start`` says that the last owner did not close; ``recovered`` lists what was cut off; ``arrivals`` says
+    when the last event of each kind had come by then; ``problems`` names, in sentences, files that cannot be used.
     """
 
     def __init__(self, directory: Path, clock: Clock, settings: JournalSettings) -> None:
@@ -66,11 +66,11 @@ class Journal:
             self._finish_retiring()
             torn = self._rejected.directory / TORN
             self.recovered: list[Torn]
-            self.last_arrival: datetime | None
-            self.recovered, self.last_arrival = recover(
+            self.arrivals: dict[str, datetime]
+            self.recovered, self.arrivals = recover(
                 self._catalogue, self._rejected.open_last(), torn, unclean=self.unclean_start
             )
-            last = self.last_arrival or _LONG_AGO
+            last = max(self.arrivals.values(), default=_LONG_AGO)
             self._writer = Writer(clock, settings, self._lock, self._catalogue, self._rejected, last)
         except OSError as error:
             self._owner.release(clean=False)

@@ -79,14 +79,14 @@ def cut(path: Path, size: int, torn: Path, name: str) -> Path | None:
 
 def recover(
     catalogue: Catalogue, records: list[LogFile], torn: Path, *, unclean: bool
-) -> tuple[list[Torn], datetime | None]:
-    """Mend the ends of all files that may have been open; returns what was cut and the latest arrival.
+) -> tuple[list[Torn], dict[str, datetime]]:
+    """Mend the ends of all files that may have been open; returns what was cut and the latest arrival of each kind.
 
     After an unclean start everything that is served from now on is synced first: a retry must not be answered
     "duplicate" on the word of bytes that a power cut can still take.
     """
     found: list[Torn] = []
-    latest: datetime | None = None
+    latest: dict[str, datetime] = {}
     for files in catalogue.streams().values():
         last = files[-1]
         if last.packed is None:
@@ -96,8 +96,8 @@ def recover(
         else:
             line = b""
         head = event_head(line) or _latest(catalogue, files)
-        if head and (latest is None or head.received_at > latest):
-            latest = head.received_at
+        if head:
+            latest[last.kind] = max(head.received_at, latest.get(last.kind, head.received_at))
     for record in records:
         _mend(record, is_record, torn, found)
         if unclean:
