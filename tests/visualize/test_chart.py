@@ -228,3 +228,14 @@ def test_an_inner_interval_is_on_the_scale_also_where_the_outer_one_has_no_end(e
     picture = Visualizer("unicode", 80).draw(IntervalPlot(title="t", rows=[row, far]))
     assert "━━━" in picture
     assert max(map(len, picture.splitlines())) <= 80
+
+
+def test_a_text_that_wraps_goes_on_in_the_rows_below_and_loses_nothing() -> None:
+    says = "the receiver answered 404 and says that there is no such address, so nothing more is tried"
+    columns = [Column(title="What"), Column(title="Found", most=200, wraps=True)]
+    table = Table(title="Doctor", columns=columns, rows=[["alerts", says], ["disk", "ok"]])
+    lines = Visualizer("ascii", 40, False, "UTC").draw(table).splitlines()
+    assert max(map(len, lines)) <= 40
+    body = lines[3:]
+    assert [line[:6].strip() for line in body] == ["alerts", "", "", "", "disk"]
+    assert " ".join(line[8:].strip() for line in body[:4]) == says

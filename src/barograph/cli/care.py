@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from barograph.dashboard.doctor import Finding
     from barograph.store.verification import Report
 
+LONGEST = 600  # characters of what doctor has found
+
 
 def verify(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
     """Compare journal and engine by kind and day, rollups included. Exit code 1 when they differ."""
@@ -88,7 +90,7 @@ def doctor(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> N
         print_json(findings)
     else:
         rows = [("ok" if f.ok else "PROBLEM", f.about, f.says) for f in findings]
-        columns = [Column(title=""), Column(title="what"), Column(title="found", most=90)]
+        columns = [Column(title=""), Column(title="what"), Column(title="found", most=LONGEST, wraps=True)]
         draw(Table(title=f"Barograph {barograph.__version__}", columns=columns, rows=rows))
         terminal = choose(sys.stdout, os.environ)
         print(f"\nThis terminal is drawn in {terminal.charset}, {terminal.width} columns. It should show:")

@@ -191,12 +191,16 @@ class Sparkline(Struct, frozen=True, kw_only=True, tag="sparkline"):
 
 
 class Column(Struct, frozen=True, kw_only=True):
-    """A column of a table; numbers go to the right edge and are formatted by ``unit``, texts to the left."""
+    """A column of a table; numbers go to the right edge and are formatted by ``unit``, texts to the left.
+
+    A text that does not fit is cut, or, with ``wraps``, goes on in the rows below.
+    """
 
     title: str
     unit: str = "1"
     align: Literal["auto", "left", "right"] = "auto"
     most: int = 60  # cells that a text may take
+    wraps: bool = False
 
 
 class Table(Struct, frozen=True, kw_only=True, tag="table"):

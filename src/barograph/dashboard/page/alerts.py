@@ -55,7 +55,7 @@ def _rules(material: Material, rules: list[RuleStatus]) -> Table:
     ]  # fmt: skip
     columns = [
         Column(title="Rule", most=28), Column(title="State"), Column(title="Now", align="right"),
-        Column(title="Severity"), Column(title="Condition", most=64), Column(title="Groups", most=32),
+        Column(title="Severity"), Column(title="Condition", most=160, wraps=True), Column(title="Groups", most=32),
     ]  # fmt: skip
     kept = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
     notes = [f"{rule.rule}: {rule.reason}" for rule in rules if rule.reason and rule.state != "inactive"]

@@ -37,7 +37,13 @@ def draw_table(table: Table, pen: Pen) -> list[Row]:
     rows.append([(rule, "grid")])
     for texts, values in zip(cells, table.rows, strict=True):
         missing = [value is None for value in values]
-        rows.append(_row(texts, widths, numeric, pen, "", missing))
+        lines = [
+            wrap(text, width) if column.wraps else [text]
+            for text, width, column in zip(texts, widths, table.columns, strict=False)
+        ]
+        for number in range(max(map(len, lines))):
+            line = [one[number] if number < len(one) else "" for one in lines]
+            rows.append(_row(line, widths, numeric, pen, "", missing))
     if not table.rows:
         rows.append([("no rows", "muted")])
     notes = [table.note] if table.note else []
