@@ -46,6 +46,7 @@ def restarted(house: House, rule: RuleSettings, down: float, manager: AlertManag
 def test_where_nothing_was_ever_measured_nothing_is_missed(house: House) -> None:
     manager = house.manager(SILENT, last_heard=None)
     assert set(minutes(house, manager, 30)) == {"nodata"}
+    assert sum(question.window.seconds > 86400 for question in house.reader.asked) <= 6  # now and then
     assert manager.rules()[0].reason == "nothing was ever measured"
     house.query(1.0)
     assert minutes(house, manager, 12) == ["inactive"] * 10 + ["firing"] * 2

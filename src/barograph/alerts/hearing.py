@@ -21,6 +21,7 @@ from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.ratio import RatioRule
 from barograph.alerts.rules.threshold import ThresholdRule
+from barograph.core.query import Filter
 from barograph.core.unit import format_value
 
 NEVER = "nothing was ever measured"
@@ -29,7 +30,9 @@ _GROWS = ("count", "sum", "rate", "distinct")  # the less could be sent, the sma
 
 _SAMPLES = "system"  # the kind of what the sampler records for as long as a directory is open to events, once a minute
 _SAME_LIFE = timedelta(minutes=2)
+_ASKED_AGAIN = timedelta(minutes=5)  # whether there ever was an event: only one with a time of its own makes it true
 
+Key = tuple[str, str, tuple[Filter, ...]]  # a rule, its metric and its filters
 Ever = Callable[[ThresholdRule, datetime], bool]
 
 
@@ -38,7 +41,8 @@ class Hearing:
 
     def __init__(self, last: datetime | None, opened: datetime) -> None:
         self._deaf = [(last if last is not None and last <= opened else START, opened)]
-        self._known: set[tuple[str, str]] = set()  # rules of whose metric something was measured: it can be missed
+        self._known: set[Key] = set()  # what was measured once, so that it can be missed
+        self._asked: dict[Key, datetime] = {}  # when it was asked last whether it ever was, and was not
 
     def skip(self, seconds: float, now: datetime) -> None:
         """The wall clock was stepped: what it was set forward by has never been."""
@@ -48,7 +52,7 @@ class Hearing:
     def judge(self, rule: ThresholdRule, reading: Reading, end: datetime, ever: Ever) -> Reading:
         """The reading of the window that ends at ``end``, with what its silence is worth.
 
-        ``ever`` says whether anything of a rule was measured up to then; it is asked until it was.
+        ``ever`` says whether anything of a rule was measured up to then; it is asked now and then, until it was.
         """
         if reading.error or rule.policy.missing == "prometheus" or isinstance(rule, ExpressionRule | FunctionRule):
             return reading
@@ -72,12 +76,17 @@ class Hearing:
         return f"nobody could send but for {heard} of the last {length}"
 
     def _never(self, rule: ThresholdRule, reading: Reading, end: datetime, ever: Ever) -> str:
-        key = (rule.name, rule.metric.name)
-        if key not in self._known:
-            silent = not reading.groups or all(_is_silence(rule, seen) for _, seen in reading.groups)
-            if silent and not ever(rule, end):
+        key = (rule.name, rule.metric.name, rule.where)
+        if key in self._known:
+            return ""
+        if not reading.groups or all(_is_silence(rule, seen) for _, seen in reading.groups):
+            asked = self._asked.get(key)
+            if asked is not None and asked <= end < asked + _ASKED_AGAIN:
                 return NEVER
-            self._known.add(key)
+            if not ever(rule, end):
+                self._asked[key] = end
+                return NEVER
+        self._known.add(key)
         return ""
 
 

@@ -230,7 +230,11 @@ class DashboardInterface:
         )
 
     def check_alerts(self) -> list[ActiveAlert]:
-        """Evaluate every rule in this project now and return what is active, the worst first. Raises EngineError."""
+        """What is active in this project now, the worst first: every rule is evaluated. Raises EngineError.
+
+        While rules are watched in the background nothing of it is kept; what it finds is shown until they have come as
+        far.
+        """
         return self._work.alerts.check()
 
     def backtest(
