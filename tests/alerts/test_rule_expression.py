@@ -13,9 +13,12 @@ import pytest
 from msgspec import structs
 from tests.alerts.test_alert_manager import START, House
 from tests.support.promtool import PROMTOOL, differences
+from tests.support.series_watch import run
 from tests.support.store_site import Site, queries
 
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.prometheus.export import export
+from barograph.alerts.prometheus.exposition import measured_series
 from barograph.alerts.rule import make_rule
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.expression import ExpressionRule
@@ -25,6 +28,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.query import MetricQuery, Reader, Window
 from barograph.core.settings import RuleSettings
 from barograph_client.clock import ManualClock
+from barograph_client.errors import EngineUnavailable, InvalidRule
 
 Timelines = dict[str, dict[str, str]]
 LETTER = {"pending": "P", "firing": "F"}
@@ -64,23 +68,274 @@ def letters(manager: AlertManager) -> dict[str, str]:
 
 
 def play(
-    house: House, rule: RuleSettings, values: dict[str, list[float | None]], restart: frozenset[int] = frozenset()
+    house: House, rule: RuleSettings, values: dict[str, str], restart: Container[int] = (), **labels: object
 ) -> dict[str, str]:
-    """The timeline of each alert, by its labels; values by model, a tick of 15 s each."""
-    ticks = max(map(len, values.values()))
+    """The timeline of each alert, by its labels; values by model, a tick of 15 s each, ``_`` where nothing was."""
+    numbers = {model: [None if word == "_" else float(word) for word in line.split()] for model, line in values.items()}
+    ticks = max(map(len, numbers.values()))
     lines: dict[str, list[str]] = {}
     manager = house.manager(rule, delay=0.0)
     for tick in range(ticks):
         house.manual.advance((START + timedelta(seconds=15 * tick) - house.clock.now()).total_seconds())
-        for model, line in values.items():
-            record(house, tick, line[tick] if tick < len(line) else None, **({"model": model} if model else {}))
+        for model, line in numbers.items():
+            record(house, tick, line[tick] if tick < len(line) else None, model=model, **labels)
         if tick in restart:
             manager.stop()
             manager = house.manager(rule, delay=0.0)
-        assert manager.run_due() or tick == 0
-        for labels, letter in letters(manager).items():
-            lines.setdefault(labels, ["."] * ticks)[tick] = letter
-    return {labels: "".join(line) for labels, line in lines.items()}
+        assert manager.run_due()
+        for told, letter in letters(manager).items():
+            lines.setdefault(told, ["."] * ticks)[tick] = letter
+    manager.stop()
+    return {told: "".join(line) for told, line in lines.items()}
+
+
+def only(timelines: dict[str, str]) -> str:
+    return next(iter(timelines.values()), "")
+
+
+# What is refused when it is loaded
+
+
+@pytest.mark.parametrize(
+    ("expression", "others", "told", "hint"),
+    [
+        ("", {}, "it has no expression", "error_rate > 0.05"),
+        ("error_rate > ", {}, "'the end' stands where a series or number should (character 14)", ""),
+        ("topk(1, error_rate) > 1", {}, "topk: which series it keeps changes", ""),
+        ("error_rat > 1", {}, "names no metric", "error_rate"),
+        ("response_time.p95 > 1", {}, "'.' is not part of an expression", ""),
+        ('ALERTS{alertname="x"} == 1', {}, "names no metric", "inhibition"),
+        ('{__name__=~"error.*"} > 1', {}, "names no metric, or several", "error_rate"),
+        ('error_rate{model="a"} > 1', {}, "a label that is not in `by`", 'by = ["model"]'),
+        ("sum by (modle) (error_rate) > 1", {"by": ("model",)}, "a label that is not in `by`", "model"),
+        ("error_rate > on (tag_team) queries", {"by": ("model",)}, "a label that is not", 'by = ["model", "tag.team"]'),
+        ("histogram_quantile(0.9, error_rate) > 1", {}, "there are no buckets here", "response_time_p95"),
+        ("1 + 1", {}, "is the same whatever is measured", "Name a metric"),
+        ("vector(1) > 0", {}, "is the same whatever is measured", "Name a metric"),
+        ("time() > bool 5", {}, "is the same whatever is measured", "Name a metric"),
+        ("avg_over_time(error_rate[2d]) > 1", {}, "looks back 2 d", "A day at most"),
+        (
+            "max_over_time(avg_over_time(queries[20h])[5h:1h]) > 1 or queries offset 4h > 5",
+            {},
+            "looks back 25 h",
+            "A day",
+        ),
+        ("max_over_time((queries > 1)[1d:5s]) > 1", {}, "evaluated 17,281 times a tick", "5,000"),
+        ("error_rate > 1", {"window": "20s"}, "an expression has no such window", "15 s"),
+        ("error_rate > 1", {"window": "2d"}, "an expression has no such window", "a day at most"),
+        ("error_rate > 1", {"above": 1.0}, "above says nothing to an expression", "> 5"),
+        ("error_rate > 1", {"resolve": 1.0}, "resolve says nothing to an expression", "> 5"),
+        ("error_rate > 1", {"missing": "keep"}, "missing says nothing to an expression", "absent"),
+        ("error_rate > 1", {"no_data": "alerting"}, "no_data says nothing to an expression", "absent"),
+        ("error_rate > 1", {"labels": {"x": "{{ nonsense }}"}}, "a template that is not known here", "$value"),
+    ],
+)
+def test_what_could_not_work_is_refused_with_a_hint(
+    expression: str, others: dict[str, Any], told: str, hint: str
+) -> None:
+    with pytest.raises(InvalidRule) as raised:
+        made(expression, **others)
+    assert raised.value.message.startswith("rule A: ")
+    assert told in raised.value.message
+    assert hint in raised.value.hint
+
+
+def test_an_expression_says_nothing_to_another_kind() -> None:
+    with pytest.raises(InvalidRule, match="expression says nothing to a rule of kind threshold"):
+        make_rule(RuleSettings(name="A", metric="queries", above=1.0, expression="queries > 1"), Catalogue())
+
+
+@pytest.mark.parametrize(
+    ("expression", "metric"),
+    [
+        ("response_time_p95 > 1", "response_time.p95"),
+        ("score_faithfulness < 0.5", "score.faithfulness"),
+        ('{__name__="score.no-answer"} < 0.5', "score.no-answer"),
+        ("metric_a_b > 1", "metric.a_b"),
+    ],
+)
+def test_a_metric_is_named_as_in_the_exposition_or_as_it_is(expression: str, metric: str) -> None:
+    assert list(made(expression).metrics.values()) == [metric]
+
+
+def test_an_alert_has_the_labels_that_an_element_can_have() -> None:
+    by = {"by": ("model", "pipeline", "tag.team")}
+    assert made("error_rate > 1", **by).by == by["by"]
+    assert made("sum by (tag_team) (queries) > 1", **by).by == ("tag.team",)
+    assert made("max without (model) (queries) > 1", **by).by == ("pipeline", "tag.team")
+    assert made("queries > on (model) error_rate", **by).by == ("model",)
+    assert made("queries > on (model) group_left () sum by (model) (error_rate)", **by).by == by["by"]
+    assert made('sum(queries) > 1 or absent(queries{model="a"})', **by).by == ("model",)
+    assert made("avg(queries) > 1", **by).by == ()
+
+
+# How it goes on the path of the watch
+
+
+def test_13_each_element_is_an_alert_of_its_own(house: House) -> None:
+    values = {"a": "9 9 9 9 1 1", "b": "1 1 9 9 9 9", "c": "1 1 1 1 1 1"}
+    rule = settings("metric_m > 5", by=("model",), for_="30s")
+    assert play(house, rule, values) == {'{"model": "a"}': "PPFF..", '{"model": "b"}': "..PPFF"}
+    assert [(alert.labels["model"], alert.message) for alert in house.recorded if alert.state == "resolved"] == [
+        ("a", "RESOLVED: Expression metric_m > 5 (model a) holds no more (last: 9)")
+    ]
+
+
+def test_14_a_label_filled_with_the_value_is_another_alert_for_each_value(house: House) -> None:
+    rule = settings("metric_m > 5", labels={"v": "{{ $value }}", "team": "search"}, for_="30s")
+    found = play(house, rule, {"a": "9 9 9 8 8 8"})
+    assert found == {'{"v": "9"}': "PPF...", '{"v": "8"}': "...PPF"}
+    told = house.managers[-1].alerts()
+    assert [{**alert.labels} for alert in told if alert.ends_at is None] == [
+        {"alertname": "A", "severity": "warning", "project": "default", "team": "search", "v": "8"}
+    ]
+
+
+def test_16_an_alertname_from_the_data_does_not_take_the_rules_name(house: House) -> None:
+    rule = settings("metric_m > 5", by=("tag.alertname", "model"))
+    assert list(play(house, rule, {"a": "9 9"}, tags={"alertname": "zzz"}).values()) == ["FF"]
+    (alert,) = house.managers[-1].alerts()
+    assert (alert.labels["alertname"], alert.labels["tag.alertname"]) == ("A", "zzz")
+
+
+def test_17_two_alerts_with_the_same_labels_are_an_error_and_nothing_is_told(house: House) -> None:
+    """Both sides have the labels of the other without their names, which only the join tells apart."""
+    rule = settings("metric_m > 5 or on (__name__) metric_n > 5", by=("model",))
+    assert only(play(house, rule, {"a": "1 9 9"})) == ".FF"
+    house.events.append({"kind": "metric", "name": "n", "value": 9, "time": house.clock.now(), "model": "a"})
+    house.manual.advance(15)
+    record(house, 3, 9.0, model="a")
+    manager = house.manager(rule, delay=0.0)
+    manager.run_due()
+    assert "two alerts have the same labels" in manager.counters.last_error
+    assert {condition.state for _, _, condition in manager.conditions()} == {"firing", "error"}
+    assert [(alert.state, alert.labels) for alert in house.recorded][-1] == ("error", {})
+
+
+def test_17_what_does_not_fit_together_is_an_error_as_in_prometheus(house: House) -> None:
+    manager = house.manager(settings("metric_m / on () metric_m > 0", by=("model",)), delay=0.0)
+    for model in "ab":
+        record(house, 0, 5.0, model=model)
+    manager.run_due()
+    assert "two series beside / have the same labels" in manager.counters.last_error
+
+
+@pytest.mark.parametrize(("comparison", "expected"), [("> 2", "...FFF....."), ("< 0", "")])
+def test_19_the_reset_of_a_counter_is_no_decrease(house: House, comparison: str, expected: str) -> None:
+    values = {"a": "0 0 0 5 6 0 1 1 1 1 1"}
+    assert only(play(house, settings(f"increase(metric_m[45s]) {comparison}"), values)) == expected
+
+
+@pytest.mark.parametrize("restart", [(), (3, 4, 5)])
+def test_23_without_a_look_back_the_end_of_a_series_resolves_at_once(house: House, restart: tuple[int, ...]) -> None:
+    rule = settings("metric_m > 5", for_="30s", lookback="0s")
+    assert only(play(house, rule, {"a": "9 9 9 9 _ _ 9 9"}, restart)) == "PPFF..PP"
+
+
+def test_24_keep_firing_for_bridges_the_end_of_a_series(house: House) -> None:
+    rule = settings("metric_m > 5", for_="30s", keep_firing_for="30s", lookback="0s")
+    assert only(play(house, rule, {"a": "9 9 9 9 _ 9 9 9"}, (4,))) == "PPFFFFFF"
+
+
+def test_21_a_gap_within_the_look_back_holds_the_last_value_across_a_restart(house: House) -> None:
+    rule = settings("metric_m > 5", for_="30s", lookback="1m")
+    assert only(play(house, rule, {"a": "9 9 9 _ _ _ _ _ _ 9"}, (4, 6))) == "PPFFFFF..P"
+
+
+def test_not_a_number_and_infinity_are_elements_too(house: House) -> None:
+    assert only(play(house, settings("metric_m / 0 != 7"), {"a": "0 1 -1"})) == "FFF"
+
+
+def test_nothing_measured_is_no_alert_and_what_fails_keeps_what_stands(house: House) -> None:
+    manager = house.manager(settings("metric_m > 5", by=("model",)), delay=0.0)
+    manager.run_due()
+    assert [(one.state, one.error) for one in manager.rules()] == [("inactive", "")]
+    house.manual.advance(15)
+    record(house, 1, 9.0, model="a")
+    manager.run_due()
+
+    def refuse(question: MetricQuery) -> None:
+        raise EngineUnavailable("the engine is away")
+
+    house.reader.before = refuse
+    house.manual.advance(15)
+    manager.run_due()
+    assert letters(manager) == {'{"model": "a"}': "F"}
+    assert "the engine is away" in manager.rules()[0].error
+    house.reader.before = lambda question: None
+    for _ in range(2):
+        house.manual.advance(15)
+        manager.run_due()
+    assert letters(manager) == {'{"model": "a"}': "F"}  # the last sample holds
+    assert manager.rules()[0].error == ""
+
+
+def test_a_tick_asks_for_its_new_sample_alone_and_the_past_is_asked_for_once(house: House) -> None:
+    rule = settings("avg_over_time(metric_m[30m]) > 5 and on (model) queries > 1", by=("model",))
+    manager = house.manager(rule, delay=0.0)
+    manager.run_due()
+    assert [(q.metric, q.window.seconds, q.trailing) for q in house.reader.asked] == [
+        ("metric.m", 1815.0, 15), ("queries", 1815.0, 15),
+    ]  # fmt: skip
+    house.reader.asked.clear()
+    for _ in range(3):
+        house.manual.advance(15)
+        manager.run_due()
+    assert [(q.metric, q.window.seconds, q.trailing) for q in house.reader.asked] == 3 * [
+        ("metric.m", 15.0, 0), ("queries", 15.0, 0),
+    ]  # fmt: skip
+    house.reader.asked.clear()
+    house.manual.advance(60)  # three ticks are missed
+    manager.run_due()
+    assert [(q.window.seconds, q.trailing) for q in house.reader.asked] == [(60.0, 15), (60.0, 15)]
+
+
+def test_what_is_remembered_is_bounded_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barograph.alerts.prometheus.measurements.MOST_SAMPLES", 66)  # three groups of 22 ticks
+    manager = house.manager(settings("metric_m > 5", by=("model",)), delay=0.0)
+    for tick in range(6):
+        for model in range(tick, tick + 5):
+            record(house, tick, 9.0, model=f"m{model}")
+        manager.run_due()
+        assert len(letters(manager)) == 3
+        house.manual.advance(15)
+    assert "only the 3 largest groups are watched" in str([alert.annotations for alert in manager.alerts()])
+    ((_, _, newest),) = manager.samples()
+    assert len(newest) == 3
+
+
+def test_exported_it_fires_on_what_the_server_shows_of_it(house: House, tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    rule = settings("max_over_time(metric_m[30s]) > 5", by=("model",), for_="15s", labels={"v": "{{ $value }}"})
+    shown: dict[str, list[str]] = {}
+    manager, ours = house.manager(structs.replace(rule, name="e_it"), delay=0.0), dict[str, list[str]]()
+    values = {"a": [9, 9, 1, 1, 1, 9, 9, 1], "b": [1, 9, 9, 9, None, None, None, None]}
+    for tick in range(8):
+        for model, line in values.items():
+            record(house, tick, line[tick], model=model)
+        manager.run_due()
+        for one in measured_series(manager.samples(), "default", house.clock.now()):
+            labels = ",".join(f"{name}={json.dumps(text)}" for name, text in one.labels.items())
+            shown.setdefault(f"{one.name}{{{labels}}}", ["_"] * 8)[tick] = str(one.value)
+        for told, letter in letters(manager).items():
+            own = {**json.loads(told), "alertname": "e_it", "rule": "e_it", "project": "default", "severity": "warning"}
+            ours.setdefault(json.dumps(own, sort_keys=True), ["."] * 8)[tick] = letter
+        house.manual.advance(15)
+    document = yaml.safe_load(export([made_of(manager)]))
+    document["groups"][0]["rules"][0].pop("annotations")
+    series = [{"series": name, "values": " ".join(line)} for name, line in shown.items()]
+    case = {"rules": document, "series": series, "interval_s": 15, "ticks": 8}
+    expected = {labels: "".join(line) for labels, line in ours.items()}
+    assert "F" in "".join(expected.values())
+    assert run(case) == (expected, [], [])
+    if PROMTOOL is not None:
+        assert differences({"e": case}, {"e": expected}, tmp_path)[:2] == (set(), [])
+
+
+def made_of(manager: AlertManager) -> ExpressionRule:
+    ((rule, _, _),) = manager.samples()
+    assert isinstance(rule, ExpressionRule)
+    return rule
 
 
 # Beside Prometheus

@@ -221,13 +221,15 @@ def _joint_labels(node: Binary, left: frozenset[str], right: frozenset[str]) -> 
 
 def named_labels(node: Node) -> Iterator[str]:
     """Every label that the expression names, but for the names of series."""
+    named: tuple[str, ...] = ()
     if isinstance(node, Selector):
-        yield from (one.name for one in node.matchers if one.name != NAME)
+        named = tuple(one.name for one in node.matchers)
     elif isinstance(node, Aggregate):
-        yield from node.labels
+        named = node.labels
     elif isinstance(node, Binary):
-        yield from (*node.matching.labels, *node.matching.included)
+        named = (*node.matching.labels, *node.matching.included)
     elif isinstance(node, BucketQuantile):
-        yield "le"
+        named = ("le",)
+    yield from (label for label in named if label != NAME)
     for below in operands(node):
         yield from named_labels(below)

@@ -139,6 +139,7 @@ def make_expression(settings: RuleSettings, catalogue: Catalogue) -> ExpressionR
     _check_settings(name, settings)
     try:
         asks = parse(settings.expression)
+        filled = {label: Template(text) for label, text in settings.labels.items() if "{{" in text}
     except InvalidRule as error:
         raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=error.value) from None
     unit = metric_of(settings, settings.metric, catalogue).unit if settings.metric else "1"
@@ -149,11 +150,11 @@ def make_expression(settings: RuleSettings, catalogue: Catalogue) -> ExpressionR
     )  # fmt: skip
     made = make_threshold(replace(settings, above=0.0, missing="prometheus"), of, in_range=False)
     lookback = made.policy.lookback_seconds
+    metrics = _metrics(name, asks, catalogue)
     _check_tree(name, asks, settings)
     _check_cost(name, asks, made, settings)
     plain = label_names(settings.by)
     own = element_labels(asks, frozenset(plain.values()))
-    filled = {label: Template(text) for label, text in settings.labels.items() if "{{" in text}
     fields = {
         **asdict(made),
         "above": None,
@@ -164,7 +165,7 @@ def make_expression(settings: RuleSettings, catalogue: Catalogue) -> ExpressionR
         **fields,
         text=settings.expression,
         asks=asks,
-        metrics=_metrics(name, asks, catalogue),
+        metrics=metrics,
         series_by=settings.by,
         lookback_seconds=lookback,
         filled=filled,
