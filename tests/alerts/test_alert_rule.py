@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from barograph.alerts.active_alert import as_alert
+from barograph.alerts.active_alert import as_alert, say
 from barograph.alerts.alert import Alert
 from barograph.alerts.lifecycle import Condition
 from barograph.alerts.rule import make_rule
@@ -124,3 +124,11 @@ class TestWhatItsAlertsSay:
             self.told(**wrong)
         assert "rule slow" in str(told.value)
         assert told.value.hint
+
+
+def test_the_end_of_an_absence_says_that_there_are_events_again() -> None:
+    silence = make_rule(RuleSettings(name="s", kind="absence", metric="feedback", window="5m"), Catalogue())
+    over = Condition(state="resolved", value=3.0)
+    assert say(silence, {}, over, datetime(2026, 11, 28, tzinfo=UTC)) == (
+        "RESOLVED: Events of feedback are there again (current: 3)"
+    )

@@ -227,9 +227,8 @@ def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at
         return f"NO DATA: {subject}: {condition.reason}"
     aside = _aside(rule, condition, at)
     if state in ("resolved", "inactive"):
-        if not rule.has_limit:
-            return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} {rule.wording[1]} ({aside})"
-        return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} is back within its threshold ({aside})"
+        end = rule.back if rule.has_limit else rule.wording[1]
+        return f"{'RESOLVED' if state == 'resolved' else 'OK'}: {subject} {end} ({aside})"
     word = "PENDING" if state == "pending" else "ALERT"
     if rule.message:
         return f"{word}: {shorten(rule.message, _MESSAGE_LENGTH)}{group}{f' ({aside})' if state != 'firing' else ''}"

@@ -24,6 +24,7 @@ class AbsenceRule(ThresholdRule, frozen=True, kw_only=True):
     remembered_seconds: float = REMEMBERED_SECONDS
 
     slides: ClassVar[bool] = False
+    back: ClassVar[str] = "are there again"
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The window, and for groups the longer time that says which there should be."""
