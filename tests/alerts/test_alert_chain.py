@@ -6,12 +6,16 @@ share one server, break something, look, and make it whole again; each has a rul
 
 from __future__ import annotations
 
+import http.client
+import random
 import re
 import resource
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,8 +25,9 @@ import msgspec
 import pytest
 from tests.support import receivers
 from tests.support.clickhouse_server import ClickHouseServer
-from tests.support.receivers import HttpReceiver
+from tests.support.receivers import Answer, HttpReceiver
 from tests.support.serving import Serving
+from tests.support.soak import LONG
 
 from barograph.alerts.alert import Alert, Notification
 from barograph.dashboard.dashboard_interface import DashboardInterface
@@ -30,6 +35,7 @@ from barograph_client.clock import ManualClock
 
 pytestmark = pytest.mark.slow
 RULE_SECONDS = 3.0
+KILLS = 30
 QUICK = f"""
 from functools import partial
 from barograph.alerts import alert_manager
@@ -50,12 +56,21 @@ name = "slow answers"
 metric = "response_time.p95"
 above = 5
 window = "1h"
+where = ["user_id:ne:driver"]
 [[rules]]
 name = "busy"
 metric = "queries"
 above = 20
 window = "1h"
 for = "5s"
+where = ["user_id:ne:driver"]
+[[rules]]
+name = "a dear model"
+metric = "cost_per_query"
+above = 5
+window = "5s"
+by = ["model"]
+where = ["user_id:eq:driver"]
 [[rules]]
 name = "unhappy"
 metric = "satisfaction"
@@ -66,7 +81,7 @@ name = "hook"
 targets = [{{ type = "webhook", url = "{hook}" }}]
 [routing.route]
 receiver = "hook"
-group_by = ["alertname", "job"]
+group_by = ["alertname", "job", "model"]
 group_wait = "1s"
 group_interval = "1s"
 repeat_interval = "1h"
@@ -286,6 +301,57 @@ def test_34_a_clock_that_steps_fires_and_resolves_nothing(tmp_path: Path) -> Non
         assert active() == {**fires, "waits": fires["fires"]}
         assert outbox(dashboard).count(("theirs", "firing")) == before + 1
         assert {status for _, status in outbox(dashboard)} == {"firing"}
+
+
+class Driver(threading.Thread):
+    """Queries of some models, each dear or cheap until people know it, over all lives of the server."""
+
+    def __init__(self, chain: Chain, chance: random.Random) -> None:
+        super().__init__()
+        self._chain, self._chance = chain, chance
+        self.expected: dict[str, list[str]] = {f"model {number}": [] for number in range(4)}
+        self.last, self.over = threading.Event(), threading.Event()  # nothing changes any more; nothing is sent
+
+    def found(self) -> dict[str, list[str]]:
+        """What was told of each model, doubles apart."""
+        posts = {post.key: post.json for post in self._chain.hook.posts}.values()
+        told = [(post["groupLabels"].get("model", ""), post["status"]) for post in posts]
+        return {model: [status for of, status in told if of == model] for model in self.expected}
+
+    def run(self) -> None:
+        while not self.over.wait(0.3):
+            found = self.found()
+            for model, expected in self.expected.items():
+                if found[model] == expected and self._chance.random() < 0.5 and not self.last.is_set():
+                    expected.append("resolved" if expected[-1:] == ["firing"] else "firing")
+            costs = {model: 9.0 if told[-1:] == ["firing"] else 1.0 for model, told in self.expected.items()}
+            events = [{"user_id": "driver", "query": "?", "model": model, "cost": costs[model]} for model in costs]
+            with suppress(OSError, http.client.HTTPException):  # it was killed
+                self._chain.server.ask("/api/v1/events", events)
+
+
+@pytest.mark.skipif(not LONG, reason="the long form alone: kills in every run are in test_alertmanager_killed")
+def test_49_kills_at_any_moment_lose_and_repeat_nothing_of_what_rules_see(chain: Chain) -> None:
+    chance = random.Random(20261128)
+    driver = Driver(chain, chance)
+    driver.start()
+    try:
+        for _ in range(KILLS):
+            chain.hook.always = Answer(delay=chance.choice([0.0, 0.02, 0.1]))
+            time.sleep(chance.uniform(2, 10))
+            chain.server.stop(signal.SIGKILL)
+            chain.server.start()
+        driver.last.set()
+        chain.hook.always = Answer()
+        until(lambda: driver.found() == driver.expected, 60)
+        chain.wait_for_ticks(2)
+    finally:
+        driver.over.set()
+        driver.join()
+    assert driver.found() == driver.expected
+    assert any(driver.expected.values()), "nothing was told at all"
+    keys = chain.hook.received()
+    assert len(keys) - len(set(keys)) <= KILLS
 
 
 def test_what_the_documentation_says_of_failures_is_shown_by_tests_that_there_are() -> None:
