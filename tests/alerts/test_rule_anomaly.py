@@ -260,9 +260,9 @@ def test_a_clock_that_was_set_back_does_not_stop_it(house: House) -> None:
 def test_a_backtest_tells_what_the_live_rule_does(house: House, settings: RuleSettings) -> None:
     house.events += queries(range(-230, 200), slow=range(20, 40), pipeline="a")
     house.events += queries(range(-230, 200), slow=range(100, 130), pipeline="b", seed=8)
-    manager = house.manager(settings, interval=60, delay=0)
-    for _ in range(200):
-        house.manual.advance(60)
+    manager = house.manager(settings, delay=0)
+    for _ in range(200 * 4):
+        house.manual.advance(15)
         manager.run_due()
     window = Window(START, START + 200 * MINUTE)
     played = backtest(make_rule(settings, Catalogue()), house.reader, "default", window)

@@ -178,7 +178,7 @@ def test_it_is_played_over_the_past(house: House) -> None:
     rule = made(lambda at: at.value("response_time.mean"), above=5.0, window="1m", metric="response_time.mean")
     played = backtest(rule, house.reader, "default", Window(START - timedelta(hours=1), START))
     (firing,) = played.firings
-    assert (firing.fired_at, firing.worst) == (START - timedelta(minutes=39), 9.0)
+    assert (firing.fired_at, firing.worst) == (START - timedelta(minutes=39, seconds=45), 9.0)
     assert played.unit == "s"
 
 

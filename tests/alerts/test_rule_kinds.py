@@ -285,7 +285,7 @@ def test_a_kind_that_asks_more_than_one_window_can_be_tried_on_stored_data(house
     made = make_rule(rule("error_rate", "burn_rate", objective=0.9, above=3.0, window="30m", minimum=2), Catalogue())
     found = backtest(made, house.reader, "default", Window(START - timedelta(hours=2), START))
     (firing,) = found.firings
-    assert found.steps == 120
+    assert found.steps == 480
     assert START - timedelta(minutes=70) < firing.fired_at < START - timedelta(minutes=45)
     assert firing.resolved_at is not None
     assert START - timedelta(minutes=40) < firing.resolved_at < START - timedelta(minutes=35)

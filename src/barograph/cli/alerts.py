@@ -119,6 +119,8 @@ def _told_of(what: str) -> Iterator[Callable[[float], None]]:
 
 
 def _draw(found: Backtest, timezone: str) -> None:
+    from barograph.alerts.schedule import INTERVAL_SECONDS
+
     zone = zone_of(timezone)
 
     def clock(moment: datetime) -> str:
@@ -126,7 +128,11 @@ def _draw(found: Backtest, timezone: str) -> None:
 
     times = counted(len(found.firings), "time")
     over = f"{clock(found.window.start)} to {clock(found.window.end)}"
-    looked = f"Looked at every {format_value(found.step_seconds, 's')}, {over}; live it is every 15 s."
+    live = "as when it is live" if found.step_seconds == INTERVAL_SECONDS else "live it is every 15 s"
+    looked = f"Looked at every {format_value(found.step_seconds, 's')}, {over}; {live}."
+    if found.coarse_until is not None:
+        every = format_value(found.coarse_seconds, "s")
+        looked += f" Up to {clock(found.coarse_until)} it was every {every}: raw events of that time are gone."
     if found.firings:
         told = (
             f"It would have fired {times}, {found.alerts_a_month:.3g} a month: "

@@ -23,7 +23,6 @@ class AbsenceRule(ThresholdRule, frozen=True, kw_only=True):
 
     remembered_seconds: float = REMEMBERED_SECONDS
 
-    slides: ClassVar[bool] = False
     back: ClassVar[str] = "are there again"
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:

@@ -37,7 +37,6 @@ class AnomalyRule(ThresholdRule, frozen=True, kw_only=True):
     false_alarms: float = 1.0
     remembered_seconds: float = REMEMBERED_SECONDS
 
-    slides: ClassVar[bool] = False
     has_limit: ClassVar[bool] = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from typing import Literal
 
 from msgspec.structs import asdict, replace
 
@@ -30,8 +30,6 @@ class BudgetRule(ThresholdRule, frozen=True, kw_only=True):
     period: Literal["day", "month"]
     timezone: str = "UTC"
     forecast: bool = False
-
-    slides: ClassVar[bool] = False
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The period so far."""

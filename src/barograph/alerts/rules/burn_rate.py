@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
 
 from msgspec.structs import asdict, replace
 
@@ -35,8 +34,6 @@ class BurnRateRule(ThresholdRule, frozen=True, kw_only=True):
 
     objective: float
     short_seconds: float
-
-    slides: ClassVar[bool] = False
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The long window, which says which groups there are, and the short one."""

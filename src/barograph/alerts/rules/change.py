@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
 
 from msgspec.structs import asdict, replace
 
@@ -24,8 +23,6 @@ class ChangeRule(ThresholdRule, frozen=True, kw_only=True):
     """
 
     compare: Period
-
-    slides: ClassVar[bool] = False
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The metric beside the earlier period."""

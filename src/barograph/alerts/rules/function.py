@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import PurePath
-from typing import Any, ClassVar, SupportsFloat, cast
+from typing import Any, SupportsFloat, cast
 
 from msgspec.structs import asdict, replace
 
@@ -98,8 +98,6 @@ class FunctionRule(ThresholdRule, frozen=True, kw_only=True):
     """Fires while what ``function`` returns passes a limit: true, or above zero, where the rule has none."""
 
     function: RuleFunction
-
-    slides: ClassVar[bool] = False
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """None that are known before the function asks them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
 
 from msgspec.structs import asdict, replace
 
@@ -19,8 +18,6 @@ class RatioRule(ThresholdRule, frozen=True, kw_only=True):
     """The metric divided by ``per`` in the same window and group. ``minimum`` counts the events of ``per``."""
 
     per: Metric
-
-    slides: ClassVar[bool] = False
 
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The metric, and what it is divided by."""

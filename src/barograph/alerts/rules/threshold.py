@@ -86,7 +86,6 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     annotations: dict[str, Template] = field(default_factory=dict)
     runbook: str = ""
 
-    slides: ClassVar[bool] = True  # each look is a window of the same length over the one metric: can be asked at once
     has_limit: ClassVar[bool] = True  # above or below; else what is broken is decided elsewhere and told in its reason
     wording: ClassVar[tuple[str, str]] = ("is unusual", "is usual again")  # of one without a limit
     back: ClassVar[str] = "is back within its threshold"  # how the end of an alert of one with a limit is told
