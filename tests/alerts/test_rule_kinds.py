@@ -198,6 +198,50 @@ def test_a_burn_rate_of_good_events_burns_with_the_others(house: House) -> None:
     assert 6.0 < alert.value < 8.0
 
 
+# Unseen
+
+
+def retrieved(house: House, ago: float, *ids: str) -> None:
+    house.query(1.0, ago=ago, documents=[{"id": one, "source": f"{one}.md"} for one in ids], pipeline="faq")
+
+
+def test_documents_that_are_not_found_any_more_are_a_share_of_those_that_were(house: House) -> None:
+    lost = rule("retrieval.distinct_documents", "unseen", above=0.7, minimum=2)
+    for i in range(10):
+        retrieved(house, 20 * 86400 - i, f"d{i}")
+    retrieved(house, 86400, "d0", "d1")
+    manager = house.manager(lost)
+    assert manager.check() == []
+    assert manager.rules()[0].reason == "1 event in the window, 2 are needed"
+    retrieved(house, 60, "d1")
+    (alert,) = manager.check()
+    assert alert.value == 0.8
+    assert alert.sentence == (
+        "ALERT: Share of different documents not seen exceeded 70\u202f% threshold (current: 80\u202f%)"
+    )
+    retrieved(house, 30, "d2", "d3", "new")
+    assert manager.check() == []  # of eleven six
+    assert condition(lost) == ("share of those of 30 d not in retrieval.distinct_documents above 70\u202f% over 7 d")
+
+
+def test_where_it_is_known_how_many_documents_there_are_the_share_is_of_these(house: House) -> None:
+    lost = rule("retrieval.distinct_documents", "unseen", above=0.7, known=20, window="1d", by=("pipeline",))
+    retrieved(house, 60, "a", "b", "c", "d")
+    retrieved(house, 60, "e")
+    (alert,) = house.manager(lost).check()
+    assert (alert.value, alert.labels) == (0.75, {"pipeline": "faq"})
+    assert condition(lost).startswith("share of 20 known not in")
+
+
+def test_without_retrievals_nothing_is_unseen(house: House) -> None:
+    manager = house.manager(rule("retrieval.distinct_documents", "unseen", above=0.7))
+    assert manager.check() == []
+    assert manager.rules()[0].state == "nodata"
+    retrieved(house, 20 * 86400, "a")
+    assert manager.check() == []
+    assert manager.rules()[0].state == "nodata"
+
+
 # Budget
 
 
@@ -257,13 +301,21 @@ def test_periods_are_those_of_the_calendar(moment: datetime, period: Any, start:
         (rule("error_rate", "burn_rate", above=2.0), "an objective between 0 and 1", "0.999"),
         (rule("error_rate", "burn_rate", above=2.0, objective=99.9), "an objective between 0 and 1", "0.999"),
         (rule("error_rate", "burn_rate", objective=0.9), "the limit above alone", "14.4"),
-        (rule("error_rate", "burn_rate", above=2.0, objective=0.9, short_window="5m"), "not shorter", "25 s"),
+        (
+            rule("error_rate", "burn_rate", above=2.0, objective=0.9, window="5m", short_window="5m"),
+            "not shorter",
+            "25 s",
+        ),
         (rule("error_rate", "burn_rate", above=2.0, objective=0.9, short_window="5s"), "would not see 10", "15 s"),
         (
             rule("error_rate", "burn_rate", above=2.0, objective=0.9, window="1m"),
             "short window has 5 s",
             "window of 3 min",
         ),
+        (rule("error_rate", "unseen", above=0.5), "nothing that could be seen again", "distinct_documents"),
+        (rule("active_users", "unseen", above=1.0), "can never fire", "0.9"),
+        (rule("active_users", "unseen", above=0.5, known=9, lookback="9d"), "say the same", "one of them"),
+        (rule("active_users", "unseen", above=0.5, lookback="7d"), "would be what is seen", "longer than window"),
         (rule("error_rate", "budget", above=1.0, period="day"), "does not add up", "cost"),
         (rule("cost", "budget", above=1.0), "a budget needs period", "month"),
         (rule("cost", "budget", below=1.0, period="day"), "the limit above alone", "amount"),

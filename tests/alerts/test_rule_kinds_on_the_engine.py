@@ -28,6 +28,8 @@ KINDS: list[dict[str, Any]] = [
     {"metric": "queries", "kind": "absence", "window": "5m"},
     {"metric": "feedback", "kind": "absence", "window": "5m"},
     {"metric": "error_rate", "kind": "burn_rate", "objective": 0.9, "above": 2.0, "window": "6h"},
+    {"metric": "retrieval.distinct_documents", "kind": "unseen", "above": 0.1, "window": "7m", "lookback": "1d"},
+    {"metric": "retrieval.distinct_documents", "kind": "unseen", "above": 0.1, "window": "7h", "known": 5},
     {"metric": "cost", "kind": "budget", "period": "day", "above": 0.5, "timezone": "Europe/Berlin"},
     {"metric": "cost", "kind": "budget", "period": "month", "above": 0.5, "forecast": True},
     {"metric": "response_time.mean", "kind": "anomaly", "window": "15m"},

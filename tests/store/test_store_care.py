@@ -25,6 +25,7 @@ QUESTIONS = tuple(
         "response_time.p95",
         "satisfaction",
         "active_users",
+        "retrieval.distinct_documents",
         "system.disk",
         "error_rate",
     )

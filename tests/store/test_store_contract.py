@@ -98,7 +98,7 @@ class TestAnswers:
             for every in (None, 3600.0 * 6):
                 ask(week, metric, window, every=every)
 
-    @pytest.mark.parametrize("metric", ["active_users", "sessions"])
+    @pytest.mark.parametrize("metric", ["active_users", "sessions", "retrieval.distinct_documents"])
     def test_different_people_are_counted_once(self, week: Site, metric: str) -> None:
         question = MetricQuery(metric=metric, window=UNALIGNED, every="day")
         expected = [row.value for row in week.oracle().query(question).rows]

@@ -39,7 +39,7 @@ LAST = FIRST + timedelta(hours=40)
 METRICS = (
     "queries", "queries_per_minute", "cost", "cost_per_query", "error_rate", "no_answer_rate", "priced_rate",
     "tokens.input", "accuracy", "response_time.mean", "response_time.p50", "response_time.p95", "response_time.p99",
-    "retrieval.top_score", "retrieval.empty_rate", "active_users", "sessions",
+    "retrieval.top_score", "retrieval.empty_rate", "active_users", "sessions", "retrieval.distinct_documents",
 )  # fmt: skip
 _numbers = itertools.count(1)
 

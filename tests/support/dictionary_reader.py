@@ -109,6 +109,9 @@ def measure(metric: Metric, events: Iterable[Record], window: Window) -> tuple[f
     events = list(events)
     values = [v for e in events if (v := number(e, metric.of)) is not None]
     aggregation = metric.aggregation
+    if metric.of.field == "document_id":
+        found = [ids for e in events if (ids := _documents(e))]
+        return (float(len(set().union(*found))) if found else None), len(found)
     if aggregation == "distinct":
         different = {str(e[metric.of.field]) for e in events if e["kind"] == metric.of.kind and e.get(metric.of.field)}
         return float(len(different)), len(events)
@@ -133,6 +136,12 @@ def measure(metric: Metric, events: Iterable[Record], window: Window) -> tuple[f
         "quantile": ordered[max(0, math.ceil((metric.level or 0.5) * n) - 1)],
     }
     return by[aggregation], n
+
+
+def _documents(event: Record) -> set[str]:
+    documents = event.get("documents")
+    known = documents if isinstance(documents, list) else []
+    return {text for one in known if (text := one.get("id") or one.get("source"))}
 
 
 def number(event: Record, of: Measure) -> float | None:

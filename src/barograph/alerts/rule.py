@@ -25,6 +25,7 @@ from barograph.alerts.rules.threshold import (
     make_threshold,
     metric_of,
 )
+from barograph.alerts.rules.unseen import make_unseen
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.settings import RuleSettings
 from barograph_client.errors import InvalidRule, shorten
@@ -37,6 +38,7 @@ _KINDS: dict[str, Callable[[RuleSettings, Metric, Catalogue], ThresholdRule]] = 
     "change": make_change,
     "absence": make_absence,
     "burn_rate": make_burn_rate,
+    "unseen": make_unseen,
     "budget": make_budget,
     "anomaly": make_anomaly,
 }
@@ -48,11 +50,14 @@ _ONLY = {  # settings that say something to one kind alone
     "period": "budget",
     "forecast": "budget",
     "timezone": "budget",
+    "known": "unseen",
     "false_alarms": "anomaly",
     "function": "function",
     "expression": "expression",
 }
 _PLAIN = RuleSettings(name="-")
+_WINDOWS = {"burn_rate": "1h", "unseen": "7d"}
+USUAL_WINDOW = "5m"
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has
 
 
@@ -67,6 +72,7 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFuncti
                 f"rule {shorten(settings.name)}: {field} says nothing to a rule of kind {settings.kind}",
                 hint=f'Leave it out, or write kind = "{kind}".',
             )
+    settings = replace(settings, window=settings.window or _WINDOWS.get(settings.kind, USUAL_WINDOW))
     if settings.kind == "function":
         return _told(make_function(settings, catalogue, function), settings)
     if function is not None:

@@ -89,15 +89,27 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     )
     metric: A[str, M(description="A metric of the catalogue; function, expression: whose unit the number has")] = ""
     kind: A[
-        Literal["threshold", "ratio", "change", "absence", "burn_rate", "budget", "anomaly", "function", "expression"],
+        Literal[
+            "threshold",
+            "ratio",
+            "change",
+            "absence",
+            "burn_rate",
+            "budget",
+            "unseen",
+            "anomaly",
+            "function",
+            "expression",
+        ],
         M(
             description="The metric; over `per`; its rise since `compare`; none of it; against `objective`; "
-            "in `period`; against its own past; what `function` returns; what `expression` gives"
+            "in `period`; what is not seen any more; against its own past; what `function` returns; what "
+            "`expression` gives"
         ),
     ] = "threshold"
     above: A[float | None, M(description="Fires when the metric is greater")] = None
     below: A[float | None, M(description="Fires when the metric is less")] = None
-    window: A[str, M(description="The time the metric is taken over")] = "5m"
+    window: A[str, M(description="The time the metric is taken over; `5m`, of burn_rate `1h`, of unseen `7d`")] = ""
     for_: A[str, M(description="How long it must hold before it fires")] = "0s"
     resolve: A[
         float | None, M(description="A firing alert is resolved only when the metric is back at this, not at the limit")
@@ -119,6 +131,7 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     period: A[Literal["day", "month"] | None, M(description="budget: what `above` is the amount for")] = None
     forecast: A[bool, M(description="budget: of what the period comes to, not of what was spent")] = False
     timezone: A[str, M(description="budget: the zone of the calendar")] = "UTC"
+    known: A[int, M(ge=0, description="unseen: how many different ones there are; else those of `lookback` before")] = 0
     false_alarms: A[
         float, M(description="anomaly: so many a week are expected of a group; `window` is the time of one point")
     ] = 1.0

@@ -25,6 +25,11 @@ SYSTEM_NUMBERS = (
 )  # fmt: skip
 COUNT = ""  # the measure that counts events
 
+_DOCUMENTS = (
+    "arrayFilter(id -> id != '', arrayMap((id, source) -> if(id != '', id, source), documents.id, documents.source))"
+)
+_TEXTS = {"user_id": "[user_id]", "session_id": "[session_id]", "document_id": _DOCUMENTS}
+
 # An event's value of a measure, Nullable(Float64), by kind and stored name.
 EXPRESSIONS: dict[str, dict[str, str]] = {
     "query": {
@@ -34,6 +39,7 @@ EXPRESSIONS: dict[str, dict[str, str]] = {
         "empty_retrieval": "toFloat64(document_count = 0)",
         "user_id": "if(user_id = '', NULL, 1.)",
         "session_id": "if(session_id = '', NULL, 1.)",
+        "document_id": f"if(empty({_DOCUMENTS}), NULL, 1.)",
         **{name: f"toFloat64({name})" for name in QUERY_NUMBERS},
     },
     "feedback": {
@@ -68,9 +74,9 @@ class Measured(Struct, frozen=True):
         return self.kind in NAMED and self.name != COUNT
 
     @property
-    def text(self) -> str:
-        """The raw column whose different values are counted, or ''."""
-        return self.name if self.name in ("user_id", "session_id") else ""
+    def texts(self) -> str:
+        """The array of texts on a raw row whose different values are counted, or ''."""
+        return _TEXTS.get(self.name, "")
 
 
 class Term(Measured, frozen=True):

@@ -43,7 +43,7 @@ STATES: dict[str, State] = {
     ),
     "distinct": State(
         "uniqCombined64MergeState{if}(15)(different{only})",
-        "uniqCombined64State{if}(15)(text{only})",
+        "CAST(uniqCombined64ArrayState{if}(15)(texts{only}), 'AggregateFunction(uniqCombined64(15), String)')",
         "uniqCombined64MergeIf(15)(a_distinct, term = {i})",
     ),
     "last": State(
@@ -290,13 +290,14 @@ class Statement:
             f", {dimension(name, table, parameters, asked=kind)} AS g{i}" for i, name in enumerate(self.question.by)
         )
         numbers = [i for i, _ in measures]
-        texts = "".join(f"term = {i}, {measure.text}, " for i, measure in measures if measure.text)
-        text, states = f"multiIf({texts}'')" if texts else "''", self._states("raw", numbers)
+        several = "".join(f"term = {i}, {measure.texts}, " for i, measure in measures if measure.texts)
+        texts = f"multiIf({several}emptyArrayString())" if several else "emptyArrayString()"
+        states = self._states("raw", numbers)
         return (
             f"SELECT term, period, slot{self._groups}, count() AS n, sum(v) AS total{states} FROM ("
             f"SELECT time, {self._period('time', parameters)} AS period, "
             f"{bucket_sql('toDateTime(time)', self.question.every, zone_name, self.question.offset)} AS slot{groups}, "
-            f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {text} AS text FROM {table} "
+            f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {texts} AS texts FROM {table} "
             f"ARRAY JOIN [{', '.join(map(str, numbers))}] AS number, [{', '.join(values)}] AS maybe "
             f"WHERE {' AND '.join(where)}) GROUP BY term, period, slot{self._groups}"
         )
