@@ -105,7 +105,7 @@ class TestWhatItsAlertsSay:
         assert alert.annotations["runbook_url"] == "https://example.org/slow"
         assert alert.annotations["summary"].startswith("Response time (model large) exceeded 5 s threshold")
 
-    def test_15_annotations_may_change_and_the_identity_does_not(self) -> None:
+    def test_annotations_are_no_part_of_the_identity(self) -> None:
         one, other = self.told(annotations={"now": "{{ $value }}"}), self.told(annotations={"then": "other"})
         assert one.annotations != other.annotations
         assert one.fingerprint == other.fingerprint

@@ -1,6 +1,6 @@
 """Items 1 to 35 of the conformance list: the state machine, missing data, scheduling and durability.
 
-Each test carries the number of its item; some stand in ``test_alert_manager``, where the house they need is. The
+Each test carries the number of its item; some stand where the house they need is, as do those of items 36 to 60. The
 timelines were given by real Prometheus 2.42 (``.`` inactive, ``P`` pending, ``F`` firing, a letter a tick of 60 s). A
 threshold rule of ours and the same rule over series must both have them.
 """
@@ -38,7 +38,8 @@ from barograph.core.query import MetricQuery
 from barograph_client.errors import EngineUnavailable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NOT_APPLICABLE: dict[int, str] = {}  # item and reason; every item up to 35 applies
+ITEMS = range(1, 61)
+NOT_APPLICABLE: dict[int, str] = {}  # item and reason; every item applies
 
 
 @pytest.fixture
@@ -49,9 +50,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_every_item_has_its_test_or_a_reason() -> None:
-    texts = (path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    tested = {int(number) for text in texts for number in re.findall(r"^def test_(\d\d)_", text, re.MULTILINE)}
-    assert set(range(1, 36)) - tested == NOT_APPLICABLE.keys()
+    texts = (path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    named = [name for text in texts for name in re.findall(r"^(?: {4})?def test_(\d+_(?:\d+_)*)", text, re.MULTILINE)]
+    tested = {int(number) for name in named for number in name.split("_")[:-1]}
+    assert tested <= set(ITEMS), "a number that no item has"
+    assert set(ITEMS) - tested == NOT_APPLICABLE.keys()
 
 
 # The state machine
@@ -116,7 +119,10 @@ def test_09_keep_firing_for_does_not_hold_what_is_pending() -> None:
 def test_10_at_the_boundary_only_or_equal_fires() -> None:
     assert series("4 5 6", 3, "m > 5") == "..F"
     assert series("4 5 6", 3, "m >= 5") == ".FF"
+    assert series("4 5 6", 3, "m < 5") == "F.."
+    assert series("4 5 6", 3, "m <= 5") == "FF."
     assert threshold("4 5 6", 3, above=5.0) == "..F"
+    assert threshold("4 5 6", 3, below=5.0) == "F.."
 
 
 def test_11_not_a_number_is_neither_above_nor_below_but_different() -> None:
@@ -280,17 +286,32 @@ def test_28_a_vanished_group_that_is_back_is_the_same_alert() -> None:
     assert {(condition.state, condition.active_at) for condition in conditions} == {("firing", at(0))}
 
 
-@pytest.mark.parametrize("no_data", ["nodata", "alerting"])
-def test_29_when_all_groups_are_without_data_that_is_one_alert_of_the_rule(house: House, no_data: Any) -> None:
-    rule = structs.replace(SLOW, by=("model",), window="1m", for_="30s", no_data=no_data)
-    manager = house.manager(rule)
+@pytest.mark.parametrize(
+    ("no_data", "expected"),
+    [
+        ("alerting", [*["inactive"] * 4, "pending", "pending", "firing", "firing", "inactive", "inactive"]),
+        ("nodata", [*["inactive"] * 4, *["nodata"] * 4, "inactive", "inactive"]),
+        ("ok", ["inactive"] * 10),
+        ("keep", ["inactive"] * 10),
+    ],
+)
+def test_27_29_when_all_groups_are_without_data_one_alert_of_the_rule_is_told_after_its_for_where_the_rule_asks_for_it(
+    house: House, no_data: Any, expected: list[str]
+) -> None:
+    """Where it does not, as by default, the state is shown and nobody is told."""
+    manager = house.manager(structs.replace(SLOW, by=("model",), window="1m", for_="30s", no_data=no_data))
     for i in range(4):
         house.query(1.0, model=f"model {i}")
-    house.tick(manager, 3)
-    assert manager.rules()[0].groups == {"inactive": 4}
-    house.tick(manager, 6)
-    assert manager.rules()[0].groups == {"firing" if no_data == "alerting" else "nodata": 1}
-    assert [alert.labels for alert in manager.active()] == ([{}] if no_data == "alerting" else [])
+    found, told = [], []
+    for tick in range(1, 11):
+        house.tick(manager, 1, response_time=1.0 if tick >= 9 else None, model="model 0")
+        found.append(str(manager.rules()[0].state))
+        told.append([alert.labels for alert in manager.alerts()])
+    assert found == expected
+    labels = {"alertname": "slow", "severity": "warning", "project": "default"}
+    assert told == [[labels] if state == "firing" else [] for state in expected]
+    recorded = [("inactive", "pending"), ("pending", "firing"), ("firing", "resolved")]
+    assert house.told() == (recorded if no_data == "alerting" else [])
 
 
 # Scheduling and durability

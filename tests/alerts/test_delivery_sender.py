@@ -225,6 +225,31 @@ class TestTargets:
             until(lambda: not outbox.list("waiting"))
             assert list(dict.fromkeys(failing.received())) == receiver.received() == [f"k{i}" for i in range(5)]
 
+    def test_52_one_that_is_left_alone_for_long_is_the_only_one(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make
+    ) -> None:
+        with HttpReceiver() as failing:
+            failing.always = Answer(500)
+            sender = make(failing.url, receiver.url, first_wait=120.0, longest_wait=120.0)
+            sender.put([sample("k0")])
+            until(lambda: sender.status()[0].resting and len(outbox.list("sent")) == 1)
+            sender.put([sample(f"k{i}", f"g{i}") for i in range(1, 5)])
+            until(lambda: len(outbox.list("sent", "team/hook1")) == 5)
+            assert receiver.received() == [f"k{i}" for i in range(5)]
+            assert failing.received() == ["k0"]
+            assert [one.resting > 30 for one in sender.status()] == [True, False]
+
+    def test_49_an_end_is_not_sent_before_its_beginning_was_taken(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make
+    ) -> None:
+        receiver.for_key["fires"] = Answer(500)
+        make(receiver.url).put([sample("fires"), sample("ends", status="resolved"), sample("other", "g2")])
+        until(lambda: receiver.received().count("fires") >= 3)
+        assert receiver.taken == ["other"]
+        del receiver.for_key["fires"]
+        ended(outbox)
+        assert receiver.taken == ["other", "fires", "ends"]
+
     def test_52_one_that_hangs_holds_up_no_other(self, receiver: HttpReceiver, outbox: Outbox, make: Make) -> None:
         with HttpReceiver() as first, HttpReceiver() as second:
             first.always = second.always = Answer(delay=30.0)

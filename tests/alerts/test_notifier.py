@@ -37,10 +37,10 @@ UTC_ZONE = ZoneInfo("UTC")
 class Site:
     """A clock, a control plane and the delivery of a directory; ``notifier`` is made anew for another life."""
 
-    def __init__(self, directory: Path, route: dict[str, str] = ROUTE) -> None:
+    def __init__(self, directory: Path, route: dict[str, str] = ROUTE, **routing: object) -> None:
         self.clock = ManualClock(START)
         self.plane = ControlPlane(directory / "control.db", self.clock)
-        self.settings = msgspec.convert({"routing": {"route": route}}, Settings)
+        self.settings = msgspec.convert({"routing": {"route": route, **routing}}, Settings)
         self.delivery = Delivery(self.settings, self.plane, self.clock, {})
         self.notifier = self.delivery.notifier("default")
 
@@ -100,6 +100,36 @@ def test_a_rule_that_fires_and_resolves_is_told_once_each_with_its_sentence(site
     assert first.common_labels == {"alertname": "slow", "severity": "critical", "project": "default"}
     assert first.alerts[0].annotations["summary"].startswith("Response time exceeded 5 s threshold (current: ")
     assert first.alerts[0].starts_at == next(one.time for one in recorded if one.state == "firing")
+
+
+def test_15_a_repetition_tells_the_newest_annotations_and_the_wait_of_the_rule_is_not_begun_again(
+    tmp_path: Path,
+) -> None:
+    """The whole chain: a value that changes at every tick, said in an annotation."""
+    site = Site(tmp_path, {**ROUTE, "repeat_interval": "1m"})
+    rule = msgspec.structs.replace(SLOW, window="15s", for_="45s", annotations={"seen": "{{ $value }}"})
+    events: list[dict[str, object]] = []
+    manager = AlertManager(
+        DictionaryReader(events, site.clock.now), RuleSet(Catalogue(), [rule]), AlertStateRepository(site.plane),
+        lambda event: None, site.clock, notifier=site.notifier, delay=0.0,
+    )  # fmt: skip
+    for tick in range(1, 19):
+        site.clock.advance(15)
+        moment = site.clock.now() - timedelta(seconds=7)
+        events.append({"kind": "query", "time": moment, "response_time": 10.0 + tick if tick < 15 else 1.0})
+        manager.run_due()
+        site.notifier.run_due(site.clock.now())
+    manager.stop()
+    bodies = [msgspec.convert(row.body, Notification) for row in reversed(site.delivery.outbox.list())]
+    assert [((one.at - START).total_seconds(), one.status, one.alerts[0].annotations["seen"]) for one in bodies] == [
+        (90, "firing", "16"),
+        (150, "firing", "20"),
+        (210, "firing", "24"),
+        (270, "resolved", "1"),
+    ]
+    assert {one.alerts[0].starts_at for one in bodies} == {START + timedelta(seconds=60)}
+    assert len({one.alerts[0].fingerprint for one in bodies}) == 1
+    site.plane.close()
 
 
 def test_a_crash_between_any_two_steps_tells_nothing_twice_and_loses_nothing(site: Site) -> None:
@@ -295,12 +325,34 @@ class TestAStart:
             self.live(site, 100)
         assert [status for status, _, _ in site.told()] == ["firing", "resolved"]
 
-    def test_10_one_that_is_over_before_its_group_is_told_is_not_told(self, site: Site) -> None:
+    def test_one_that_is_over_before_its_group_is_told_is_not_told(self, site: Site) -> None:
         """As Alertmanager has it: group_wait is there for what passes. What comes and goes is told as flapping."""
         self.live(site, 1)
         self.sent(site, 10)
         self.live(site, 200)
         assert site.told() == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_51_an_inhibited_alert_is_not_leaked_by_a_life_that_has_not_seen_its_source_yet(
+    tmp_path: Path, restart: bool
+) -> None:
+    """What was held is there at once; what holds it, and was told, only after some seconds."""
+    holds = {"source": ["alertname=database"], "target": ["alertname=errors"]}
+    site = Site(tmp_path, inhibitions=[holds])
+    source = alert("database")
+    site.notifier.receive([alert("errors", ends_at=START + timedelta(hours=1), from_outside=True)])
+    if restart:
+        site.run(60, source)
+        assert [alerts for _, _, alerts in site.told()] == [["database firing"]]
+    site.clock.advance(300)  # kill -9, and a new start: all waits of groups are over
+    site.notifier = site.delivery.notifier("default")
+    site.run(20)
+    site.run(300, source)
+    assert [(status, alerts) for status, _, alerts in site.told()] == [("firing", ["database firing"])]
+    site.run(120)
+    assert [alerts for _, _, alerts in site.told()[1:]] == [["database resolved"], ["errors firing"]]
+    site.plane.close()
 
 
 def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site: Site) -> None:

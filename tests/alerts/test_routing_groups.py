@@ -89,6 +89,16 @@ def test_38_sending_the_same_alerts_again_changes_nothing() -> None:
     assert said(world.sent) == ["2 firing a+"]
 
 
+def test_15_of_what_is_gone_is_told_what_was_said_of_it_at_its_last_tick() -> None:
+    world = World()
+    for second in range(12):
+        world.alerts["a"] = replace(alert("a", 0), annotations={"summary": f"it is {second}"})
+        world.step(second)
+    del world.alerts["a"]
+    assert world.run(12, 15) == ["14 resolved a-"]
+    assert world.sent[-1].alerts[0].annotations == {"summary": "it is 10"}
+
+
 def test_38_a_change_begins_the_repeat_interval_anew() -> None:
     world = World()
     world.fire("a", 0)
@@ -344,7 +354,7 @@ def test_of_two_with_the_same_labels_the_one_that_was_updated_last_counts() -> N
 
 
 @pytest.mark.parametrize("groups", [5, 10_000])
-def test_10_000_alerts_are_stepped_in_well_under_a_second(groups: int) -> None:
+def test_ten_thousand_alerts_are_stepped_in_well_under_a_second(groups: int) -> None:
     routes = (RouteSettings(matchers=('severity="critical"',)), RouteSettings(matchers=('n=~"9.*"',)))
     world = World(
         replace(SHORT, routes=routes),

@@ -189,6 +189,17 @@ def test_59_too_few_events_are_no_data_and_few_are_not_sure(house: House) -> Non
     assert len(house.manager(least).check()) == 1
 
 
+def test_59_the_minimum_holds_for_each_window(house: House) -> None:
+    least = rule("error_rate", "burn_rate", objective=0.99, above=14.4, window="1h", minimum=10)
+    manager = house.manager(least)
+    traffic(house, 60, 0, ago=1800)
+    traffic(house, 9, 0, ago=60)
+    assert manager.check() == []
+    assert (manager.rules()[0].state, manager.rules()[0].reason) == ("nodata", "9 events in the window, 10 are needed")
+    traffic(house, 1, 0, ago=60)
+    assert [alert.value for alert in manager.check()] != []
+
+
 def test_a_burn_rate_of_good_events_burns_with_the_others(house: House) -> None:
     priced = rule("priced_rate", "burn_rate", objective=0.9, above=6.0, window="1h")
     for i in range(100):

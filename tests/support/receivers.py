@@ -78,6 +78,7 @@ class HttpReceiver:
         self.always = Answer()
         self.for_key: dict[str, Answer] = {}
         self.posts: list[Post] = []
+        self.taken: list[str] = []  # the keys of those that were answered with a success
         self.at_once = self.most_at_once = 0
         self.arrived = threading.Event()  # set by each request
         self._lock = threading.Lock()
@@ -121,6 +122,8 @@ class HttpReceiver:
         self._gone.wait(answer.delay)
         with self._lock:
             self.at_once -= 1
+            if answer.status < 300 and not answer.hang_up and not answer.head:
+                self.taken.append(handler.headers.get("Idempotency-Key", ""))
         if answer.hang_up:
             return
         while answer.head and not self._gone.wait(answer.drip):
