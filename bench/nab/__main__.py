@@ -1,7 +1,8 @@
 """`python -m bench.nab`: the detector held against the Numenta Anomaly Benchmark, and against faults of known size.
 
 One fixed configuration for every series. Prints tables; the last line is JSON with the three scores. Reads
-../shared/data/nab_public, or the folder in BAROGRAPH_NAB_DATA of the same layout; without it the command fails.
+../shared/data/nab_public, or the folder in BAROGRAPH_NAB_DATA of the same layout; without it, or when something in it
+cannot be read, the command fails. What is left out of the score is told on standard error.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from barograph.core.unit import counted
 from barograph.stats.baseline import START, Detector, Sensitivity
 from barograph.stats.packed import to_text
 from bench.nab import injection
-from bench.nab.corpus import FOLDER, Labelled, labelled
+from bench.nab.corpus import FOLDER, Corpus, CorpusError, Labelled, load
 from bench.nab.scorer import PROFILES, best_threshold, normalised, points, prepared, probation
 from bench.part import ROOT
 
@@ -43,16 +45,19 @@ class Judged(NamedTuple):
 
 
 def main() -> int:
-    """Measure and print; 2 when the data are not there."""
+    """Measure and print; 2 when the data are not there, or cannot be scored."""
     folder = Path(os.environ.get(FOLDER) or SHARED / "nab_public")
     try:
-        corpus = list(labelled(folder))
-    except FileNotFoundError as error:
-        print(f"Nothing was scored: {error}. Name the folder in {FOLDER}.", file=sys.stderr)
+        corpus = load(folder)
+    except CorpusError as error:
+        print(f"Nothing was scored: {error}", file=sys.stderr)
         return 2
-    print(f"{len(corpus)} series, {sum(len(one.times) for one in corpus):,} rows, from {os.path.relpath(folder)}")
+    for note in _left_out(corpus):
+        print(note, file=sys.stderr)
+    rows = sum(len(one.rows.times) for one in corpus.series)
+    print(f"{len(corpus.series)} series, {rows:,} rows, from {os.path.relpath(folder)}")
     print(f"Every series: {SENSITIVITY.false_alarms_per_week:g} false alarms expected in {injection.WEEK:,} points\n")
-    judged = [judge(one) for one in corpus]
+    judged = [judge(one) for one in corpus.series]
     _print_table(_by_series(judged))
     _print_table(_costs(judged))
     for source in filter(None, (injection.azure(), injection.mooncake(SHARED / "mooncake_fast25"))):
@@ -64,10 +69,22 @@ def main() -> int:
     return 0
 
 
+def _left_out(corpus: Corpus) -> list[str]:
+    """What is in the folder and not in the score, a line each."""
+    lines = []
+    for one in corpus.series:
+        if lost := one.rows.without:
+            told = f"{counted(len(lost), 'row')} without a value left out, the first in line {lost[0]:,}"
+            lines.append(f"{one.name}: {told}")
+    lines += [f"{name}: left out, it has windows but no file" for name in corpus.without_file]
+    lines += [f"{name}: left out, it has a file but no entry among the windows" for name in corpus.without_entry]
+    return lines
+
+
 def judge(series: Labelled) -> Judged:
     """Run the detector over the rows in their order."""
     detector, began = Detector(SENSITIVITY), process_time()
-    verdicts = [detector.update(at, value) for at, value in zip(series.times, series.values, strict=True)]
+    verdicts = [detector.update(at, value) for at, value in zip(series.rows.times, series.rows.values, strict=True)]
     seconds = process_time() - began
     scores = [verdict.score if verdict.alarm else 0.0 for verdict in verdicts]
     return Judged(series, scores, seconds, len(to_text(detector.state())))
@@ -76,7 +93,7 @@ def judge(series: Labelled) -> Judged:
 def _by_series(judged: Sequence[Judged]) -> list[list[str]]:
     lines = [["Series", "rows", "windows", "found", "false alarms", "points of at most"]]
     for one in judged:
-        prepared_series = prepared(one.series.times, one.scores, one.series.windows, PROFILES["standard"])
+        prepared_series = prepared(one.series.rows.times, one.scores, one.series.windows, PROFILES["standard"])
         earned = points(prepared_series, THRESHOLD, PROFILES["standard"])
         hit = prepared_series.window[prepared_series.scores >= THRESHOLD]
         found, windows = np.unique(hit[hit >= 0]).size, len(one.series.windows)
@@ -91,9 +108,9 @@ def _costs(judged: Sequence[Judged]) -> list[list[str]]:
     alarms, weeks, rows = 0, 0.0, 0
     for one in judged:
         skipped = probation(len(one.scores))
-        series = prepared(one.series.times, one.scores, one.series.windows, PROFILES["standard"])
+        series = prepared(one.series.rows.times, one.scores, one.series.windows, PROFILES["standard"])
         alarms += points(series, THRESHOLD, PROFILES["standard"]).false_positives
-        weeks += (one.series.times[-1] - one.series.times[skipped]).total_seconds() / (7 * 86_400)
+        weeks += (one.series.rows.times[-1] - one.series.rows.times[skipped]).total_seconds() / (7 * 86_400)
         rows += len(one.scores) - skipped
     seconds, all_rows = sum(one.seconds for one in judged), sum(len(one.scores) for one in judged)
     states = [one.state for one in judged]
@@ -139,7 +156,7 @@ def _scores(judged: Sequence[Judged]) -> tuple[dict[str, float], list[list[str]]
     alarms = sorted({score for one in judged for score in one.scores if score})
     candidates = [THRESHOLD, *np.quantile(alarms, np.linspace(0, 1, 101))] if alarms else [THRESHOLD]
     for name, profile in PROFILES.items():
-        corpus = [prepared(one.series.times, one.scores, one.series.windows, profile) for one in judged]
+        corpus = [prepared(one.series.rows.times, one.scores, one.series.windows, profile) for one in judged]
         figures[name] = round(normalised(corpus, THRESHOLD, profile), 3)
         at, best = best_threshold(corpus, profile, candidates)
         lines.append([name, f"{figures[name]:.1f}", f"{best:.1f} (alarms of a score from {at:.2f})"])

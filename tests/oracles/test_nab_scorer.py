@@ -21,9 +21,9 @@ COUNTS = ("tp", "tn", "fp", "fn")
 
 
 def prepared_case(detector: str, series: str, profile: str) -> Series:
-    times, scores = read(FOLDER / f"{detector}__{series.replace('/', '__')}")
+    rows = read(FOLDER / f"{detector}__{series.replace('/', '__')}")
     windows = [(parsed(begin), parsed(end)) for begin, end in WINDOWS[series]]
-    return prepared(times, scores, windows, PROFILES[profile])
+    return prepared(rows.times, rows.values, windows, PROFILES[profile])
 
 
 def test_all_of_the_golden_values_are_here() -> None:
