@@ -139,7 +139,7 @@ def script(server: Alertmanager | Serving, receivers: Receivers, hush: Hush) -> 
         until(functools.partial(receivers.know, stays, ends))
         if number == signal.SIGKILL:
             until(lambda: receivers.slow.at_once == 1)
-        time.sleep(max(0.2, started + WATCHED - time.monotonic()))  # the last end is watched, the news is noted
+        time.sleep(max(1.0, started + WATCHED - time.monotonic()))  # the last end is watched, the news is noted
         hush(server.url, silenced)
         fire(once)  # nobody sends it again
         server.stop(number)
