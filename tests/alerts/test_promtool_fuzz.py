@@ -17,7 +17,7 @@ from tests.support.soak import times
 
 pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
 
-CASES = times(60, 300)
+CASES = times(300, 3000)
 TICKS = 24
 INTERVALS = (15, 30, 60)
 Case = dict[str, Any]
@@ -61,7 +61,8 @@ class Draw:
 
     def gauge(self) -> str:
         words: list[str] = []
-        level = self.random.randint(0, 10)
+        lowest = self.pick(0, 0, -10)
+        level = self.random.randint(lowest, 10)
         while len(words) < TICKS - self.pick(0, 0, 4, 10):
             turn = self.random.random()
             if turn < 0.08:
@@ -71,7 +72,7 @@ class Draw:
             elif turn < 0.2:
                 words.append("stale")
             else:
-                level = level if turn < 0.6 else self.random.randint(0, 10)
+                level = level if turn < 0.6 else self.random.randint(lowest, 10)
                 words += [str(level + self.pick(0, 0, 0.5))] * self.pick(1, 1, 2, 4)
         return " ".join(words)
 
@@ -85,7 +86,7 @@ class Draw:
             elif turn < 0.1:
                 words.append("stale")
             else:
-                level = 0 if turn < 0.16 else level + pace
+                level = self.pick(0, 2, 5) if turn < 0.2 else level + pace
                 pace = self.random.randint(0, 10) if turn > 0.8 else pace
                 words.append(str(level))
         return " ".join(words)
@@ -116,7 +117,8 @@ class Draw:
         kinds: tuple[Callable[[str, str], str], ...] = (
             self.threshold, self.threshold, self.over_window, self.over_window, self.summed, self.ratio,
             self.two_windows, self.joined, self.missing, self.counted, self.compared, self.calculated,
-            self.changed, self.rarer, self.rarer,
+            self.changed, self.rarer, self.rarer, self.below_zero, self.either, self.within,
+            self.counters, self.counters,
         )  # fmt: skip
         return str(self.pick(*kinds)(a, b))
 
@@ -177,7 +179,8 @@ class Draw:
         return str(
             self.pick(
                 f"absent({a})", f'absent({a}{{i="a"}})', f'absent({a}{{i="a",j=~"x|y"}})',
-                f'absent({a}{{i="a",i="b"}})', f"absent(sum({a} > 5))", f"absent({a} > 3) and absent({b})",
+                f'absent({a}{{i="a",i="b"}})', f'absent({a}{{i="q",i=~"q",j="x"}})',
+                f'absent({a}{{i!="a",j="z"}})', f"absent(sum({a} > 5))", f"absent({a} > 3) and absent({b})",
                 f'absent(rate({a}{{i="a"}}[{self.window()}]))',
                 f'absent({a}{{i="a"}} offset 1m)', f"count({a}) < 2", f"{b} unless {a}",
             )
@@ -233,6 +236,41 @@ class Draw:
                 f"{a} * on (i) group_left (j) max by (i) ({b}) > 5", f"rate({a}[{window}] offset 1m) > time() / 9000",
             )
         )  # fmt: skip
+
+    def below_zero(self, a: str, b: str) -> str:
+        window = self.window()
+        return str(
+            self.pick(
+                f"{a} % {self.pick(3, -4)} {self.comparison(-3, 3)}", f"-{a} % 5 > 1",
+                f"{a} % {b} {self.comparison(-3, 3)}", f"abs({a}) > 5",
+                f"floor({a} / 3) < -1", f"ceil({a} / 3) <= -1", f"round({a}, 2) == {self.pick(-4, 4)}", f"sgn({a}) < 0",
+                f"{a} ^ 3 < -20", f"{a} / {b} < 0", f"min by (i) ({a}) < -3", f"quantile(0.3, {a}) < 0",
+                f"deriv({a}[{window}]) < -0.01", f"delta({a}[{window}]) < 0", f"avg_over_time({a}[{window}]) < 0",
+                f"increase({a}[{window}]) > 3", f"rate({a}[{window}]) > 0.1", f"clamp({a}, -2, 2) == -2",
+            )
+        )  # fmt: skip
+
+    def either(self, a: str, b: str) -> str:
+        matching = self.pick("on (i)", "on (j)", "on ()", "on (i, j)", "ignoring (j)", "ignoring (i)")
+        left, right = f"{a} {self.comparison()}", f"{b} {self.comparison()}"
+        return str(
+            self.pick(
+                f"{left} or {matching} {right}", f"{left} or {matching} {b}", f"({a} > bool 3) or {matching} {b} > 4",
+                f"sum by (i) ({left} or {matching} {right}) > 2", f"{a} > {b} or {matching} {b} > {a}",
+                f"(vector(1) > 0) and on () ({left})", f"count by (i) ({a}) == 2 or {matching} count by (i) ({b}) == 1",
+            )
+        )  # fmt: skip
+
+    def within(self, a: str, b: str) -> str:
+        window, step = self.window(), self.pick("7s", "25s", f"{self.interval}s", f"{self.interval * 2}s")
+        inner = self.pick(a, f"({a} > 2)", f"({a} offset {self.interval}s)", f"sum by (i) ({b})", f"(-{a})")
+        function = self.pick("max", "min", "avg", "sum", "count", "last")
+        return f"{function}_over_time({inner}[{window}:{step}]) {self.comparison(-5, 20)}"
+
+    def counters(self, a: str, b: str) -> str:
+        function, most = self.pick(("rate", 0.2), ("increase", 9), ("irate", 0.1), ("irate", 0.3), ("resets", 2))
+        long = f"{self.interval * self.pick(2, 3, 4, 10)}s"
+        return f"{function}({a}[{long}]) {self.pick('>', '>=', '==', '<')} {round(self.random.uniform(0, most), 2)}"
 
 
 def _cases() -> dict[str, Case]:
