@@ -111,7 +111,8 @@ def test_check_tells_every_wrong_rule_with_its_line_and_the_way_out(rules: Path,
         ["alerts", "check", "-d", tmp_path],
     ])  # fmt: skip
     assert (told.returncode, broken.returncode, absent.returncode) == (Exit.FOUND, Exit.INPUT, Exit.INPUT)
-    assert "4 rules wrong, 1 right" in told.stdout
+    assert told.stdout.startswith("4 problems; 1 rule in order")
+    assert f"{rules}:14mis-typed:nosuchmetric." in "".join(told.stdout.split())  # where an editor opens it
     assert "Did you mean error_rate" in told.stdout
     problems = json.loads(as_json.stdout)["problems"]
     lines = RULES.splitlines()

@@ -34,7 +34,6 @@ _TITLES = {  # of a field, when it is too high and when it is too low
     "rating": ("Highest ratings", "Lowest ratings"),
     "value": ("Highest scores", "Lowest scores"),
 }
-_NO_NUMBERS = ("user_id", "session_id")  # that are counted by how many different there are
 
 
 class Sought(Struct, frozen=True, kw_only=True):
@@ -70,7 +69,7 @@ def sought(metric: Metric, *, high: bool) -> Sought | None:
         if of.field == "empty_retrieval":
             empty = Filter("document_count", "eq", ("0",))
             return Sought(title="Newest that found nothing", kind="query", where=(empty,)) if high else None
-        if not of.field or of.field in _NO_NUMBERS:
+        if not of.field or metric.aggregation == "distinct":
             return Sought(title="Newest queries", kind="query", where=kept) if high else None
         if of.where == (of.field, "present"):  # a share of those that have it; those that lack it cannot be asked for
             return None

@@ -28,7 +28,7 @@ from barograph.cli.output import draw, print_json, progress
 from barograph.core.settings import FILE_NAME
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
-from barograph.visualize.chart import Column, Page, Table, Text
+from barograph.visualize.chart import Column, Page, Panel, Table, Text
 from barograph_client.clock import SystemClock
 from barograph_client.errors import InvalidInput, shorten
 
@@ -78,7 +78,11 @@ def check(
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
-    """Look at every rule of a file: what is wrong with which, its line, and what to write instead. 1 if any is."""
+    """Look at every rule of a file: what is wrong with which, its line, and what to write instead. 1 if any is.
+
+    \b
+    barograph alerts check draft.toml
+    """
     from barograph.dashboard.rule_file import read_rules
 
     found = read_rules(file or data_dir / FILE_NAME)
@@ -170,13 +174,18 @@ def _tell(found: RuleFile) -> None:
         draw(Text(text=f"{found.path}: {right}, nothing wrong." if found.rules else f"{found.path} has no rules."))
         return
     parts = [
-        Text(text=f"{_place(one)}{shorten(one.rule) or 'a rule without a name'}: {one.problem}. {one.hint}".rstrip())
+        Panel(
+            title="",
+            parts=[
+                Text(text=f"{_place(found, one)}  {shorten(one.rule) or 'a rule without a name'}: {one.problem}."),
+                Text(text=one.hint, tone="muted"),
+            ],
+        )
         for one in found.problems
     ]
-    wrong = counted(len(found.problems), "rule")
-    parts.insert(0, Text(text=found.path, tone="muted"))
-    draw(Page(title=f"{wrong} wrong, {len(found.rules)} right", parts=parts))
+    draw(Page(title=f"{counted(len(found.problems), 'problem')}; {right} in order", parts=parts))
 
 
-def _place(one: RuleProblem) -> str:
-    return f"line {one.line}, " if one.line else ""
+def _place(found: RuleFile, one: RuleProblem) -> str:
+    """Where editors and terminals open it."""
+    return f"{found.path}:{one.line}" if one.line else found.path

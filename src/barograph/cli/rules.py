@@ -68,7 +68,11 @@ def rules_of(directory: Path, project: str | None, *, run_code: bool = False) ->
 
 
 def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
-    """List the rules in force and where each comes from: the file, kept, or a default one."""
+    """List the rules in force and where each comes from: the file, kept, or a default one.
+
+    \b
+    barograph alerts rules
+    """
     with rules_of(data_dir, project, run_code=True) as rules:
         lines = [
             RuleLine(
@@ -84,7 +88,12 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
     if json:
         print_json(lines)
         return
-    columns = [Column(title="Rule", most=28), Column(title="From"), Column(title="Severity"), Column(title="Condition")]
+    columns = [
+        Column(title="Rule", most=28),
+        Column(title="From"),
+        Column(title="Severity"),
+        Column(title="Condition", most=160, wraps=True),
+    ]
     rows = [
         [one.name, _FROM[one.source], one.severity, f"cannot be used: {one.problem}" if one.problem else one.condition]
         for one in lines
@@ -122,7 +131,11 @@ def remove(
     project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
 ) -> None:
-    """Remove a kept rule. What fired of it is resolved; a default one with its name is in force again."""
+    """Remove a kept rule. What fired of it is resolved; a default one with its name is in force again.
+
+    \b
+    barograph alerts remove "slow answers"
+    """
     with rules_of(data_dir, project) as rules:
         rules.remove(name, actor=actor())
         back = any(rule.name == name for rule in rules.rules)
