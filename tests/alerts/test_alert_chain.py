@@ -46,6 +46,7 @@ assembly.AlertManager = partial(alert_manager.AlertManager, interval=1.0, delay=
 main()
 """
 TOML = """
+default_rules = false
 [engine]
 address = "{engine}"
 load_interval = 0.05
@@ -267,7 +268,7 @@ def test_34_a_clock_that_steps_fires_and_resolves_nothing(tmp_path: Path) -> Non
     """The same parts in this process, on a clock that can be stepped."""
     clock = ManualClock(START)
     with DashboardInterface(
-        tmp_path, clock=clock, environment={}, background=False, routing={"route": ROUTE},
+        tmp_path, clock=clock, environment={}, background=False, routing={"route": ROUTE}, default_rules=False,
         rules=[{"name": "fires", **SLOW}, {"name": "waits", "for": "1m", **SLOW}],
     ) as dashboard:  # fmt: skip
 
