@@ -18,6 +18,7 @@ from msgspec import structs
 from tests.alerts.test_alert_manager import SLOW, START, House
 from tests.support.lifecycle_runs import at, play, series, states, threshold
 from tests.support.series_notation import fill
+from tests.support.series_rules import Watch, read_groups
 from tests.support.series_watch import run
 
 from barograph.alerts.lifecycle import (
@@ -31,7 +32,6 @@ from barograph.alerts.lifecycle import (
     shifted,
     step,
 )
-from barograph.alerts.prometheus.rules import Watch, read_groups
 from barograph.alerts.prometheus.samples import Samples
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.query import MetricQuery

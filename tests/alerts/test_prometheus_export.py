@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from tests.support.promtool import PROMTOOL, differences
+from tests.support.series_rules import read_groups
 from tests.support.series_watch import run
 
 from barograph.alerts.default_rules import default_rules
@@ -17,7 +18,6 @@ from barograph.alerts.lifecycle import AT_ONCE, Condition, Observation, Policy, 
 from barograph.alerts.prometheus.export import export, expression
 from barograph.alerts.prometheus.exposition import BROKEN, VALUE, Series, rule_series
 from barograph.alerts.prometheus.names import label_names
-from barograph.alerts.prometheus.rules import read_groups
 from barograph.alerts.prometheus.text import write
 from barograph.alerts.rule import ThresholdRule, make_rule
 from barograph.core.metric import Catalogue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from tests.alerts.test_promtool_fuzz import Draw
+from tests.support.series_rules import read_groups
 
 from barograph.alerts.prometheus.parser import parse
-from barograph.alerts.prometheus.rules import read_groups
 from barograph.alerts.prometheus.template import Template
 from barograph.alerts.prometheus.text import duration, write, write_yaml
 from barograph.alerts.prometheus.tokens import parse_seconds

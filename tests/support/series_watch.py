@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.series_notation import fill
+from tests.support.series_rules import STATES, Refusal, Watch, read_groups
 
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS
 from barograph.alerts.matcher import Matcher
 from barograph.alerts.prometheus.expression import NAME
-from barograph.alerts.prometheus.rules import STATES, Refusal, Watch, read_groups
 from barograph.alerts.prometheus.samples import Samples
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

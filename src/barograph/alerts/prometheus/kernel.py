@@ -1,7 +1,8 @@
 """Evaluates an expression over samples at one moment: series in, elements (labels and a value) out.
 
-Reads ``Samples`` and an ``expression.Node``; called by ``rules`` tick by tick. It knows no engine, no clock and no
-state: the same samples and the same moment give the same elements. Semantics are those of Prometheus 2.42.
+Reads ``Samples`` and an ``expression.Node``; an expression rule (``rules.expression``) calls it at each tick. It knows
+no engine, no clock and no state: the same samples and the same moment give the same elements. Semantics are those of
+Prometheus 2.42.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a Prometheus expression as far as our rules can say it, and gives the reason where they cannot.
 
-Takes the words from ``tokens``, hands an ``expression.Node`` to ``rules``. Precedence and the forms of label sets are
-those of Prometheus' documentation ("Querying basics" and "Operators", version 2.42).
+Takes the words from ``tokens``, hands an ``expression.Node`` to ``rules.expression``. Precedence and the forms of label
+sets are those of Prometheus' documentation ("Querying basics" and "Operators", version 2.42).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Samples of series in memory: what ``kernel`` evaluates an expression over.
 
-Filled by ``measurements`` with what metrics were at each tick, or from a Prometheus notation with what a rule file is
-to be tried on; ``rules`` adds what its own rules record. Series of a name stand in the order of their labels, so that
-sums over them do not depend on which came first.
+Filled by ``measurements`` with what metrics were at each tick. Series of a name stand in the order of their labels, so
+that sums over them do not depend on which came first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Templates of labels and annotations: the part of Prometheus' templates that needs nothing but the alert itself.
 
 ``$value`` and ``.Value``, ``$labels.name`` and ``.Labels.name``, ``printf`` with one number or text, ``humanize``,
-``humanizePercentage``, ``toUpper`` and ``toLower``, with and without pipes. Read by ``rules``.
+``humanizePercentage``, ``toUpper`` and ``toLower``, with and without pipes. Read by the rules.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Rules over series, in groups: read from a Prometheus rule file, and evaluated tick by tick over samples.
+"""A Prometheus rule file over given series, by the parser, kernel and state machine that expression rules have.
 
-``read_groups`` makes them from the parsed file and says what it cannot translate, and why. A ``Watch`` evaluates one
-group: its rules in their order, each seeing what those before it have recorded in the same tick. The states of alerts
-are moved by ``lifecycle`` with ``missing: prometheus``; a rule that cannot be evaluated keeps them as they are.
+``read_groups`` makes groups from the parsed file and says what it cannot translate, and why. A ``Watch`` evaluates one
+group as Prometheus does: its rules in their order, each seeing what those before it have recorded in the same tick.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from msgspec import Struct, field
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.lifecycle import INACTIVE as NEW
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, Condition, Observation, Policy, step
+from barograph.alerts.matcher import all_match
 from barograph.alerts.prometheus.expression import NAME, Node, selectors
 from barograph.alerts.prometheus.kernel import Vector, evaluate
 from barograph.alerts.prometheus.parser import parse
@@ -57,34 +57,71 @@ class SeriesGroup(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """A rule that has no equivalent here, and why."""
+    """A rule that has no equivalent here, and why; with ``records`` one that would have recorded a series."""
 
     group: str
     rule: str
     reason: str
+    records: bool = False
+    labels: dict[str, str] = field(default_factory=dict)  # as they are written
 
 
 def read_groups(document: Mapping[str, Any]) -> tuple[list[SeriesGroup], list[Refusal]]:
     """The groups of a rule file (the mapping that a YAML or JSON reader gives), and the rules that are not in them."""
-    groups: list[SeriesGroup] = []
-    refusals: list[Refusal] = []
-    lost: dict[str, str] = {}  # series that nobody records here, by the name of the rule that would have
+    made: list[tuple[str, int, list[SeriesRule | Refusal]]] = []
     for group in document.get("groups") or ():
         name, unknown = str(group.get("name", "")), sorted(set(group) - _GROUP_FIELDS)
-        rules: list[SeriesRule] = []
+        rules: list[SeriesRule | Refusal] = []
         for rule in group.get("rules") or ():
-            title = str(rule.get("alert") or rule.get("record") or "")
             try:
                 if unknown:
                     raise InvalidRule(f"the group has {', '.join(unknown)}, which is not known here")
-                made = _read_rule(rule)
-                _check_sources(made, lost)
-                rules.append(made)
+                rules.append(_read_rule(rule))
             except InvalidRule as error:
-                refusals.append(Refusal(group=name, rule=title, reason=error.message))
-                lost |= {title: title} if "record" in rule else {STATES: title, SINCE: title}
-        groups.append(SeriesGroup(name=name, rules=tuple(rules), limit=int(group.get("limit") or 0)))
-    return groups, refusals
+                title, labels = str(rule.get("alert") or rule.get("record") or ""), rule.get("labels") or {}
+                written = {label: str(text) for label, text in labels.items()}
+                rules.append(
+                    Refusal(group=name, rule=title, reason=error.message, records="record" in rule, labels=written)
+                )
+        made.append((name, int(group.get("limit") or 0), rules))
+    while _refuse_dependents(made):  # one that is refused may leave others without what they ask for
+        pass
+    groups = [
+        SeriesGroup(name=name, rules=tuple(one for one in rules if isinstance(one, SeriesRule)), limit=limit)
+        for name, limit, rules in made
+    ]
+    return groups, [one for _, _, rules in made for one in rules if isinstance(one, Refusal)]
+
+
+def _refuse_dependents(made: Sequence[tuple[str, int, list[SeriesRule | Refusal]]]) -> bool:
+    """Refuse each rule that asks for what one that was refused would have given; whether there was any."""
+    lost = [one for _, _, rules in made for one in rules if isinstance(one, Refusal)]
+    found = False
+    for group, _, rules in made:
+        for place, rule in enumerate(rules):
+            if isinstance(rule, SeriesRule) and (why := _lost_source(rule, lost)):
+                labels = {name: template.text for name, template in rule.labels.items()}
+                rules[place] = Refusal(group=group, rule=rule.name, reason=why, records=rule.records, labels=labels)
+                found = True
+    return found
+
+
+def _lost_source(rule: SeriesRule, lost: Iterable[Refusal]) -> str:
+    """Why a rule cannot be evaluated although it was translated; nothing where it can."""
+    for selector in selectors(rule.asks):
+        for one in lost:
+            for series in _given(one):
+                known = [matcher for matcher in selector.matchers if matcher.name in series]
+                if all_match(known, series):
+                    return f"it asks for {series[NAME]}, and rule {one.rule} cannot be translated"
+    return ""
+
+
+def _given(refused: Refusal) -> list[dict[str, str]]:
+    """The labels that are known of the series which a refused rule would have given."""
+    if refused.records:
+        return [{NAME: refused.rule}]
+    return [{NAME: name, ALERT_NAME: refused.rule} for name in (STATES, SINCE)]
 
 
 def _read_rule(rule: Mapping[str, Any]) -> SeriesRule:
@@ -102,13 +139,6 @@ def _read_rule(rule: Mapping[str, Any]) -> SeriesRule:
         labels={name: Template(str(value)) for name, value in (rule.get("labels") or {}).items()},
         annotations={name: Template(str(value)) for name, value in (rule.get("annotations") or {}).items()},
     )
-
-
-def _check_sources(rule: SeriesRule, lost: Mapping[str, str]) -> None:
-    for selector in selectors(rule.asks):
-        for matcher in selector.matchers:
-            if matcher.name == NAME and matcher.operator == "=" and matcher.value in lost:
-                raise InvalidRule(f"it asks for {matcher.value}, and rule {lost[matcher.value]} cannot be translated")
 
 
 class SeriesAlert(Struct, frozen=True, kw_only=True):
