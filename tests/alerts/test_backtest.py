@@ -56,7 +56,14 @@ RULES = {
     ),
     "budget": RuleSettings(name="spent", kind="budget", metric="queries", period="day", above=40.0),
     "band": RuleSettings(name="band", metric="response_time.p95", above=8.0, below=0.5, window="7m"),
-}
+    "expression": RuleSettings(
+        name="both", kind="expression", window="2m", by=("model",), for_="30s",
+        expression="avg_over_time(response_time_mean[5m]) > 4 and on (model) queries > 1",
+    ),
+    "expression of all": RuleSettings(
+        name="half", kind="expression", window="1m", expression="error_rate > 0.4 unless queries < queries offset 3m",
+    ),
+}  # fmt: skip
 
 
 def events(seed: int) -> list[dict[str, object]]:

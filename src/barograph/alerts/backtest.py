@@ -83,7 +83,8 @@ def backtest(
         book.commit()
         steps += 1
         last_of[step] = at
-        if all(seen.outcome == "nodata" for _, seen in reading.groups):
+        measured = reading.rest is not None and reading.rest.n
+        if not measured and all(seen.outcome == "nodata" for _, seen in reading.groups):
             blind += 1
         elif judged_from is None:
             judged_from = at - timedelta(seconds=step)

@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
 from barograph.alerts.detectors import Detectors
 from barograph.alerts.evaluator import Reading
+from barograph.alerts.lifecycle import Observation
 from barograph.alerts.look import labels_of, look
+from barograph.alerts.prometheus.measurements import Measurements
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.alerts.rules.anomaly import POINTS, AnomalyRule
+from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Reader, Window, earlier_window
-from barograph_client.errors import InvalidQuery
+from barograph_client.errors import InvalidQuery, InvalidRule
 
 STEPS = (INTERVAL_SECONDS, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0)
 MOST_QUESTIONS = 2_000  # of one backtest; each is some ten milliseconds to the engine
@@ -30,6 +33,7 @@ MINUTE = 60.0  # whole minutes are in the rollups, which stay when raw events ar
 _STRETCH = 3 * 86400.0  # seconds that one question is about, at most
 _MOST_BUCKETS = 10_000
 _CELLS = 100_000  # rows that are held at a time
+_FEWEST_AHEAD, _MOST_AHEAD = 60, 2_000  # looks whose samples are read at once
 _SECOND = timedelta(seconds=1)
 
 
@@ -45,6 +49,8 @@ def looks(rule: ThresholdRule, reader: Reader, project: str, window: Window) -> 
     """The looks within the window, in order. Raises InvalidQuery where they would be too many, and as the Reader."""
     if isinstance(rule, AnomalyRule):
         return _point_by_point(rule, reader, project, window)
+    if isinstance(rule, ExpressionRule):
+        return _evaluated(rule, reader, project, window)
     if _slides(rule, window.end, project):
         return _sliding(rule, reader, project, window)
     return _one_by_one(rule, reader, project, window)
@@ -91,6 +97,38 @@ def _point_by_point(rule: AnomalyRule, reader: Reader, project: str, window: Win
             detectors.take(rule, found.get(taken_to, []), taken_to)
         groups, note = detectors.judged(rule, at)
         yield Look(at, Reading(groups=groups, note=note), step)
+
+
+def _evaluated(rule: ExpressionRule, reader: Reader, project: str, window: Window) -> Iterator[Look]:
+    """Its samples are read ahead, a stretch at a time, and at each look its expression is evaluated over them."""
+    groups = _groups(rule, reader, project, window)
+    fitting = [step for step in STEPS if rule.window_seconds % step == 0]
+    step = _closest(window, groups, lambda step: 0 if step in fitting else MOST_QUESTIONS + 1)
+    start, measurements = _floor(window.start, step), None
+    while start < window.end:
+        for by in [step, *(longer for longer in fitting if longer > step and longer % MINUTE == 0)]:
+            ahead = max(_FEWEST_AHEAD, min(_MOST_AHEAD, _CELLS // groups)) * by
+            until = min(start + timedelta(seconds=ahead), window.end)
+            ends = _grid(start, until, by)
+            if measurements is None or measurements.step != by:
+                measurements = rule.measurements(reader, project, step=int(by), ahead=ahead, most=groups)
+            if ends:
+                measurements.read(ends[-1])
+            if not measurements.retired or by % MINUTE == 0:
+                break
+        for at in ends:
+            yield Look(at, _elements(rule, cast(Measurements, measurements), at), by)
+        start = until
+
+
+def _elements(rule: ExpressionRule, measurements: Measurements, at: datetime) -> Reading:
+    tick = int(at.timestamp())
+    try:
+        rows = rule.evaluated(measurements, tick).rows
+    except InvalidRule as error:
+        return Reading(error=str(error))
+    there = measurements.samples.any_at(tick)
+    return replace(_reading(rule, rows), rest=Observation(outcome="clear", n=int(there)))
 
 
 def _by_end(reader: Reader, questions: Sequence[MetricQuery]) -> dict[datetime, list[MetricRow]]:
@@ -197,9 +235,10 @@ def _closest(window: Window, groups: int, asked: Callable[[float], int]) -> floa
 
 def _groups(rule: ThresholdRule, reader: Reader, project: str, window: Window) -> int:
     """How many groups there are in all of the window, of those that are watched."""
-    if not rule.by:
+    question = rule.question(window.end, project)
+    if not question.by:
         return 1
-    return max(1, len(reader.query(replace(rule.question(window.end, project), window=window, limit=GROUP_LIMIT)).rows))
+    return max(1, len(reader.query(replace(question, window=window, limit=GROUP_LIMIT)).rows))
 
 
 def _reading(rule: ThresholdRule, rows: Sequence[MetricRow]) -> Reading:

@@ -30,7 +30,7 @@ class Measurements:
 
     ``ask`` says by name what to ask for the samples at a moment; the windows are whole steps. ``labels`` is how its
     groups are called in a series. Ticks are ``step`` seconds apart, and ``reach`` seconds of them are remembered. A
-    window with fewer than ``minimum`` events has no sample.
+    window with fewer than ``minimum`` events has no sample. Of a metric ``most`` groups are remembered, the largest.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Measurements:
         reach: float,
         step: int,
         minimum: int = 1,
+        most: int = GROUP_LIMIT,
     ) -> None:
         self._reader = reader
         self._ask = ask
@@ -49,9 +50,10 @@ class Measurements:
         self.step = step
         self._minimum = minimum
         self._ticks = math.ceil(reach / step) + 1  # that are remembered
-        self.groups = max(1, min(GROUP_LIMIT, MOST_SAMPLES // self._ticks))  # of a metric that are remembered
+        self.groups = max(1, min(most, MOST_SAMPLES // self._ticks))
         self.newest: tuple[int, Newest] = (0, ())  # of which tick, and its samples
         self.full = False  # whether there may have been more groups at the newest tick than are remembered
+        self.retired = False  # whether events that the last answers needed may be gone
         self._begin(0)
 
     def _begin(self, tick: int) -> None:
@@ -71,7 +73,7 @@ class Measurements:
             self._begin(tick)
         asked = min(self._read.values()) < tick
         if asked:
-            self.full = False
+            self.full = self.retired = False
         newest: list[tuple[dict[str, str], float]] = []
         for name in self._read:
             for answer, until in self._missing(name, tick, end):
@@ -110,6 +112,7 @@ class Measurements:
     def _take(self, name: str, answer: MetricAnswer, tick: int) -> list[tuple[dict[str, str], float]]:
         """Remember the rows of an answer; hand back those of the newest tick."""
         newest: list[tuple[dict[str, str], float]] = []
+        self.retired = self.retired or (answer.read_from != "rollup" and bool(answer.notes))
         for row in answer.rows:
             if row.value is None or row.n < self._minimum:
                 continue

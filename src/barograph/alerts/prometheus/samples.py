@@ -47,9 +47,6 @@ class Samples:
         self._series: dict[tuple[tuple[str, str], ...], Series] = {}
         self._named: dict[str, list[Series]] = {}
 
-    def __len__(self) -> int:
-        return len(self._series)
-
     def add(self, labels: Mapping[str, str], at: float, value: float | None) -> None:
         """One more sample of the series with those labels (``__name__`` among them). Raises InvalidInput."""
         key = tuple(sorted(labels.items()))
@@ -61,6 +58,10 @@ class Samples:
             raise InvalidInput("a sample that is not later than the last one of its series", value=at)
         series.times.append(at)
         series.values.append(value)
+
+    def any_at(self, at: float) -> bool:
+        """Whether any series has a sample of that very time."""
+        return any(one.latest(at, 0.0) is not None for one in self._series.values())
 
     def select(self, matchers: Iterable[Matcher]) -> Iterator[Series]:
         """The series that all matchers match."""

@@ -84,7 +84,9 @@ class ExpressionRule(ThresholdRule, frozen=True, kw_only=True):
             for name, metric in self.metrics.items()
         }
 
-    def measurements(self, reader: Reader, project: str, *, step: int = TICK, ahead: float = 0.0) -> Measurements:
+    def measurements(
+        self, reader: Reader, project: str, *, step: int = TICK, ahead: float = 0.0, most: int = GROUP_LIMIT
+    ) -> Measurements:
         """Where the samples of its metrics come from; ``ahead`` seconds may be read before they are evaluated."""
         return Measurements(
             reader,
@@ -93,6 +95,7 @@ class ExpressionRule(ThresholdRule, frozen=True, kw_only=True):
             reach=self.reach_seconds + ahead,
             step=step,
             minimum=self.minimum,
+            most=most,
         )
 
     def read(self, reader: Reader, end: datetime, project: str) -> Measured:
@@ -101,7 +104,10 @@ class ExpressionRule(ThresholdRule, frozen=True, kw_only=True):
 
     def judged(self, measurements: Measurements, end: datetime) -> Measured:
         """The elements at ``end``, a row each. Raises InvalidRule where Prometheus has an error, and as the Reader."""
-        tick = measurements.read(end)
+        return self.evaluated(measurements, measurements.read(end))
+
+    def evaluated(self, measurements: Measurements, tick: int) -> Measured:
+        """The elements at that second, over what was read. Raises InvalidRule where Prometheus has an error."""
         moment = datetime.fromtimestamp(tick, UTC)
         # a sample stands until the next tick at least, however short the look back
         lookback = max(self.lookback_seconds, measurements.step - 0.001)
@@ -113,7 +119,7 @@ class ExpressionRule(ThresholdRule, frozen=True, kw_only=True):
             if key in rows:
                 raise InvalidRule("two alerts have the same labels", hint="Leave them a label that tells them apart.")
             rows[key] = MetricRow(start=moment, end=moment, value=element.value, n=1, group=group)
-        return Measured(rows=list(rows.values())[:GROUP_LIMIT], complete_to=end, note=_note(measurements, len(rows)))
+        return Measured(rows=list(rows.values())[:GROUP_LIMIT], complete_to=moment, note=_note(measurements, len(rows)))
 
     def _group(self, element: Element, names: Mapping[str, str]) -> dict[str, str]:
         """The labels of an element under the catalogue's names, and those filled in."""
