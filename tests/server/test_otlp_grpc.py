@@ -40,7 +40,10 @@ from barograph.server.otlp_grpc import SERVICES
 METHODS = {signal: f"/{name}/Export" for name, signal in SERVICES.items()}
 SECONDS = 30.0
 BODY, PLAIN = 200_000, 2_000_000
-TOML = f"[server]\nbody_bytes = {BODY}\nplain_bytes = {PLAIN}\nbody_seconds = 1.0\n[traces]\ngrace = 0.3\n"
+TOML = (
+    f"default_rules = false\n[server]\nbody_bytes = {BODY}\nplain_bytes = {PLAIN}\nbody_seconds = 1.0\n"
+    "[traces]\ngrace = 0.3\n"
+)
 
 
 class GrpcServing(Serving):

@@ -89,7 +89,10 @@ CROWDS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    toml = f"[server]\nbody_bytes = {BODY}\nplain_bytes = {PLAIN}\nbatch_events = 500\n[traces]\ngrace = 0.3\n"
+    toml = (
+        f"default_rules = false\n[server]\nbody_bytes = {BODY}\nplain_bytes = {PLAIN}\nbatch_events = 500\n"
+        "[traces]\ngrace = 0.3\n"
+    )
     with Serving(tmp_path_factory.mktemp("otlp") / "data", toml=toml) as running:
         make_projects(running.directory, ("protobuf", "quoted", "unquoted"))
         yield running

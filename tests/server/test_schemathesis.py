@@ -18,7 +18,7 @@ from schemathesis.config import GenerationConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from tests.support.serving import Serving
-from tests.support.soak import times
+from tests.support.soak import LONG, times
 
 from barograph.server.openapi import document
 from barograph.server.routes import ROUTES
@@ -32,6 +32,8 @@ FORMS = {"problem": "application/problem+json", "sentence": "application/json"}
 # Where every bound of every field would be thousands of requests, or a request takes long: drawn at random only.
 SAMPLED = {("POST", "/api/v1/events"), ("POST", "/v1/metrics"), ("GET", "/api/v1/report"), ("GET", "/api/v1/events"),
            ("POST", "/api/v1/care/rebuild"), ("POST", "/api/v1/rules")}  # fmt: skip
+if not LONG:  # these are hundreds of requests each
+    SAMPLED |= {("POST", "/v1/traces"), ("POST", "/v1/logs")}
 
 
 def schema_of(sampled: bool) -> BaseSchema:

@@ -302,7 +302,7 @@ def empty(part: Path) -> None:
 def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(
     lives: Lives, damage: Callable[[Path], None], tables: tuple[str, ...]
 ) -> None:
-    lives.kill_when(8)
+    lives.kill_when(times(5, 8))
     for table in tables:
         for part in newest_parts(lives.directory, table):
             damage(part)
@@ -315,7 +315,7 @@ def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(
 
 @pytest.mark.slow
 def test_an_engine_that_cannot_be_opened_is_moved_aside_and_made_again(lives: Lives) -> None:
-    lives.kill_when(8)
+    lives.kill_when(times(5, 8))
     for path in (lives.directory / "engine" / "chdb").rglob("measure_15m.sql"):
         path.write_bytes(b"")
     told = lives.settle()
@@ -346,9 +346,9 @@ def shorten_below_what_is_loaded(directory: Path, kind: str) -> None:
 @pytest.mark.slow
 def test_a_journal_shorter_than_what_the_engine_holds_wins(lives: Lives) -> None:
     """Bytes that were lost with the power: the engine forgets them too, and takes what comes in their place."""
-    lives.kill_when(12)
+    lives.kill_when(times(8, 12))
     before = lives.settle()
-    lives.kill_when(6, days=1)
+    lives.kill_when(times(4, 6), days=1)
     for kind in ("query", "metric", "feedback"):
         shorten_below_what_is_loaded(lives.directory, kind)
     told = lives.settle(1)
