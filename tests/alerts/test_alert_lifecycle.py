@@ -156,3 +156,19 @@ def _check_step(
     if after.clear_since is not None and after.evaluated_at is not None:
         assert (after.evaluated_at - after.clear_since).total_seconds() >= 0
     assert (after.gone_since is not None) <= (outcome in ("gone", "error", None))
+
+
+def test_an_error_neither_ends_the_hold_of_a_gap_nor_what_waits_through_it() -> None:
+    gaps = Policy(missing="prometheus", lookback_seconds=300)
+    assert states(["breach", "error", "gone", "breach"], gaps) == ["firing", "error", "firing", "firing"]
+    waiting = Policy(for_seconds=180, missing="prometheus", lookback_seconds=300)
+    assert states(["breach", "error", "gone", "breach"], waiting) == ["pending", "error", "pending", "firing"]
+    assert states(["breach", "nodata", "gone"], gaps) == ["firing", "nodata", "firing"]
+
+
+def test_an_error_is_over_when_the_rule_is_evaluated_again_also_where_missing_data_change_nothing() -> None:
+    keeps = Policy(no_data="keep", missing="keep", lookback_seconds=600)
+    assert states(["clear", "error", "nodata", "gone"], keeps) == ["inactive", "error", "inactive", "inactive"]
+    assert states(["breach", "error", "unheard", "nodata"], keeps) == ["firing", "error", "firing", "firing"]
+    waits = Policy(for_seconds=180, no_data="keep")
+    assert states(["breach", "error", "nodata", "breach"], waits) == ["pending", "error", "pending", "firing"]

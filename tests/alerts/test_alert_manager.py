@@ -634,3 +634,22 @@ def test_a_clock_that_is_set_forward_does_not_make_the_rules_blind(tmp_path: Pat
     assert manager.alerts() == []
     manager.stop()
     house.close()
+
+
+def test_a_group_that_the_limit_leaves_out_is_unknown_and_not_resolved(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barograph.alerts.rules.threshold.GROUP_LIMIT", 2)
+    manager = house.manager(structs.replace(SLOW, window="1m", by=("model",), missing="nodata"), delay=0.0)
+    house.tick(manager, 2, response_time=9.0, model="broken")
+    for _ in range(60):
+        for busy in ("a", "b"):
+            house.query(1.0, ago=1, model=busy)
+            house.query(1.0, ago=2, model=busy)
+        house.tick(manager, 1, response_time=9.0, model="broken")
+    (hidden,) = (alert for alert in manager.active() if alert.labels)
+    assert (hidden.labels, hidden.state) == ({"model": "broken"}, "nodata")
+    assert "only the 2 largest groups are watched" in hidden.reason
+    house.tick(manager, 8, response_time=1.0, model="broken")
+    assert manager.active() == []
+    assert house.told()[-1][1] == "resolved"

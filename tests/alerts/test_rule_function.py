@@ -126,6 +126,10 @@ def test_of_more_groups_than_are_watched_those_beyond_the_limit_stay_and_it_is_t
         (lambda at: {"a": 0.5}, (), "a group that does not fit `by`, nothing"),
         (lambda at: {("a", "b"): 0.5}, ("shard",), "a group that does not fit `by`, shard"),
         (lambda at: [0.5], ("shard",), "rows that are not by shard"),
+        (lambda at: {"a": 0.5, ("a",): 0.7}, ("shard",), "a group twice (got a)"),
+        (lambda at: at.query("queries").rows * 2, (), "a group twice (got the whole)"),
+        (lambda at: [structs.replace(row, value="9") for row in at.query("queries").rows], (), "returned a str"),
+        (lambda at: [structs.replace(row, n="9") for row in at.query("queries").rows], (), "of the wrong type"),
     ],
 )
 def test_what_a_rule_cannot_use_is_its_error_with_the_reason(

@@ -166,6 +166,20 @@ class TestWhileItRuns:
         assert "was removed" in house.recorded[-1].message
         assert AlertStateRepository(house.plane).load("default") == []
 
+    def test_groups_that_a_rule_has_no_more_are_resolved_also_over_a_restart(self, house: Kept) -> None:
+        elsewhere = house.set(default=())
+        elsewhere.keep(changed(SLOW, window="1m", by=("model",)), actor="ann")
+        manager = house.watch(house.set(default=()))
+        house.tick(manager, 2, response_time=9.0, model="a")
+        assert [alert.labels for alert in manager.active()] == [{"model": "a"}]
+        elsewhere.keep(changed(SLOW, window="1m"), actor="ann")
+        after = house.watch(house.set(default=()))
+        for one in (manager, after):
+            house.tick(one, 1, response_time=1.0)
+            assert {"model": "a"} not in [alert.labels for alert in one.active()]
+        ended = [(a.previous, a.state) for a in house.recorded[1:] if a.labels == {"model": "a"}]
+        assert ended == [("firing", "resolved")] * 2
+
     def test_here_it_is_heeded_before_the_next_tick(self, house: Kept) -> None:
         manager = house.watch(house.set())
         manager.rule_set.keep(MANY, actor="ann")

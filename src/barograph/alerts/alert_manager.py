@@ -204,7 +204,7 @@ class AlertManager:
             names = {rule.name for rule in rules}
             self._notes = {name: note for name, note in self._notes.items() if name in names}
             self._evaluator.watch(rules)
-            self._book.watch_only(names, now)
+            self._book.watch_only(rules, now)
 
     @property
     def counters(self) -> AlertCounters:
@@ -221,7 +221,6 @@ class AlertManager:
                 return False
             self._look_at_rules()
             late = (now - tick).total_seconds() > self._interval / 2
-            self._evaluated_at, self._evaluated_monotonic = now, self._clock.monotonic()
             self._counters = replace(
                 self._counters,
                 ticks=self._counters.ticks + 1,
@@ -233,6 +232,7 @@ class AlertManager:
                 if self._stop.is_set() and self._thread is not None:
                     break
                 self._enter(rule, self._observe(self._evaluator, rule, tick - self._delay), tick)
+            self._evaluated_at, self._evaluated_monotonic = now, self._clock.monotonic()
             self._commit()
             self._judged_to = tick - self._delay
             if self._glance is not None and self._glance.at <= self._judged_to:

@@ -10,7 +10,7 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, cast
 
@@ -22,13 +22,14 @@ from barograph.alerts.detectors import START, Detectors
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
 from barograph.alerts.look import NOTHING_MEASURED
-from barograph.alerts.rule import ThresholdRule
+from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import MAX_NUMBER, Alert
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, InvalidInput, shorten
 from barograph_client.identifiers import derived_id
 
+MOST_GROUPS = 2 * GROUP_LIMIT  # of a rule, with those that fire and are not among the watched ones any more
 MOST_UNRECORDED = 1000  # transitions kept in memory while they cannot be written
 _LABEL_LENGTH = 256  # of an event's label
 
@@ -90,7 +91,7 @@ class AlertBook:
         self._entries: dict[Key, Entry] = {}
         self._kept: dict[Key, AlertState] = {}  # as the control plane has them
         self._unrecorded: deque[Alert] = deque(maxlen=MOST_UNRECORDED)
-        self._load({rule.name for rule in rules}, now)
+        self._load(rules, now)
 
     @property
     def unrecorded(self) -> int:
@@ -108,10 +109,12 @@ class AlertBook:
         with self._lock:
             return [entry for (name, _), entry in self._entries.items() if name == rule.name]
 
-    def watch_only(self, names: Set[str], now: datetime) -> None:
-        """The rules have these names from now on. What stands of others is dropped; what fired of it is resolved."""
+    def watch_only(self, rules: Sequence[ThresholdRule], now: datetime) -> None:
+        """The rules are these from now on. What stands of others, or of groups that a rule has no more, is dropped;
+        what fired of it is resolved."""
+        known = {rule.name: rule for rule in rules}
         with self._lock:
-            dropped = {key: entry for key, entry in self._entries.items() if key[0] not in names}
+            dropped = {key: entry for key, entry in self._entries.items() if not _has(known.get(key[0]), entry[0])}
             self._entries = {key: entry for key, entry in self._entries.items() if key not in dropped}
         for key, (labels, condition) in dropped.items():
             if condition.has_fired:
@@ -170,8 +173,9 @@ class AlertBook:
         seen = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
         if reading.rest:
             seen = _ended(rule, reading.rest, condition)
-        if reading.unheard:
-            seen = replace(seen, outcome="unheard", reason=reading.unheard)
+        unknown = reading.unheard or reading.note  # a group that is not among those watched may be as bad as before
+        if unknown and len(self.of(rule)) <= MOST_GROUPS:
+            seen = replace(seen, outcome="unheard", reason=unknown)
         after = self._move(rule, labels, seen, at)
         if not after.has_fired and not after.is_waiting:
             with self._lock:
@@ -271,13 +275,14 @@ class AlertBook:
             threshold=_bounded(condition.threshold),
         )
 
-    def _load(self, names: set[str], now: datetime) -> None:
+    def _load(self, rules: Sequence[ThresholdRule], now: datetime) -> None:
         """The states of the last run. Those of a rule that was removed are dropped; what fired is resolved."""
+        known = {rule.name: rule for rule in rules}
         for state in self._states.load(self._project):
             key = (state.rule, state.fingerprint)
             self._kept[key] = state
             restored = _restored(state, now)
-            if state.rule in names:
+            if _has(known.get(state.rule), state.labels):
                 self._entries[key] = (dict(state.labels), restored)
             elif restored.has_fired:
                 self._unrecorded.append(self._removed(state, now))
@@ -294,8 +299,13 @@ class AlertBook:
             previous=state.state,
             value=state.value,
             labels={name: value[:_LABEL_LENGTH] for name, value in state.labels.items()},
-            message=f"RESOLVED: the rule {shorten(state.rule)} was removed",
+            message=f"RESOLVED: the rule {shorten(state.rule)} was removed, or groups otherwise now",
         )
+
+
+def _has(rule: ThresholdRule | None, labels: Mapping[str, str]) -> bool:
+    """Whether there is the rule and it can have that group."""
+    return rule is not None and labels.keys() <= set(rule.by)
 
 
 def _whole(rule: ThresholdRule, reading: Reading, condition: Condition) -> Observation:

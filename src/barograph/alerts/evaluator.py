@@ -89,6 +89,7 @@ class Evaluator:
         answering = self._apart(work) if isinstance(rule, FunctionRule) else self._asked(work)
         try:
             measured = answering.result(self._rule_seconds)
+            return self._read(rule, measured, end)
         except Late:
             if answering.done():  # the Reader itself raised a TimeoutError
                 return Reading(error="the question took too long")
@@ -98,6 +99,9 @@ class Evaluator:
             return Reading(error=shorten(str(error), 300))
         except Exception as error:  # whatever one rule meets, the others are still evaluated
             return Reading(error=shorten(f"{type(error).__name__}: {error}", 300))
+
+    def _read(self, rule: ThresholdRule, measured: Measured, end: datetime) -> Reading:
+        """What was measured, against the rule."""
         if isinstance(rule, AnomalyRule):
             self._detectors.take(rule, measured.rows, min(end, measured.complete_to))
             return self._judged(rule, end)

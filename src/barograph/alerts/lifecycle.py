@@ -130,7 +130,7 @@ def step(
     if condition.evaluated_at is not None and at < condition.evaluated_at:
         return condition, None
     seen = _meant(condition, observation, at, policy)
-    after = condition if seen is None else _NEXT[seen.outcome](condition, seen, at, policy)
+    after = _kept(condition) if seen is None else _NEXT[seen.outcome](condition, seen, at, policy)
     gone_since = condition.gone_since if observation.outcome in ("gone", "error") else None
     after = replace(
         after,
@@ -167,9 +167,17 @@ def _gone(condition: Condition, seen: Observation, at: datetime, policy: Policy)
     if policy.missing == "nodata":
         blind = replace(seen, outcome="nodata")
         return _meant(condition, blind, at, policy) if condition.has_fired else blind
-    holds = condition.state in ("pending", "firing") and condition.clear_since is None
+    holds = (condition.has_fired or condition.is_waiting) and condition.clear_since is None
     outcome: Outcome = "breach" if holds else "clear"
     return Observation(outcome=outcome, value=condition.value, threshold=condition.threshold, reason=seen.reason)
+
+
+def _kept(condition: Condition) -> Condition:
+    """As it was; its rule could be evaluated, so that an error is over."""
+    if condition.state != "error":
+        return condition
+    state: State = "firing" if condition.has_fired else "pending" if condition.is_waiting else "inactive"
+    return replace(condition, state=state, reason="")
 
 
 def _breach(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:

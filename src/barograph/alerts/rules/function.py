@@ -201,16 +201,32 @@ def _rows(rule: FunctionRule, outcome: Outcome, window: Window) -> list[MetricRo
     """What the function returned, one row a group. Raises InvalidRule for what a rule cannot use."""
     if isinstance(outcome, MetricAnswer):
         outcome = outcome.rows
-    if isinstance(outcome, Mapping):
-        return [_row(rule, window, value, _group(rule, key)) for key, value in outcome.items()]
     if isinstance(outcome, list | tuple):
-        wrong = [row for row in outcome if not isinstance(row, MetricRow) or set(row.group) != set(rule.by)]
-        if not wrong:
-            return list(outcome)
-        raise _unfit(f"its function returned rows that are not by {', '.join(rule.by) or 'nothing'}", wrong[0])
+        return _distinct([_checked(rule, row) for row in outcome])
+    if isinstance(outcome, Mapping):
+        return _distinct([_row(rule, window, value, _group(rule, key)) for key, value in outcome.items()])
     if rule.by:
         raise _unfit(f"its function returned one value, and the rule is by {', '.join(rule.by)}", outcome)
     return [_row(rule, window, cast("SupportsFloat | None", outcome), {})]
+
+
+def _checked(rule: FunctionRule, row: object) -> MetricRow:
+    """A row of an answer, also of one that the function made or changed."""
+    if not isinstance(row, MetricRow) or set(row.group) != set(rule.by):
+        raise _unfit(f"its function returned rows that are not by {', '.join(rule.by) or 'nothing'}", row)
+    if not all(isinstance(label, str) for label in row.group.values()) or not isinstance(row.n, int):
+        raise _unfit("its function returned a row whose group or n is of the wrong type", row)
+    return replace(row, value=_number(row.value))
+
+
+def _distinct(rows: list[MetricRow]) -> list[MetricRow]:
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for row in rows:
+        labels = tuple(sorted(row.group.items()))
+        if labels in seen:
+            raise _unfit("its function returned a group twice", ", ".join(row.group.values()) or "the whole")
+        seen.add(labels)
+    return rows
 
 
 def _group(rule: FunctionRule, key: object) -> dict[str, str]:
@@ -222,10 +238,13 @@ def _group(rule: FunctionRule, key: object) -> dict[str, str]:
 
 
 def _row(rule: FunctionRule, window: Window, value: SupportsFloat | None, group: dict[str, str]) -> MetricRow:
+    return MetricRow(start=window.start, end=window.end, value=_number(value), n=rule.minimum, group=group)
+
+
+def _number(value: object) -> float | None:
     if value is not None and not isinstance(value, SupportsFloat):
         raise _unfit(f"its function returned a {type(value).__name__}", value)
-    number = None if value is None else float(value)
-    return MetricRow(start=window.start, end=window.end, value=number, n=rule.minimum, group=group)
+    return None if value is None else float(value)
 
 
 def _unfit(what: str, value: object) -> InvalidRule:
