@@ -14,7 +14,7 @@ import pytest
 from tests.support.promtool import PROMTOOL
 from tests.support.serving import Serving
 
-from barograph.alerts.prometheus.expression import NAME, Node, Selector, operands
+from barograph.alerts.prometheus.expression import NAME, selectors
 from barograph.alerts.prometheus.parser import parse
 from barograph.dashboard.rule_file import export_rules
 
@@ -59,8 +59,14 @@ metric = "queries"
 per = "sessions"
 above = 1.5
 window = "1h"
+[[rules]]
+name = "both"
+kind = "expression"
+expression = "response_time_p95 > 5 and on () queries > 1"
+window = "1h"
+by = ["pipeline", "tag.team-a"]
 """
-NAMES = ("slow", "errors", "dear", 'silent "one"', "odd", "dear session")
+NAMES = ("slow", "errors", "dear", 'silent "one"', "odd", "dear session", "both")
 QUICK = """
 from functools import partial
 from barograph.alerts import alert_manager
@@ -69,7 +75,7 @@ from barograph.dashboard import assembly
 assembly.AlertManager = partial(alert_manager.AlertManager, interval=1.0, delay=0.0)
 main()
 """
-_LINE = re.compile(r"(barograph_alert_rule_\w+)\{(.*)\} (\S+)")
+_LINE = re.compile(r"(barograph_(?:alert_rule|metric)_\w+)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -105,7 +111,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 
 
 def series(metrics: str) -> list[tuple[str, dict[str, str], float]]:
-    found = [_LINE.fullmatch(line) for line in metrics.splitlines() if line.startswith("barograph_alert_rule_")]
+    found = [_LINE.fullmatch(line) for line in metrics.splitlines()]
     return [
         (
             one[1],
@@ -115,13 +121,6 @@ def series(metrics: str) -> list[tuple[str, dict[str, str], float]]:
         for one in found
         if one
     ]
-
-
-def selectors(node: Node) -> Iterator[Selector]:
-    if isinstance(node, Selector):
-        yield node
-    for inner in operands(node):
-        yield from selectors(inner)
 
 
 def exported(told: Told) -> list[dict[str, Any]]:
@@ -150,8 +149,8 @@ def test_every_series_that_an_exported_rule_names_is_served(told: Told) -> None:
 def test_prometheus_loads_both_and_fires_the_same_alerts(told: Told, tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(told.rules, encoding="utf-8")
     ours = {one["labels"]["alertname"]: one["labels"] for one in told.alerts if one["state"] == "firing"}
-    assert {"slow", "dear", "dear session"} == ours.keys()
-    assert ours["slow"]["pipeline"] == "slow"
+    assert {"slow", "dear", "dear session", "both"} == ours.keys()
+    assert ours["slow"]["pipeline"] == ours["both"]["pipeline"] == "slow"
     firing = [
         {"eval_time": "1m", "alertname": rule["alert"], "exp_alerts": _expected(rule, told, ours)}
         for rule in exported(told)
@@ -172,6 +171,7 @@ def test_prometheus_loads_both_and_fires_the_same_alerts(told: Told, tmp_path: P
         [str(PROMTOOL), "check", "metrics"], input=told.metrics, capture_output=True, text=True, timeout=60, check=False
     )
     assert "barograph_alert_rule" not in done.stdout + done.stderr
+    assert "barograph_metric" not in done.stdout + done.stderr
 
 
 def _expected(rule: dict[str, Any], told: Told, ours: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
