@@ -312,6 +312,8 @@ def test_27_29_when_all_groups_are_without_data_one_alert_of_the_rule_is_told_af
     assert told == [[labels] if state == "firing" else [] for state in expected]
     recorded = [("inactive", "pending"), ("pending", "firing"), ("firing", "resolved")]
     assert house.told() == (recorded if no_data == "alerting" else [])
+    sentences = [alert.message for alert in house.recorded if alert.state == "firing"]
+    assert all(said == "ALERT: Response time p95: no group has any event in the window" for said in sentences)
 
 
 # Scheduling and durability

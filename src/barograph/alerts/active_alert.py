@@ -235,19 +235,18 @@ def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at
     if not rule.has_limit:
         return f"{word}: {subject} {rule.wording[0]}: {aside}"
     threshold = _threshold(rule, condition)
+    if threshold is None:
+        return f"{word}: {subject}: {condition.reason}"
     verb = "fell below" if rule.above is None or threshold != rule.above else "exceeded"
     limit, _ = _told_apart(threshold, condition.value, rule.metric.unit)
     return f"{word}: {subject} {verb} {limit} threshold ({aside})"
 
 
 def _threshold(rule: ThresholdRule, condition: Condition) -> float | None:
-    """The limit that was passed. After a restart, and where missing data count as a breach, the rule tells it."""
-    if condition.threshold is not None:
+    """The limit that was passed; None where missing data count as a breach. After a restart the rule tells it."""
+    if condition.threshold is not None or condition.value is None:
         return condition.threshold
-    crossed = None if condition.value is None else rule.crossed(condition.value)
-    if crossed is not None:
-        return crossed
-    return rule.above if rule.above is not None else rule.below
+    return rule.crossed(condition.value)
 
 
 def _aside(rule: ThresholdRule, condition: Condition, at: datetime) -> str:
