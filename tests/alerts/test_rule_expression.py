@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import tomllib
 from collections.abc import Container, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 from tests.alerts.test_alert_manager import START, House
@@ -167,6 +169,14 @@ def test_an_alert_has_the_labels_that_an_element_can_have() -> None:
     assert made("queries > on (model) group_left () sum by (model) (error_rate)", **by).by == by["by"]
     assert made('sum(queries) > 1 or absent(queries{model="a"})', **by).by == ("model",)
     assert made("avg(queries) > 1", **by).by == ()
+
+
+def test_the_examples_of_the_documentation_are_rules() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alerting.md").read_text(encoding="utf-8")
+    section = page.partition("### Expressions of Prometheus")[2].partition("###")[0]
+    examples = tomllib.loads(section.partition("```toml")[2].partition("```")[0])["rules"]
+    rules = [make_rule(msgspec.convert(one, RuleSettings), Catalogue()) for one in examples]
+    assert [rule.by for rule in rules] == [(), ("model",), ("pipeline",)]
 
 
 # How it goes on the path of the watch
