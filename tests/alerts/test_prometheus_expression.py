@@ -74,6 +74,7 @@ def test_precedence_and_forms_are_those_of_prometheus(text: str, written: str | 
         ("vector(m) > 1", "vector of series instead of a number"),
         ("clamp_max(m, n) > 1", "clamp_max needs a number that does not change"),
         ("(" * 100 + "m" + ")" * 100, "nested too deeply"),
+        ("m" + " or m" * 101, "it has more than 100 operators"),
     ],
 )
 def test_what_cannot_be_translated_is_told_with_the_reason(text: str, reason: str) -> None:

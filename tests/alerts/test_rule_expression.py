@@ -230,6 +230,14 @@ def test_17_what_does_not_fit_together_is_an_error_as_in_prometheus(house: House
     assert "two series beside / have the same labels" in manager.counters.last_error
 
 
+def test_18_an_expression_asks_for_what_was_measured_and_never_for_another_rules_alerts() -> None:
+    """So in which order rules are evaluated decides nothing; an alert that holds another one back is an inhibition."""
+    for name in ("ALERTS", "ALERTS_FOR_STATE"):
+        with pytest.raises(InvalidRule, match="names no metric") as raised:
+            made(f'metric_m > 5 unless on () {name}{{alertname="B",alertstate="firing"}}')
+        assert "inhibition" in raised.value.hint
+
+
 @pytest.mark.parametrize(("comparison", "expected"), [("> 2", "...FFF....."), ("< 0", "")])
 def test_19_the_reset_of_a_counter_is_no_decrease(house: House, comparison: str, expected: str) -> None:
     values = {"a": "0 0 0 5 6 0 1 1 1 1 1"}
@@ -298,6 +306,11 @@ def test_a_tick_asks_for_its_new_sample_alone_and_the_past_is_asked_for_once(hou
     house.manual.advance(60)  # three ticks are missed
     manager.run_due()
     assert [(q.window.seconds, q.trailing) for q in house.reader.asked] == [(60.0, 15), (60.0, 15)]
+
+
+def test_the_longest_expression_that_is_read_is_evaluated_too(house: House) -> None:
+    rule = settings(" or ".join(["metric_m"] * 101), by=("model",))
+    assert only(play(house, rule, {"a": "1 9"})) == "FF"
 
 
 def test_what_is_remembered_is_bounded_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ from barograph.alerts.prometheus.tokens import Token, number, parse_seconds, ref
 from barograph_client.errors import InvalidInput, InvalidRule
 
 DEEPEST = 64  # brackets in brackets
+MOST_OPERATORS = 100  # between operands: a chain of them is a tree as deep
 
 _PRECEDENCE = {
     "or": 1, "and": 2, "unless": 2, **dict.fromkeys(COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "%": 5, "^": 7,
@@ -75,6 +76,7 @@ class _Reader:
         self._tokens = tokens(text)
         self._next = 0
         self._depth = 0
+        self._operators = 0
 
     def refused(self, reason: str, hint: str = "", at: Token | None = None) -> InvalidRule:
         return refused(self._text, (at or self.token).at, reason, hint)
@@ -120,6 +122,9 @@ class _Reader:
 
     def _binary(self, operator: BinaryOperator, left: Node, precedence: int) -> Node:
         at = self._tokens[self._next - 1]
+        self._operators += 1
+        if self._operators > MOST_OPERATORS:
+            raise self.refused(f"it has more than {MOST_OPERATORS} operators", at=at)
         as_number = self._took("bool")
         if as_number and operator not in COMPARISONS:
             raise self.refused("bool stands after an operator that does not compare", at=at)
