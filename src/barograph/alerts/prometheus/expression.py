@@ -186,10 +186,14 @@ def reach(node: Node, lookback: float) -> float:
     return below + node.seconds if isinstance(node, Over) else below
 
 
-def moments(node: Node) -> float:
-    """At how many moments the innermost of its subqueries is evaluated, for one evaluation of the whole."""
-    below = max((moments(one) for one in operands(node)), default=1.0)
-    return below * (node.seconds // node.step + 1) if isinstance(node, Over) and node.step else below
+def cost(node: Node, step: float) -> float:
+    """How many samples of a series, ``step`` seconds apart, one evaluation reads; a subquery's moment counts as ten."""
+    if isinstance(node, Selector):
+        return 1.0
+    if isinstance(node, Over) and isinstance(node.of, Selector) and not node.step:
+        return node.seconds // step + 1
+    below = sum(cost(one, step) for one in operands(node))
+    return (node.seconds // node.step + 1) * (10 + below) if isinstance(node, Over) else below
 
 
 def element_labels(node: Node, series: frozenset[str]) -> frozenset[str]:

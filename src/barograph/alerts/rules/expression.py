@@ -18,9 +18,9 @@ from msgspec.structs import asdict, replace
 from barograph.alerts.prometheus.expression import (
     NAME,
     Node,
+    cost,
     element_labels,
     is_scalar,
-    moments,
     named_labels,
     reach,
     selectors,
@@ -40,7 +40,8 @@ from barograph_client.errors import InvalidRule, UnknownMetric, shorten
 
 TICK = int(INTERVAL_SECONDS)
 DAY = 86400.0
-MOST_MOMENTS = 5_000  # at which subqueries are evaluated for one tick
+MOST_READ = 1_000_000  # samples for one tick, some 0.4 s: the more of each series, the fewer series
+MOST_OF_SERIES = 100_000  # of these
 _ALERTS = ("ALERTS", "ALERTS_FOR_STATE")
 
 
@@ -95,7 +96,7 @@ class ExpressionRule(ThresholdRule, frozen=True, kw_only=True):
             reach=self.reach_seconds + ahead,
             step=step,
             minimum=self.minimum,
-            most=most,
+            most=min(most, max(1, int(MOST_READ / cost(self.asks, step)))),
         )
 
     def read(self, reader: Reader, end: datetime, project: str) -> Measured:
@@ -224,10 +225,10 @@ def _check_cost(name: str, asks: Node, made: ThresholdRule, settings: RuleSettin
             f"rule {name}: the expression looks back {format_value(back, 's')}",
             hint="A day at most, its subqueries and offsets added up; a budget or burn_rate rule looks back longer.",
         )
-    if moments(asks) > MOST_MOMENTS:
+    if cost(asks, TICK) > MOST_OF_SERIES:
         raise InvalidRule(
-            f"rule {name}: its subqueries would be evaluated {moments(asks):,.0f} times a tick",
-            hint=f"At most {MOST_MOMENTS:,}: choose a longer step or a shorter range.",
+            f"rule {name}: it would read {cost(asks, TICK):,.0f} samples of each series at each tick",
+            hint=f"At most {MOST_OF_SERIES:,}: choose a longer step or a shorter range.",
         )
     if made.window_seconds % TICK or made.window_seconds > DAY:
         raise InvalidRule(
