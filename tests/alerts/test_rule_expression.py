@@ -308,6 +308,51 @@ def test_a_tick_asks_for_its_new_sample_alone_and_the_past_is_asked_for_once(hou
     assert [(q.window.seconds, q.trailing) for q in house.reader.asked] == [(60.0, 15), (60.0, 15)]
 
 
+def test_a_past_of_many_rows_is_asked_for_in_parts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("barograph.alerts.prometheus.measurements.MOST_ROWS", 2_500)  # five ticks of 500 groups
+    rule = settings("sum_over_time(metric_m[2m]) > 30", by=("model",), window="30s")
+    values = {"a": "9 9 9 _ _ 9 9 9 9 9 9 9", "b": "1 1 1 1 1 1 1 1 9 9 9 9"}
+    assert play(house, rule, values, restart=(6, 11)) == {
+        '{"model": "a"}': "...FFFFFFFFF",
+        '{"model": "b"}': "...........F",
+    }
+    asked = [question.window.seconds for question in house.reader.asked if question.trailing]
+    assert len(asked) > 15
+    assert max(asked) == 75.0
+
+
+def test_a_metric_that_could_not_be_read_is_read_from_where_it_was_left(house: House) -> None:
+    manager = house.manager(settings("sum_over_time(metric_m[1m]) > 4 * count_over_time(queries[1m])"), delay=0.0)
+
+    def refuse(question: MetricQuery) -> None:
+        if question.metric == "queries":
+            raise EngineUnavailable("the engine is away")
+
+    for tick in range(6):
+        record(house, tick, 9.0)
+        house.query(1.0, ago=7)
+        house.reader.before = refuse if tick in (2, 3) else lambda question: None
+        house.reader.asked.clear()
+        manager.run_due()
+        assert bool(manager.rules()[0].error) == (tick in (2, 3))
+        house.manual.advance(15)
+        if tick == 4:
+            assert [(q.metric, q.window.seconds) for q in house.reader.asked] == [("metric.m", 15.0), ("queries", 45.0)]
+    assert [alert.value for alert in manager.active()] == [45.0]
+
+
+def test_a_look_sees_events_of_this_very_moment_and_the_past_as_it_was(house: House) -> None:
+    house.manual.advance(3.25)
+    for tick in range(-8, 0):
+        record(house, tick, 9.0)
+    house.events.append({"kind": "metric", "name": "m", "value": 99.0, "time": house.clock.now()})
+    manager = house.manager(settings("metric_m > 5 and metric_m offset 1m < 10"))
+    (alert,) = manager.check()
+    assert (alert.value, alert.sentence) == (
+        99.0, "ALERT: Expression metric_m > 5 and metric_m offset 1m < 10 holds: current: 99",
+    )  # fmt: skip
+
+
 def test_the_longest_expression_that_is_read_is_evaluated_too(house: House) -> None:
     rule = settings(" or ".join(["metric_m"] * 101), by=("model",))
     assert only(play(house, rule, {"a": "1 9"})) == "FF"
