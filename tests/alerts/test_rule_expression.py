@@ -202,10 +202,12 @@ def test_14_a_label_filled_with_the_value_is_another_alert_for_each_value(house:
 
 
 def test_16_an_alertname_from_the_data_does_not_take_the_rules_name(house: House) -> None:
-    rule = settings("metric_m > 5", by=("tag.alertname", "model"))
+    said = {"what": "{{ $labels.tag_alertname }} of {{ $labels.model }}: {{ $value }}"}
+    rule = settings("metric_m > 5", by=("tag.alertname", "model"), annotations=said)
     assert list(play(house, rule, {"a": "9 9"}, tags={"alertname": "zzz"}).values()) == ["FF"]
     (alert,) = house.managers[-1].alerts()
     assert (alert.labels["alertname"], alert.labels["tag.alertname"]) == ("A", "zzz")
+    assert alert.annotations["what"] == "zzz of a: 9"
 
 
 def test_17_two_alerts_with_the_same_labels_are_an_error_and_nothing_is_told(house: House) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from barograph.alerts.alert import Alert
 from barograph.alerts.lifecycle import Condition, State, is_active
+from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.rule import Severity, ThresholdRule
 from barograph.alerts.rule_set import BrokenRule, Source
 from barograph.core.metric import Metric
@@ -173,7 +174,7 @@ def as_alert(
     sentence = say(rule, labels, condition, at)
     value = math.nan if condition.value is None else condition.value
     whole = {**rule.labels, **{name: text for name, text in labels.items() if text}, **named, "project": project}
-    told = {name: template.fill(whole, value) for name, template in rule.annotations.items()}
+    told = _filled(rule, labels, whole, value) if rule.annotations else {}
     told |= {"runbook_url": rule.runbook} if rule.runbook else {}
     return Alert(
         labels=whole,
@@ -182,6 +183,12 @@ def as_alert(
         ends_at=condition.since if condition.state == "resolved" else None,
         updated_at=condition.evaluated_at or at,
     )
+
+
+def _filled(rule: ThresholdRule, labels: Mapping[str, str], whole: Mapping[str, str], value: float) -> dict[str, str]:
+    """The rule's annotations; a template may call ``tag.team`` also ``tag_team``, as it has to."""
+    plain = {called: labels.get(name, "") for name, called in label_names(rule.by).items()}
+    return {name: template.fill(plain | {**whole}, value) for name, template in rule.annotations.items()}
 
 
 def too_many(rule: ThresholdRule, note: str, project: str, since: datetime, at: datetime) -> Alert:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.prometheus.template import Template, labels_in
 from barograph.alerts.rules.absence import make_absence
 from barograph.alerts.rules.anomaly import make_anomaly
@@ -98,7 +99,7 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
         annotations = {key: Template(text) for key, text in settings.annotations.items()}
     except InvalidRule as error:
         raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=error.value) from None
-    known = {*RESERVED, *settings.by, *settings.labels}
+    known = {*RESERVED, *settings.by, *label_names(settings.by).values(), *settings.labels}
     unknown = [label for text in settings.annotations.values() for label in labels_in(text) if label not in known]
     if unknown:
         hint = f"There are {', '.join(sorted(known))}."
