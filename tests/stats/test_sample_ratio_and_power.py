@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from barograph.stats import multiplicity
 from barograph.stats.power import days_needed, detectable_effect, power_of, sample_size
 from barograph.stats.sample_ratio import multinomial_exact, sample_ratio
 from barograph_client.errors import InvalidInput
@@ -108,12 +107,3 @@ class TestPower:
         assert days_needed(100, 250, 5) == 0
         assert days_needed(1000, 0, 5) is None
         assert days_needed(math.inf, 10, 5) is None
-
-
-def test_p_values_that_are_none_are_refused() -> None:
-    for adjust in (multiplicity.bonferroni, multiplicity.holm, multiplicity.benjamini_hochberg):
-        assert adjust([]) == []
-        with pytest.raises(InvalidInput):
-            adjust([0.5, math.nan])
-        with pytest.raises(InvalidInput):
-            adjust([1.5])
