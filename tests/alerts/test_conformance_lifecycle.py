@@ -2,7 +2,8 @@
 
 Each test carries the number of its item; some stand where the house they need is, as do those of items 36 to 60. The
 timelines were given by real Prometheus 2.42 (``.`` inactive, ``P`` pending, ``F`` firing, a letter a tick of 60 s). A
-threshold rule of ours and the same rule over series must both have them.
+threshold rule of ours and the same rule over series must both have them. Expression rules, which evaluate series on the
+path that users run, have theirs in ``test_rule_expression``.
 """
 
 from __future__ import annotations
