@@ -38,13 +38,16 @@ class SampleRatio(Struct, frozen=True, kw_only=True):
         return self.p_value is not None and self.p_value < self.alpha
 
 
-def sample_ratio(counts: Sequence[int], weights: Sequence[float], *, alpha: float = MISMATCH_ALPHA) -> SampleRatio:
+def sample_ratio(
+    counts: Sequence[int], weights: Sequence[float], *, alpha: float = MISMATCH_ALPHA, corrected: bool = False
+) -> SampleRatio:
     """Test the counts against the weights.
 
     Chi-squared over the arms of positive weight, with one degree of freedom fewer than there are of these; exact
     (multinomial, two arms: binomial) at small numbers. An arm of weight zero takes no part, but a single unit in
-    one is a mismatch for certain. Assumes independent units. Raises InvalidInput for negative counts or weights,
-    and fewer than two arms of positive weight.
+    one is a mismatch for certain. ``corrected`` is for two arms: the statistic with Yates' correction, which is nearer
+    to the exact test. Assumes independent units, and a test made once: ``sequential.sample_ratio`` may be made after
+    each day. Raises InvalidInput for negative counts or weights, and fewer than two arms of positive weight.
     """
     if len(counts) != len(weights) or any(count < 0 for count in counts):
         raise InvalidInput("each arm needs a weight and a count that is not negative", value=(counts, weights))
@@ -66,7 +69,7 @@ def sample_ratio(counts: Sequence[int], weights: Sequence[float], *, alpha: floa
     elif len(arms) > 2 and math.comb(total + len(arms) - 1, len(arms) - 1) <= EXACT_OUTCOMES:
         p_value, method = multinomial_exact(*zip(*arms, strict=True)), "exact multinomial"
     else:
-        statistic, degrees, p_value = chi_squared(*zip(*arms, strict=True))
+        statistic, degrees, p_value = chi_squared(*zip(*arms, strict=True), corrected=corrected and len(arms) == 2)
         method = "chi-squared"
     return SampleRatio(
         counts=tuple(counts), expected=expected, p_value=p_value, method=method, statistic=statistic, degrees=degrees,
@@ -74,14 +77,16 @@ def sample_ratio(counts: Sequence[int], weights: Sequence[float], *, alpha: floa
     )  # fmt: skip
 
 
-def chi_squared(counts: Sequence[int], shares: Sequence[float]) -> tuple[float, int, float]:
+def chi_squared(counts: Sequence[int], shares: Sequence[float], *, corrected: bool = False) -> tuple[float, int, float]:
     """Pearson's statistic of the counts against the shares, its degrees of freedom and p-value (Pearson 1900).
 
-    Arms of share zero are left out. Good where five or more are expected in each arm.
+    Arms of share zero are left out. Good where five or more are expected in each arm. ``corrected`` takes half a unit
+    from each distance, as counts are whole (Yates 1934): right for two arms.
     """
     total, whole = sum(counts), math.fsum(shares)
     arms = [(count, total * share / whole) for count, share in zip(counts, shares, strict=True) if share > 0]
-    statistic = math.fsum((count - expected) ** 2 / expected for count, expected in arms)
+    half = 0.5 if corrected else 0.0
+    statistic = math.fsum(max(abs(count - expected) - half, 0.0) ** 2 / expected for count, expected in arms)
     degrees = len(arms) - 1
     return statistic, degrees, chi_squared_tail(statistic, degrees)
 

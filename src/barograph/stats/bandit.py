@@ -1,0 +1,166 @@
+"""Adaptive weights: more units for the arms that are likely the best, with an analysis that stays valid.
+
+``thompson_weights`` says how to share out the next period; ``stratified_difference`` compares arms whose weights have
+changed: within each period, where they did not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from barograph.stats.bayes import BetaPosterior, beta_density, panels
+from barograph.stats.comparison import DEFAULT_ALPHA
+from barograph.stats.distributions import normal_quantile, normal_tail
+from barograph.stats.estimate import Effect, Estimate
+from barograph.stats.summary import Summary
+from barograph_client.errors import InvalidInput
+
+EXPLORATION = 0.05  # the least weight of an arm
+FEWEST_UNITS = 2  # of an arm, before anything is learnt from it
+Floats = NDArray[np.float64]
+Places = Literal[1, 2]
+METHOD = "difference stratified by period"
+
+
+class NormalBelief(Struct, frozen=True, kw_only=True):
+    """What is believed of an arm's mean."""
+
+    mean: float
+    variance: float
+
+    @classmethod
+    def of(cls, summary: Summary, prior_mean: float = 0.0, prior_variance: float = math.inf) -> NormalBelief:
+        """After these units, from a normal prior (flat unless given); Refuses an arm of fewer than two units."""
+        error = summary.mean_variance if summary.n >= FEWEST_UNITS else 0.0
+        if not error > 0:
+            raise InvalidInput("a belief needs two units that differ", value=summary.n)
+        precision = 1 / error + 1 / prior_variance
+        return cls(mean=(summary.mean / error + prior_mean / prior_variance) / precision, variance=1 / precision)
+
+
+def chance_best_normal(
+    arms: Sequence[NormalBelief], *, higher_is_better: bool = True, places: Places = 1
+) -> tuple[float, ...]:
+    """The probability of each arm to be the best, or with two ``places`` one of the two best, by quadrature.
+
+    That of one arm is the integral of its density times the probability that the other arms (all but one of them) are
+    below. Where lower is better, the same of the negatives. Refuses fewer than two arms and variances that are not
+    above zero.
+    """
+    if len(arms) < 2 or not min(one.variance for one in arms) > 0:
+        raise InvalidInput("a best arm needs two arms with variances above zero", value=len(arms))
+    from scipy.special import ndtr
+
+    sign = 1.0 if higher_is_better else -1.0
+    beliefs = [(sign * one.mean, math.sqrt(one.variance)) for one in arms]
+    x, weights = panels(beliefs)
+    z = np.array([(x - mean) / deviation for mean, deviation in beliefs])
+    densities = np.exp(-0.5 * z * z) / np.array([[deviation * math.sqrt(2 * math.pi)] for _, deviation in beliefs])
+    return _chances(densities, ndtr(z), ndtr(-z), weights, places)
+
+
+def chance_best_beta(
+    arms: Sequence[BetaPosterior], *, higher_is_better: bool = True, places: Places = 1
+) -> tuple[float, ...]:
+    """As ``chance_best_normal``, of shares of units. Refuses a single arm."""
+    if len(arms) < 2:
+        raise InvalidInput("a best arm needs two arms at least", value=len(arms))
+    from scipy.special import betainc, betaincc
+
+    turned = arms if higher_is_better else [BetaPosterior(a=one.b, b=one.a) for one in arms]
+    x, weights = panels([(one.mean, math.sqrt(one.variance)) for one in turned], bounds=(0.0, 1.0))
+    densities = np.array([beta_density(one, x) for one in turned])
+    below = np.array([betainc(one.a, one.b, x) for one in turned])
+    above = np.array([betaincc(one.a, one.b, x) for one in turned])
+    return _chances(densities, below, above, weights, places)
+
+
+def thompson_weights(chances: Sequence[float], *, exploration: float = EXPLORATION) -> tuple[float, ...]:
+    """Weights for the next period, in proportion to the chances to be the best; they sum to one.
+
+    Thompson (1933): an arm gets the units that its chance is worth. The chances to be one of the two best make it the
+    top-two rule (Russo, "Simple Bayesian algorithms for best arm identification", 2016), which is surer of the best
+    arm sooner. No arm gets less than ``exploration``, so that each period can be analysed. Refuses chances that are no
+    chances, and a floor that leaves nothing to share.
+    """
+    p = np.asarray(chances, dtype=np.float64)
+    if p.size < 2 or not np.isfinite(p).all() or (p < 0).any() or not p.sum() > 0:
+        raise InvalidInput("chances are two or more numbers that are not negative", value=tuple(chances))
+    if not 0 <= exploration * p.size <= 1:
+        raise InvalidInput("the floor of exploration is more than there is", value=exploration)
+    return tuple(map(float, _floored(p / p.sum(), exploration)))
+
+
+def stratified_difference(
+    arm: Sequence[Summary],
+    baseline: Sequence[Summary],
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    names: tuple[str, str] = ("treatment", "control"),
+) -> Estimate:
+    """The difference of two arms over periods between which their weights changed.
+
+    Each period's difference, weighted by the units of both arms in it (post-stratification; Cochran, Sampling
+    Techniques, 5A): a day on which everything is better does not count for the arm that had more units on that day.
+    Assumes weights that were constant within a period and depended on earlier ones only, and many units in all; a
+    normal test, fixed-horizon. Periods with fewer than two units in an arm are left out, and said so.
+    """
+    if len(arm) != len(baseline):
+        raise InvalidInput("each period needs a summary of both arms", value=(len(arm), len(baseline)))
+    used = [(a, b) for a, b in zip(arm, baseline, strict=True) if min(a.n, b.n) >= FEWEST_UNITS]
+    lost = sum(a.n + b.n > 0 for a, b in zip(arm, baseline, strict=True)) - len(used)
+    warnings = [f"{lost} periods have fewer than two units in an arm and are left out"] if lost else []
+    total = sum(a.n + b.n for a, b in used)
+    shares = [(a.n + b.n) / total for a, b in used]
+    values = [math.fsum(share * pair[side].mean for share, pair in zip(shares, used, strict=True)) for side in (0, 1)]
+    variance = math.fsum(s * s * (a.mean_variance + b.mean_variance) for s, (a, b) in zip(shares, used, strict=True))
+    effect: Effect | None = None
+    if not used:
+        warnings.append("no period has two units in each arm")
+    elif variance == 0:
+        effect = Effect(value=values[0] - values[1])
+        warnings.append("neither arm varies: no test applies")
+    else:
+        value, error = values[0] - values[1], math.sqrt(variance)
+        reach = normal_quantile(1 - alpha / 2) * error
+        effect = Effect(
+            value=value, low=value - reach, high=value + reach, standard_error=error, statistic=value / error,
+            p_value=2 * normal_tail(abs(value / error)),
+        )  # fmt: skip
+    return Estimate(
+        arm=names[0], baseline=names[1], arm_value=values[0] if used else None,
+        baseline_value=values[1] if used else None, arm_n=sum(one.n for one in arm),
+        baseline_n=sum(one.n for one in baseline), absolute=effect, relative=None, alpha=alpha, method=METHOD,
+        warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _chances(densities: Floats, below: Floats, above: Floats, weights: Floats, places: Places) -> tuple[float, ...]:
+    chances = []
+    for arm, density in enumerate(densities):
+        low, high = np.delete(below, arm, axis=0), np.delete(above, arm, axis=0)
+        reached = np.prod(low, axis=0)
+        if places == 2:
+            for other, passed in enumerate(high):
+                reached = reached + passed * np.prod(np.delete(low, other, axis=0), axis=0)
+        chances.append(float(weights @ (density * reached)))
+    return tuple(chances)
+
+
+def _floored(p: Floats, floor: float) -> Floats:
+    """The nearest weights in proportion to ``p`` of which none is below the floor."""
+    low = np.zeros(p.size, dtype=bool)
+    while True:
+        left = 1 - floor * low.sum()
+        rest = p[~low].sum()
+        weights = np.where(low, floor, p * (left / rest) if rest > 0 else floor)
+        fresh = ~low & (weights < floor)
+        if not fresh.any():
+            return np.asarray(weights)
+        low |= fresh

@@ -1,0 +1,1 @@
+"""Tests and intervals that stay right however often one looks, and whenever one stops."""

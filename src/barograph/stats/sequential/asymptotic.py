@@ -1,0 +1,191 @@
+"""Asymptotic confidence sequences: a difference that may be looked at again and again, from summaries alone.
+
+They hold for large numbers of units, as a t test does, and fail where a t test fails: with few units, and where the
+means are still skewed. So the comparisons here pass a burn-in gate first, and answer "not valid here" instead of an
+interval where their error rate was measured to be above alpha (``docs/validity.md``). For values in [0, 1] ``bounded``
+needs no such gate.
+
+Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence
+sequences" (Annals of Statistics 2024; arXiv 2103.06476), equations 9, 134, 155 and 161.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from msgspec import Struct
+
+from barograph.stats.estimate import Alternative, Effect, Estimate
+from barograph.stats.summary import Numbers, RatioSummary, Summary
+from barograph_client.errors import InvalidInput
+
+TUNING_UNITS = 5000  # units in both arms at which the sequence is tightest; it holds at any number
+METHOD = "asymptotic confidence sequence"
+
+# The gate. Measured with `make validity`; the constants are the least with which every cell kept its rate.
+FEWEST_UNITS = 100  # in the smaller arm
+LARGEST_SKEW = 0.1  # of the mean difference, in its own standard errors, plus that of each arm's mean
+
+
+class Shape(Struct, frozen=True, kw_only=True):
+    """How far ``n`` values are from normal: their sample skewness and excess kurtosis (both 0 for a normal)."""
+
+    n: int
+    skewness: float
+    kurtosis: float
+
+    @classmethod
+    def from_values(cls, values: Numbers) -> Shape:
+        """The shape of these numbers; 0 and 0 where they do not vary."""
+        numbers = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+        summary = Summary.from_values(numbers)
+        if not summary.varies:
+            return cls(n=summary.n, skewness=0.0, kurtosis=0.0)
+        z = (numbers - summary.mean) / math.sqrt(summary.m2 / summary.n)
+        return cls(n=summary.n, skewness=float(np.mean(z**3)), kurtosis=float(np.mean(z**4)) - 3)
+
+    @classmethod
+    def of_share(cls, successes: int, n: int) -> Shape:
+        """The shape of ``n`` answers of yes or no."""
+        share = successes / n if n else 0.0
+        if not 0 < share < 1:
+            return cls(n=n, skewness=0.0, kurtosis=0.0)
+        variance = share * (1 - share)
+        return cls(n=n, skewness=(1 - 2 * share) / math.sqrt(variance), kurtosis=1 / variance - 6)
+
+
+def mixing_rate(alpha: float, tuning_n: float, *, one_sided: bool = False) -> float:
+    """rho of the normal mixture that is tightest at ``tuning_n`` units (equation 161; one-sided at twice alpha)."""
+    if not 0 < alpha < 0.5 or not tuning_n > 0:
+        raise InvalidInput("alpha lies between 0 and 0.5, and the tuning size above 0", value=(alpha, tuning_n))
+    spent = -2 * math.log(2 * alpha if one_sided else alpha)
+    return math.sqrt((spent + math.log1p(spent)) / tuning_n)
+
+
+def confidence_sequence(
+    value: float,
+    variance: float,
+    n: int,
+    *,
+    alpha: float = 0.05,
+    tuning_n: float = TUNING_UNITS,
+    alternative: Alternative = "two-sided",
+    null: float = 0.0,
+) -> Effect:
+    """The interval and the p-value of an estimate from ``n`` units with this ``variance`` (its squared error).
+
+    The formula alone, without the gate: of use to who has looked at the burn-in already. Assumes an estimate that
+    is about a mean of independent terms. The p-value is one over the evidence (the mixture), at most 1; the one-sided
+    one inverts its own interval at this rho. Refuses a variance that is not above zero.
+    """
+    if not (variance > 0 and math.isfinite(variance)) or n < 2:
+        raise InvalidInput("a confidence sequence needs a positive variance and two units", value=(variance, n))
+    rho = mixing_rate(alpha, tuning_n, one_sided=alternative != "two-sided")
+    time = n * rho * rho
+    error = math.sqrt(variance)
+    unit = error * math.sqrt(2 * (time + 1) / time)  # the reach is this times the root of a logarithm
+    grown = math.sqrt(time + 1)
+    statistic = (value - null) / error
+    exponent = statistic * statistic * time / (2 * (time + 1))
+    low, high = -math.inf, math.inf
+    if alternative == "two-sided":
+        reach = unit * math.sqrt(math.log(grown / alpha))
+        low, high, p_value = value - reach, value + reach, grown * math.exp(-exponent)
+    else:
+        reach = unit * math.sqrt(math.log1p(grown / (2 * alpha)))
+        towards = statistic if alternative == "greater" else -statistic
+        p_value = grown / 2 / math.expm1(exponent) if 0 < exponent < 700 and towards > 0 else 1.0
+        if towards > 0 and exponent >= 700:
+            p_value = grown / 2 * math.exp(-exponent)
+        low, high = (value - reach, math.inf) if alternative == "greater" else (-math.inf, value + reach)
+    return Effect(value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error, statistic=statistic)
+
+
+def burn_in(arm: Summary, baseline: Summary, shapes: tuple[Shape, Shape] | None) -> tuple[str, ...]:
+    """Why a confidence sequence of the difference of means is not valid here yet; empty when it is.
+
+    Refuses fewer than ``FEWEST_UNITS`` in an arm, and a skewness of the mean difference, or of one arm's mean, of more
+    than ``LARGEST_SKEW``: an Edgeworth expansion has that as the first term of the error of a normal approximation.
+    ``shapes`` are those of the values of ``arm`` and ``baseline``; not knowing them is a reason too.
+    """
+    if min(arm.n, baseline.n) < FEWEST_UNITS:
+        return (f"not valid here: a sequence needs {FEWEST_UNITS} units in each arm",)
+    if not (arm.varies and baseline.varies):
+        return ("not valid here: an arm does not vary",)
+    if shapes is None:
+        return ("not valid here: the skewness of the values is not known",)
+    skew = mean_skewness((arm, baseline), shapes)
+    if skew > LARGEST_SKEW:
+        return (f"not valid here: the values are too skewed for so few units (skewness of the means {skew:.2f})",)
+    return ()
+
+
+def mean_skewness(arms: tuple[Summary, Summary], shapes: tuple[Shape, Shape]) -> float:
+    """The larger of the skewness of the difference of means and of the means themselves, as a size.
+
+    The third cumulant of a mean is skewness * sd**3 / n**2; those of independent means subtract.
+    """
+    errors = [math.sqrt(one.mean_variance) for one in arms]
+    whole = math.hypot(*errors)
+    means = [shape.skewness / math.sqrt(one.n) for one, shape in zip(arms, shapes, strict=True)]
+    cubes = [skew * (error / whole) ** 3 for skew, error in zip(means, errors, strict=True)]
+    return max(abs(cubes[0] - cubes[1]), *map(abs, means))
+
+
+def compare_means(
+    arm: Summary,
+    baseline: Summary,
+    shapes: tuple[Shape, Shape] | None,
+    *,
+    alpha: float = 0.05,
+    tuning_n: float = TUNING_UNITS,
+    alternative: Alternative = "two-sided",
+    names: tuple[str, str] = ("treatment", "control"),
+) -> Estimate:
+    """The difference of two means, absolute and relative, with an interval that holds at any time.
+
+    Assumes independent units. Passes ``burn_in`` first; refused there, the estimate has its values and no interval,
+    and the reason among the warnings. The relative effect is a share of the baseline's size, by the delta method, and
+    left out where the baseline is zero.
+    """
+    absolute: Effect | None = None
+    relative: Effect | None = None
+    refused: tuple[str, ...] = ("an arm is empty",)
+    if min(arm.n, baseline.n) > 0:
+        difference, size = arm.mean - baseline.mean, abs(baseline.mean)
+        absolute = Effect(value=difference)
+        relative = Effect(value=difference / size) if size > 0 else None
+        refused = burn_in(arm, baseline, shapes)
+    if not refused and absolute is not None:
+        a, b, n = arm.mean_variance, baseline.mean_variance, arm.n + baseline.n
+        options = {"alpha": alpha, "tuning_n": tuning_n}
+        absolute = confidence_sequence(absolute.value, a + b, n, alternative=alternative, **options)
+        if relative is not None:
+            share = math.hypot(math.sqrt(a) / size, math.sqrt(b) / size * (arm.mean / baseline.mean))
+            relative = confidence_sequence(relative.value, share**2, n, alternative=alternative, **options)
+    return Estimate(
+        arm=names[0], baseline=names[1], arm_value=arm.mean if arm.n else None,
+        baseline_value=baseline.mean if baseline.n else None, arm_n=arm.n, baseline_n=baseline.n, absolute=absolute,
+        relative=relative, alpha=alpha, method=METHOD, warnings=refused,
+    )  # fmt: skip
+
+
+def compare_ratios(
+    arm: RatioSummary,
+    baseline: RatioSummary,
+    shapes: tuple[Shape, Shape] | None,
+    *,
+    alpha: float = 0.05,
+    tuning_n: float = TUNING_UNITS,
+    alternative: Alternative = "two-sided",
+    names: tuple[str, str] = ("treatment", "control"),
+) -> Estimate:
+    """The difference of two ratios of sums, each unit linearised (``RatioSummary.linearised``), as ``compare_means``.
+
+    ``shapes`` are those of the linearised values. Refuses arms in which nothing was measured.
+    """
+    linear = [one.linearised() if one.ratio is not None else Summary() for one in (arm, baseline)]
+    return compare_means(
+        linear[0], linear[1], shapes, alpha=alpha, tuning_n=tuning_n, alternative=alternative, names=names
+    )
