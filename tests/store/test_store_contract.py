@@ -35,6 +35,9 @@ def week(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
     for part in range(0, len(events), 100):
         site.append(events[part : part + 100])
         clock.advance(3 * 3600)
+    site.append(
+        queries(random.Random(8), 60, WEEK.start, WEEK.start + timedelta(hours=6), first=9000, project="beside")
+    )
     site.store.flush()
     by_trace = {record["trace_id"]: record for record in site.recorded if record["kind"] == "query"}
     for record in site.recorded:  # what the attribution is to find out
@@ -213,6 +216,27 @@ class TestAnswers:
                 (row.start, row.group, row.n) for row in alone.rows
             ]
             assert (answer.metric, answer.unit, answer.read_from) == (alone.metric, alone.unit, alone.read_from)
+
+    def test_brief_windows_that_overlap_and_several_projects_are_answered_like_each_alone(self, week: Site) -> None:
+        """As rules ask: of windows that end together, beside those of the day before, beside the minutes or not."""
+        end = WEEK.start + timedelta(hours=5, seconds=10)
+        windows = [Window.last(seconds, end) for seconds in (600.0, 1800.0, 3600.0, 7200.0)]
+        windows += [windows[0].shifted(-1300), Window.last(3600.0, WEEK.start + timedelta(hours=5)), windows[3]]
+        asked: list[tuple[str, tuple[str, ...]]] = [("default", ()), ("beside", ()), ("nobody", ())]
+        questions = [
+            MetricQuery(metric=metric, window=window, by=by, project=project, compare="day")
+            for metric in ("queries", "error_rate", "response_time.p95", "active_users", "longest", "cost", "feedback")
+            for window in windows
+            for project, by in [*asked, ("default", ("model",))]
+        ]
+        questions = random.Random(4).sample(questions, times(90, len(questions)))
+        answers = week.store.query_many(questions)
+        assert {answer.n > 0 for answer in answers} == {True, False}
+        for answer, question in zip(answers, questions, strict=True):
+            alone = week.store.query(question)
+            assert_same_answer(answer, alone)
+            assert_same_answer(*(msgspec.structs.replace(one, rows=one.before) for one in (answer, alone)))
+            assert (answer.n, answer.read_from) == (alone.n, alone.read_from)
 
     def test_projects_do_not_see_each_other(self, week: Site) -> None:
         answer = week.store.query(MetricQuery(metric="queries", window=WEEK, project="another"))

@@ -87,7 +87,13 @@ class Answerer:
             if statement.needs_rest:
                 whole = self._engine.select(*Statement([part.unlabelled() for part in parts]).build())
                 found = _with_rest(found, whole, parts[0].question.by)
-        return {part: _shape(part, statement, found) for part in parts}
+        rows: dict[tuple[str, int], Rows] = {}
+        for row in found:
+            rows.setdefault((row.get("owner", statement.question.project), row["period"]), []).append(row)
+        return {
+            part: _shape(part, statement, rows.get((part.question.project, statement.period(part.question.window)), []))
+            for part in parts
+        }
 
 
 def _read_from(tables: set[str]) -> str:
@@ -144,15 +150,13 @@ def _with_rest(labelled: Rows, whole: Rows, by: Sequence[str]) -> Rows:
 
 
 def _shape(part: Part, statement: Statement, found: Rows) -> tuple[MetricRow, ...]:
-    """One row a bucket and group, empty buckets included, largest groups first."""
-    question = part.question
-    cells, period = _Cells(part, statement), statement.period(question.window)
+    """One row a bucket and group, empty buckets included, largest groups first, from the rows of its window."""
+    question, cells = part.question, _Cells(part, statement)
     by_group: dict[tuple[str, ...], dict[float, dict[str, Any]]] = {}
     for row in found:
-        if row["period"] == period:
-            group = tuple(row[f"g{i}"] for i in range(len(question.by)))
-            if cells.holds(row):
-                by_group.setdefault(group, {})[row["slot"]] = row
+        group = tuple(row[f"g{i}"] for i in range(len(question.by)))
+        if cells.holds(row):
+            by_group.setdefault(group, {})[row["slot"]] = row
     if not question.by:
         by_group.setdefault((), {})
     size = {group: sum(cells.n(row) for row in rows.values()) for group, rows in by_group.items()}

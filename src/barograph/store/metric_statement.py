@@ -1,16 +1,19 @@
 """One SQL statement for all metric questions of one bucket, one grouping and the same filters.
 
 Planning a statement costs the engine more than reading the rollups it names, so questions that can share one do:
-several metrics over one window, and the same measures over windows that do not overlap. Every branch (a tier of the
-rollups, or the raw rows of a kind) yields the same long rows: number of the measure, number of the window, bucket,
-groups, count, sum, and the mergeable states that somebody needs. The outer level merges them by window, bucket and
-group, into columns that carry the measure's number: ``n0``, ``total0``, ``quantile0``.
+several metrics over one window, the same measures over windows that do not overlap, any measures over brief windows,
+and several projects where nothing is grouped. Every branch (a tier of the rollups, or the raw rows of a kind) yields
+the same long rows: number of the measure, number of the window, project, bucket, groups, count, sum, and the mergeable
+states that somebody needs. Where windows overlap, what is read of a table is cut where it begins or ends for one of
+them, and each cut counts to every window that reads it. The outer level merges by window, project, bucket and group,
+into columns that carry the measure's number: ``n0``, ``total0``, ``quantile0``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -54,6 +57,10 @@ STATES: dict[str, State] = {
 }
 
 
+BRIEF = 7200.0  # seconds of a window that may be read for the measures of others: it has few minutes
+MOST_PROJECTS = 100  # in a statement, whose parameters may be in an address
+
+
 class Part:
     """A metric over one window: what it is computed from, and which tables hold that."""
 
@@ -94,12 +101,18 @@ class Part:
     def together(self) -> Hashable:
         """Parts with the same value and the same window can be asked in one statement."""
         alone: tuple[Hashable, ...] = (self.metric.name,) if self.needs_rest else ()
-        size = (self.size.kind, self.size.name) if self.question.by else ()
+        size = (self.size.kind, self.size.name, self.question.project) if self.question.by else ()
         asked = self.question
         alike = (asked.every, asked.offset, asked.by, asked.where, asked.timezone)
         if asked.trailing:  # what is read for a window reaches beyond it
             alone += (asked.trailing, asked.window)
-        return alike, asked.project, asked.limit, self.level, self.raw_only, size, alone
+        return alike, asked.limit, self.level, self.raw_only, size, alone
+
+    @property
+    def brief(self) -> bool:
+        """Whether it can be asked with others over windows that overlap: one number of each, from the minutes."""
+        asked = self.question
+        return asked.every is None and asked.window.seconds <= BRIEF and self.tables != {RAW} and not self.needs_rest
 
     def unlabelled(self) -> Part:
         """The same without groups: what is not attributed yet is the rest."""
@@ -121,9 +134,18 @@ def raw_table(kind: str, level: int) -> str:
 
 def grouped(parts: Sequence[Part]) -> list[list[Part]]:
     """The parts in as few groups as there can be statements, those with most work first."""
+    found = [group for those in _alike(parts) for group in _by_project(those)]
+    return sorted(found, key=lambda group: -sum(len(part.tables) for part in group))
+
+
+def _alike(parts: Sequence[Part]) -> list[list[Part]]:
+    brief: dict[Hashable, list[Part]] = {}
     over: dict[Hashable, list[Part]] = {}  # those that go together, over one window
     for part in parts:
-        over.setdefault((part.together(), part.question.window), []).append(part)
+        if part.brief:
+            brief.setdefault(part.together(), []).append(part)
+        else:
+            over.setdefault((part.together(), part.question.window), []).append(part)
     alike: dict[Hashable, list[list[Part]]] = {}
     for those in sorted(over.values(), key=lambda those: those[0].question.window.start):
         measures = frozenset(term.measured for part in those for term in part.terms)
@@ -134,8 +156,16 @@ def grouped(parts: Sequence[Part]) -> list[list[Part]]:
                 break
         else:
             groups.append(list(those))
-    found = [group for groups in alike.values() for group in groups]
-    return sorted(found, key=lambda group: -sum(len(part.tables) for part in group))
+    return [*brief.values(), *(group for groups in alike.values() for group in groups)]
+
+
+def _by_project(parts: list[Part]) -> list[list[Part]]:
+    """As many of them as a statement has projects at most."""
+    projects = list(dict.fromkeys(part.question.project for part in parts))
+    if len(projects) <= MOST_PROJECTS:
+        return [parts]
+    place = {project: i // MOST_PROJECTS for i, project in enumerate(projects)}
+    return [[part for part in parts if place[part.question.project] == i] for i in range(max(place.values()) + 1)]
 
 
 class Statement:
@@ -144,8 +174,14 @@ class Statement:
     def __init__(self, parts: Sequence[Part]) -> None:
         first = parts[0]
         self.question, self.level, self.size = first.question, first.level, first.size
-        self.windows = sorted({part.question.window for part in parts}, key=lambda window: window.start)
-        self.pieces = [piece for window in self.windows for piece in self._of(window, parts).pieces]
+        self.projects = list(dict.fromkeys(part.question.project for part in parts))
+        self.windows = sorted({part.question.window for part in parts}, key=lambda window: (window.start, window.end))
+        read = [self._of(window, parts).pieces for window in self.windows]
+        self.pieces = [piece for pieces in read for piece in pieces]
+        self.overlap = any(earlier.end > later.start for earlier, later in pairwise(self.windows))
+        if self.overlap:
+            self.pieces = _cut(self.pieces)
+        self.read_by = [[i for i, pieces in enumerate(read) if _reads(pieces, piece)] for piece in self.pieces]
         self.measures: list[Measured] = []
         self.needed: dict[str, list[int]] = {}  # an aggregation with a state, and the measures that need it
         self.levels: dict[int, list[float]] = {}  # the percentiles asked of a measure
@@ -191,7 +227,7 @@ class Statement:
                 branches.append(self._rollup(table, windows, parameters))
         source = f"({' UNION ALL '.join(branches)})"
         largest, limit = self._largest(source)
-        source = self._sliding(source)
+        source = self._overlapping(self._sliding(source))
         sql = (
             f"SELECT period, slot{self._groups}, {', '.join(self._columns())} FROM {source}{largest} "
             f"GROUP BY period, slot{self._groups} ORDER BY {limit or f'period, slot{self._groups}'}"
@@ -232,6 +268,12 @@ class Statement:
         later = f"range(greatest(0, {first}), least({asked.trailing}, {end}), {int(float(asked.every or 0))})"
         return f"(SELECT * REPLACE (slot + later AS slot) FROM {source} ARRAY JOIN {later} AS later)"
 
+    def _overlapping(self, source: str) -> str:
+        """Each cut's row once for every window that it is in."""
+        if not self.overlap:
+            return source
+        return f"(SELECT * REPLACE (reading AS period) FROM {source} ARRAY JOIN {self.read_by}[period + 1] AS reading)"
+
     def _states(self, how: Literal["rolled_up", "raw"], numbers: list[int]) -> str:
         """The states that a branch with these measures gives: those that anybody needs, empty for the others."""
         given = ""
@@ -249,7 +291,7 @@ class Statement:
             for measure in self.measures
         ]
         where = [
-            f"project = {parameters.add(self.question.project, 'String')}",
+            self._of_projects(parameters),
             f"level = {self.level}",
             f"kind IN ({', '.join(kind for kind, _ in pairs)})",
             f"name IN ({', '.join(name for _, name in pairs)})",
@@ -262,9 +304,9 @@ class Statement:
         term = f"multiIf({numbers}, -1)" if len(pairs) > 1 else "0"
         states = self._states("rolled_up", list(range(len(pairs))))
         return (
-            f"SELECT toInt64({term}) AS term, {self._period('bucket', parameters)} AS period, "
-            f"{bucket_sql('bucket', self.question.every, zone_name, self.question.offset)} AS slot{groups}, "
-            f"sum(n) AS n, sum(total) AS total{states} "
+            f"SELECT toInt64({term}) AS term, {self._period('bucket', tier, parameters)} AS period, "
+            f"{bucket_sql('bucket', self.question.every, zone_name, self.question.offset)} AS slot"
+            f"{self._owner}{groups}, sum(n) AS n, sum(total) AS total{states} "
             f"FROM {tier} WHERE {' AND '.join(where)} GROUP BY term, period, slot{self._groups}"
         )
 
@@ -279,7 +321,7 @@ class Statement:
             value = measure.expression(attributed=attributed)
             values.append(f"if(name = {names[i]}, {value}, NULL)" if measure.named else value)
         where = [
-            f"project = {parameters.add(self.question.project, 'String')}",
+            self._of_projects(parameters),
             within("time", windows, parameters),
             *([f"subject = {parameters.add(kind, 'String')}"] if attributed else []),
             *([f"name IN ({', '.join(names.values())})"] if len(names) == len(measures) else []),
@@ -295,18 +337,50 @@ class Statement:
         states = self._states("raw", numbers)
         return (
             f"SELECT term, period, slot{self._groups}, count() AS n, sum(v) AS total{states} FROM ("
-            f"SELECT time, {self._period('time', parameters)} AS period, "
-            f"{bucket_sql('toDateTime(time)', self.question.every, zone_name, self.question.offset)} AS slot{groups}, "
-            f"toInt64(number) AS term, assumeNotNull(maybe) AS v, {texts} AS texts FROM {table} "
+            f"SELECT time, {self._period('time', RAW, parameters)} AS period, "
+            f"{bucket_sql('toDateTime(time)', self.question.every, zone_name, self.question.offset)} AS slot"
+            f"{self._owner}{groups}, toInt64(number) AS term, assumeNotNull(maybe) AS v, {texts} AS texts FROM {table} "
             f"ARRAY JOIN [{', '.join(map(str, numbers))}] AS number, [{', '.join(values)}] AS maybe "
             f"WHERE {' AND '.join(where)}) GROUP BY term, period, slot{self._groups}"
         )
 
-    def _period(self, column: str, parameters: Parameters) -> str:
-        """In which window a row's time lies: how many of the later ones have begun by then."""
-        begun = [f"({column} >= {parameters.moment(window.start)})" for window in self.windows[1:]]
-        return f"toInt64({' + '.join(begun) or '0'})"
+    def _period(self, column: str, table: str, parameters: Parameters) -> str:
+        """In which window a row's time lies, or in which cut of the table: how many of the later have begun by then."""
+        first, parts = 0, self.windows
+        if self.overlap:
+            first = next(i for i, piece in enumerate(self.pieces) if piece.table == table)
+            parts = [piece.window for piece in self.pieces if piece.table == table]
+        begun = [f"({column} >= {parameters.moment(part.start)})" for part in parts[1:]]
+        return f"toInt64({' + '.join([str(first), *begun])})"
+
+    def _of_projects(self, parameters: Parameters) -> str:
+        names = [parameters.add(project, "String") for project in self.projects]
+        return f"project = {names[0]}" if len(names) == 1 else f"project IN ({', '.join(names)})"
+
+    @property
+    def _owner(self) -> str:
+        """The column that tells projects apart, where there are several."""
+        return ", toString(project) AS owner" if len(self.projects) > 1 else ""
 
     @property
     def _groups(self) -> str:
-        return "".join(f", g{i}" for i in range(len(self.question.by)))
+        owner = ", owner" if len(self.projects) > 1 else ""
+        return owner + "".join(f", g{i}" for i in range(len(self.question.by)))
+
+
+def _cut(pieces: Sequence[Piece]) -> list[Piece]:
+    """The same times of the same tables, cut where any piece of the table begins or ends; table by table, in order."""
+    cut: list[Piece] = []
+    for table in dict.fromkeys(piece.table for piece in pieces):
+        those = [piece for piece in pieces if piece.table == table]
+        edges = sorted({edge for piece in those for edge in (piece.window.start, piece.window.end)})
+        between = [Piece(table, Window(start, end)) for start, end in pairwise(edges)]
+        cut += [piece for piece in between if _reads(those, piece)]
+    return cut
+
+
+def _reads(pieces: Sequence[Piece], cut: Piece) -> bool:
+    return any(
+        piece.table == cut.table and piece.window.start <= cut.window.start and cut.window.end <= piece.window.end
+        for piece in pieces
+    )
