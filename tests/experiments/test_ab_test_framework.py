@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
-from barograph.experiments import ab_test_framework
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
 from barograph_client.clock import ManualClock
 from barograph_client.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
+from barograph_client.experiments.definition import Namespace
+from barograph_client.experiments.exposures import Exposures
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 RERANK = Experiment(
@@ -167,8 +169,81 @@ class TestRevise:
             lab.framework.revise(structs.replace(RERANK, variants=equal_variants("control", "renamed")))
         assert [entry.action for entry in lab.framework.history("rerank")] == ["start", "create"]
 
+    def test_of_a_sticky_one_the_weights_may_change_and_nobody_moves(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, sticky=True))
+        f.start("rerank")
+        units = [f"user-{n}" for n in range(200)]
+        before = [f.expose("rerank", unit) for unit in units]
+        arms = tuple(structs.replace(one, weight=w) for one, w in zip(RERANK.variants, (0.05, 0.95), strict=True))
+        f.revise(structs.replace(RERANK, sticky=True, variants=arms))
+        assert [f.assign("rerank", unit) for unit in units] == before
+        late = [f.assign("rerank", f"late-{n}") for n in range(200)]
+        assert late.count("reranked") > 170
+        assert f.get("rerank").reweighted_at == START
+
+    def test_after_a_change_of_weights_there_is_no_verdict_and_the_reason_is_told(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, sticky=True))
+        f.start("rerank")
+        for n in range(20):
+            lab.serve(f"user-{n}", 0.0, np.random.default_rng(n))
+        arms = tuple(structs.replace(one, weight=w) for one, w in zip(RERANK.variants, (0.2, 0.8), strict=True))
+        f.revise(structs.replace(RERANK, sticky=True, variants=arms))
+        verdict = f.compare("rerank").verdict
+        assert verdict.finding == "not valid"
+        assert "the weights were changed on 10 November" in verdict.sentence
+
+
+class TestNamespaces:
+    def test_an_experiment_whose_part_is_taken_cannot_start(self, lab: Lab) -> None:
+        f = lab.framework
+        parts = {"a": (0.0, 0.5), "b": (0.4, 1.0), "c": (0.5, 1.0)}
+        for key, (start, end) in parts.items():
+            space = Namespace(name="retrieval", start=start, end=end)
+            f.create(structs.replace(RERANK, key=key, namespace=space))
+        f.start("a")
+        with pytest.raises(InvalidExperiment, match="overlaps with that of a"):
+            f.start("b")
+        f.start("c")
+        both = [f.variants_for({"user": f"user-{n}"}) for n in range(200)]
+        assert {len(one) for one in both} == {1}
+        f.stop("a")
+        f.stop("c")
+        f.start("b")
+
+    def test_one_namespace_has_one_kind_of_units_and_one_hash(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, key="a", namespace=Namespace(name="n", end=0.5)))
+        f.start("a")
+        for key, other in (("b", {"unit_kind": "session"}), ("c", {})):
+            hashed: Any = "growthbook-v1" if key == "c" else "barograph"
+            space = Namespace(name="n", start=0.5, hash_version=hashed)
+            f.create(structs.replace(RERANK, key=key, namespace=space, **other))
+            with pytest.raises(InvalidExperiment, match="all experiments of a namespace must"):
+                f.start(key)
+
 
 class TestAssignAndExpose:
+    def test_a_decision_tells_arm_payload_and_reason(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, condition={"plan": "paid"}))
+        f.start("rerank")
+        inside = f.decide("rerank", {"user": "user-1"}, {"plan": "paid"})
+        assert inside.payload == f.payload("rerank", str(inside.arm))
+        outside = f.decide("rerank", {"user": "user-1"}, {"plan": "free"})
+        assert (outside.arm, outside.reason, outside.payload) == (None, "not targeted", {"reranker": None})
+        assert f.expose("rerank", "user-1") is None
+        assert f.expose("rerank", "user-1", {"plan": "paid"}) == inside.arm
+        assert len(lab.exposures) == 1
+
+    def test_a_forced_arm_takes_effect_and_is_not_recorded(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(structs.replace(RERANK, forced={"tester": "reranked"}))
+        f.start("rerank")
+        assert f.expose("rerank", "tester") == "reranked"
+        assert lab.exposures == []
+
     def test_assigning_records_nothing_and_exposing_records_once(self, lab: Lab) -> None:
         lab.framework.create(RERANK)
         lab.framework.start("rerank")
@@ -219,16 +294,19 @@ class TestAssignAndExpose:
         framework.expose("rerank", "user-1")
         assert len(lab.exposures) == 1
 
-    def test_remembers_a_bounded_number_of_units(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ab_test_framework, "REMEMBERED_EXPOSURES", 10)
-        lab.framework.create(RERANK)
-        lab.framework.start("rerank")
+    def test_remembers_a_bounded_number_of_units(self, lab: Lab) -> None:
+        remembered = Exposures(10)
+        f = ABTestFramework(
+            lab.reader, ExperimentRepository(lab.plane), lab.record, lab.clock, Catalogue(), exposures=remembered
+        )
+        f.create(RERANK)
+        f.start("rerank")
         for n in range(25):
-            lab.framework.expose("rerank", f"user-{n}")
-        assert len(lab.framework._exposed) == 10
-        lab.framework.expose("rerank", "user-24")
+            f.expose("rerank", f"user-{n}")
+        assert len(remembered) == 10
+        f.expose("rerank", "user-24")
         assert len(lab.exposures) == 25
-        lab.framework.expose("rerank", "user-0")
+        f.expose("rerank", "user-0")
         assert lab.exposures[-1].event_id == lab.exposures[0].event_id
 
     @pytest.mark.parametrize("unit", ["", "x" * 257, "x" * 1_000_000, None])
@@ -245,7 +323,7 @@ class TestAssignAndExpose:
         assert lab.framework.assign("rerank", "user-\ud800") in ("control", "reranked")
         with pytest.raises(InvalidExperiment, match="half a character"):
             lab.framework.expose("rerank", "user-\ud800")
-        assert lab.framework._exposed == {}
+        assert lab.exposures == []
 
     def test_payloads_come_back_typed_and_cannot_be_changed_from_outside(self, lab: Lab) -> None:
         lab.framework.create(RERANK)

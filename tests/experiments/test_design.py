@@ -20,6 +20,7 @@ from barograph.experiments.design import (
     validated,
 )
 from barograph_client.errors import InvalidExperiment
+from barograph_client.experiments.definition import Namespace
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 GOOD = Experiment(
@@ -89,6 +90,26 @@ class TestDefinition:
             ({"guardrails": (Guardrail(metric="cost_per_query", margin=0.0),)}, "margin"),
             ({"guardrails": (Guardrail(metric="queries", margin=0.1),)}, "neither way is worse"),
             ({"hypothesis": "x" * 5000}, "longer"),
+            ({"unit_kind": "attributes"}, "unit kind cannot be used"),
+            ({"hash_version": "md5"}, "not well-formed"),
+            ({"condition": {"plan": {"$regx": "x"}}}, "no operator $regx"),
+            ({"condition": {"$and": {"plan": "paid"}}}, "$and takes a list"),
+            ({"condition": {"plan": {"$in": "paid"}}}, "$in takes a list"),
+            ({"condition": {"plan": {"$regex": "("}}}, "regular expression"),
+            ({"condition": {"$xor": []}}, "no way to join"),
+            ({"condition": {"plan": {"$eq": math.nan}}}, "not JSON"),
+            ({"condition": {"plan": {"$in": ["x" * 70_000]}}}, "more than 65,536"),
+            ({"namespace": Namespace(name="n", start=0.5, end=0.5)}, "part of the namespace is none"),
+            ({"namespace": Namespace(name="n", start=math.nan)}, "part of the namespace is none"),
+            ({"namespace": Namespace(name="")}, "namespace's key is empty"),
+            ({"holdout": 0.9}, "holdout must lie"),
+            ({"forced": {"u": "nobody"}}, "arm that is none"),
+            ({"forced": {"x" * 1_000_000: "control"}}, "256 characters"),
+            ({"forced": {str(n): "control" for n in range(101)}}, "100 units"),
+            ({"bucket_version": 1}, "sticky=True"),
+            ({"fallback_unit_kind": "session"}, "sticky=True"),
+            ({"sticky": True, "fallback_unit_kind": "user"}, "fallback unit kind"),
+            ({"sticky": True, "min_bucket_version": 1}, "the least not above"),
         ],
     )
     def test_that_does_not_hold_is_refused_by_name(self, values: dict[str, object], says: str) -> None:
@@ -96,6 +117,16 @@ class TestDefinition:
             validated(changed(**values), Catalogue())
         assert says in str(caught.value)
         assert str(caught.value).isprintable()
+
+    def test_nested_conditions_are_refused_at_a_depth(self) -> None:
+        condition: dict[str, object] = {"plan": "paid"}
+        for _ in range(30):
+            condition = {"$not": condition}
+        with pytest.raises(InvalidExperiment, match="nested deeper"):
+            validated(changed(condition=condition), Catalogue())
+
+    def test_with_the_hash_of_growthbook_the_key_is_the_seed(self) -> None:
+        assert validated(changed(hash_version="growthbook-v2"), Catalogue()).salt == "rerank"
 
     def test_a_control_without_weight_is_refused(self) -> None:
         arms = (Variant(key="a", weight=0.0), Variant(key="b", weight=0.5), Variant(key="c", weight=0.5))
@@ -149,6 +180,11 @@ class TestRevision:
             {"primary_metric": "accuracy"},
             {"alpha": 0.2},
             {"coverage": 0.1},
+            {"condition": {"plan": "paid"}},
+            {"namespace": Namespace(name="n", end=0.5)},
+            {"holdout": 0.1},
+            {"hash_version": "growthbook-v1"},
+            {"sticky": True},
         ],
     )
     @pytest.mark.parametrize("state", ["running", "paused"])
@@ -157,6 +193,26 @@ class TestRevision:
         with pytest.raises(InvalidExperiment, match=r"frozen|raised"):
             check_revision(before, structs.replace(before, **values))
         check_revision(changed(coverage=0.5), changed(**values))  # a draft may still become anything
+
+    @pytest.mark.parametrize(
+        ("arms", "says"),
+        [
+            (equal_variants("control", "renamed"), "arm reranked was removed or renamed"),
+            (equal_variants("control", "reranked", "third"), "arm third was added"),
+            ((GOOD.variants[0], structs.replace(GOOD.variants[1], payload={"top_k": 9})), "payload of arm reranked"),
+        ],
+    )
+    def test_of_arms_says_which_one_it_is_and_is_refused_of_sticky_ones_too(
+        self, arms: tuple[Variant, ...], says: str
+    ) -> None:
+        before = changed(state="running", sticky=True)
+        with pytest.raises(InvalidExperiment, match=says):
+            check_revision(before, structs.replace(before, variants=arms))
+
+    def test_of_weights_is_free_where_units_keep_their_arms(self) -> None:
+        before = changed(state="running", sticky=True)
+        arms = (Variant(key="control", weight=0.9), Variant(key="reranked", weight=0.1))
+        check_revision(before, structs.replace(before, variants=arms, forced={"tester": "reranked"}))
 
     def test_of_words_secondary_metrics_and_coverage_upwards_is_free(self) -> None:
         before = changed(state="running", coverage=0.5)

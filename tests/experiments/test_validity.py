@@ -11,10 +11,11 @@ from tests.experiments.units_reader import moments
 from barograph.core.metric import Catalogue
 from barograph.core.query import UnitAnswer
 from barograph.experiments.analysis import analyse
-from barograph.experiments.assignment import Assigner
+from barograph.experiments.assignment import definition_of
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.stats.summary import RatioSummary
+from barograph_client.experiments.assignment import Assigner
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 CATALOGUE = Catalogue()
@@ -34,8 +35,8 @@ def experiment(number: int, metric: str) -> Experiment:
 
 
 def treated(defined: Experiment) -> np.ndarray:
-    assigner = Assigner(defined.salt, [(variant.key, variant.weight) for variant in defined.variants])
-    return np.array([assigner.arm(unit) == "same" for unit in UNITS])
+    assigner = Assigner(definition_of(defined))
+    return np.array([assigner.decide({"user": unit}).arm == "same" for unit in UNITS])
 
 
 def compare(defined: Experiment, above: np.ndarray, below: np.ndarray, mask: np.ndarray) -> Comparison:

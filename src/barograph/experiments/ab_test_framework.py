@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -22,14 +23,17 @@ from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.query import Reader, UnitQuery, Window
 from barograph.experiments.analysis import analyse
-from barograph.experiments.assignment import LONGEST_UNIT_ID, Assigner
+from barograph.experiments.assignment import definition_of, definitions_of
+from barograph.experiments.assignment_checks import check_apart
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, State, check_revision, moved, validated
 from barograph_client.clock import Clock
 from barograph_client.errors import ControlError, InvalidExperiment
-from barograph_client.identifiers import derived_id
+from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
+from barograph_client.experiments.definition import Definitions
+from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
 
-REMEMBERED_EXPOSURES = 100_000  # units a process remembers to have exposed; a forgotten one repeats the same event id
 DEFAULT_ACTOR = "python"
 _INSTANT = timedelta(microseconds=1)
 _KEPT_APART = ("state",)  # a column of its own in the control plane
@@ -39,7 +43,8 @@ class ABTestFramework:
     """Define, start, assign, expose, compare.
 
     ``record_exposure`` takes an ``Exposure`` event and returns once it is on its way; what it raises reaches the
-    caller of ``expose``. All methods but ``assign``, ``expose`` and ``variants_for`` may raise ControlError.
+    caller of ``expose``. ``sticky`` keeps the arms of sticky experiments; in memory, if none is given. All methods
+    but ``decide``, ``assign``, ``expose`` and ``variants_for`` may raise ControlError.
     """
 
     def __init__(
@@ -50,6 +55,9 @@ class ABTestFramework:
         clock: Clock,
         catalogue: Catalogue,
         project: str = "default",
+        *,
+        sticky: StickyStore | None = None,
+        exposures: Exposures | None = None,
     ) -> None:
         self._reader = reader
         self._repository = repository
@@ -57,9 +65,9 @@ class ABTestFramework:
         self._clock = clock
         self._catalogue = catalogue
         self._project = project
-        self._lock = threading.Lock()
         self._refreshing = threading.Lock()
-        self._exposed: dict[tuple[str, str], None] = {}  # in order of exposure, so that the oldest are forgotten
+        self._sticky = sticky if sticky is not None else MemoryStickyStore()
+        self._exposed = exposures if exposures is not None else Exposures()
         self._known: dict[str, tuple[Experiment, Assigner]] = {}
         self.refresh()
 
@@ -75,7 +83,7 @@ class ABTestFramework:
         """Keep a new experiment as a draft. Raises InvalidExperiment when it does not hold together."""
         draft = structs.replace(
             experiment, project=self._project, state="draft", started_at=None, paused_at=None, paused_seconds=0.0,
-            stopped_at=None,
+            stopped_at=None, reweighted_at=None,
         )  # fmt: skip
         checked = validated(draft, self._catalogue)
         self._repository.create(self._project, checked.key, _definition(checked), "draft", actor=actor)
@@ -85,7 +93,8 @@ class ABTestFramework:
     def revise(self, experiment: Experiment, *, actor: str = DEFAULT_ACTOR) -> Experiment:
         """Change a definition: all of it while it is a draft, afterwards nothing that would move a unit or the goal.
 
-        Coverage may be raised while it runs. Raises InvalidExperiment for what is frozen.
+        Coverage may be raised while it runs, and where it is sticky the weights may be changed. Raises
+        InvalidExperiment for what is frozen.
         """
         record, before = self._load(experiment.key)
         lifecycle = {name: getattr(before, name) for name in _LIFECYCLE}
@@ -93,6 +102,8 @@ class ABTestFramework:
         if not experiment.salt:
             after = structs.replace(after, salt=before.salt)
         check_revision(before, after)
+        if before.state != "draft" and before.variants != after.variants:
+            after = structs.replace(after, reweighted_at=self._clock.now())
         old, new = _definition(before), _definition(after)
         changed = {name: {"from": old.get(name), "to": new[name]} for name in new if old.get(name) != new[name]}
         self._save(record, after, "revise", actor, {"changed": changed})
@@ -135,36 +146,38 @@ class ABTestFramework:
 
     # -- assignment, in the host program's way ------------------------------------------------------------------
 
-    def assign(self, key: str, unit_id: str) -> str | None:
-        """The unit's arm; None when the experiment is not running or the unit is not covered.
+    def decide(
+        self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object] | None = None
+    ) -> Decision[Payload]:
+        """What the experiment is for the unit whose ids are given by kind, ``{"user": "u1"}``, and why.
 
-        Changes and records nothing. Raises InvalidExperiment for an unknown key or an unusable id.
+        ``attributes`` are what its targeting condition asks for. Records nothing. Raises InvalidExperiment for an
+        unknown key or an unusable id.
         """
-        experiment, assigner = self._assigner(key)
-        return assigner.arm(unit_id) if experiment.state == "running" else None
+        return self._assigner(key)[1].decide(unit_ids, attributes or {}, self._sticky)
 
-    def expose(self, key: str, unit_id: str) -> str | None:
+    def assign(self, key: str, unit_id: str, attributes: Mapping[str, object] | None = None) -> str | None:
+        """The unit's arm; None when the experiment is not running or the unit takes no part.
+
+        Records nothing. Raises InvalidExperiment for an unknown key or an unusable id.
+        """
+        return self._decide(key, unit_id, attributes).arm
+
+    def expose(self, key: str, unit_id: str, attributes: Mapping[str, object] | None = None) -> str | None:
         """The unit's arm, and an exposure event the first time this process exposes the unit.
 
         Call it where the arm takes effect. The event's id is made of project, experiment, unit and arm: a repeat,
-        here or in another process, is the same event. Raises what recording raises, and then remembers nothing.
+        here or in another process, is the same event. A forced arm is not recorded. Raises what recording raises, and
+        then remembers nothing.
         """
-        arm = self.assign(key, unit_id)
-        if arm is None:
-            return None
-        with self._lock:
-            if (key, unit_id) in self._exposed:
-                return arm
-            self._exposed[key, unit_id] = None
-            if len(self._exposed) > REMEMBERED_EXPOSURES:
-                del self._exposed[next(iter(self._exposed))]
-        try:
-            self._record_exposure(self._exposure(key, unit_id, arm))
-        except BaseException:
-            with self._lock:
-                self._exposed.pop((key, unit_id), None)
-            raise
-        return arm
+        decision = self._decide(key, unit_id, attributes)
+        if decision.counted and self._exposed.is_new(decision):
+            try:
+                self._record_exposure(self._exposure(decision))
+            except BaseException:
+                self._exposed.forget(decision)
+                raise
+        return decision.arm
 
     def payload(self, key: str, arm: str) -> dict[str, object]:
         """The configuration that an arm stands for. Raises InvalidExperiment when there is no such arm."""
@@ -174,20 +187,25 @@ class ABTestFramework:
                 return dict(variant.payload)
         raise InvalidExperiment(f"{key} has no such arm", hint=f"It has {_arm_names(experiment)}.", value=arm)
 
-    def variants_for(self, unit_ids: Mapping[str, str]) -> dict[str, str]:
+    def variants_for(
+        self, unit_ids: Mapping[str, str], attributes: Mapping[str, object] | None = None
+    ) -> dict[str, str]:
         """Experiment to arm for every running experiment, to tag an event with.
 
         ``unit_ids`` maps unit kinds to ids: ``{"user": "u1", "session": "s1"}``. Kinds that are missing, empty
         or too long to be an id take no part; nothing is recorded.
         """
         found: dict[str, str] = {}
-        for key, (experiment, assigner) in self._known.items():
-            unit_id = unit_ids.get(experiment.unit_kind, "")
-            if experiment.state == "running" and 0 < len(unit_id) <= LONGEST_UNIT_ID:
-                arm = assigner.arm(unit_id)
+        for key, (_, assigner) in self._known.items():
+            with suppress(InvalidExperiment):
+                arm = assigner.decide(unit_ids, attributes or {}, self._sticky).arm
                 if arm is not None:
                     found[key] = arm
         return found
+
+    def definitions(self) -> Definitions:
+        """What programs must know to assign arms themselves: of every experiment that runs, rests or was stopped."""
+        return definitions_of(self._project, self.list())
 
     # -- analysis -----------------------------------------------------------------------------------------------
 
@@ -228,18 +246,26 @@ class ABTestFramework:
         except KeyError:
             raise _unknown(key, self._known) from None
 
-    def _exposure(self, key: str, unit_id: str, arm: str) -> Exposure:
+    def _decide(self, key: str, unit_id: str, attributes: Mapping[str, object] | None) -> Decision[Payload]:
+        experiment, assigner = self._assigner(key)
+        decision = assigner.decide({experiment.unit_kind: unit_id}, attributes or {}, self._sticky)
+        if decision.reason == "no unit":
+            raise unusable(unit_id)
+        return decision
+
+    def _exposure(self, decision: Decision[Payload]) -> Exposure:
+        _, assigner = self._assigner(decision.experiment)
         try:
-            event_id = derived_id("\0".join((self._project, key, unit_id, arm)), "exposure")
+            event_id = exposure_id(assigner.definition, decision)
         except UnicodeEncodeError:
             raise InvalidExperiment(
                 "a unit's id has half a character in it, which no event can carry",
                 hint="Find out which client cuts its texts.",
-                value=unit_id,
+                value=decision.unit_id,
             ) from None
         return Exposure(
-            event_id=event_id, time=self._clock.now(), project=self._project, experiment=key, arm=arm,
-            unit_id=unit_id, unit_kind=self._known[key][0].unit_kind,
+            event_id=event_id, time=self._clock.now(), project=self._project, experiment=decision.experiment,
+            arm=str(decision.arm), unit_id=decision.unit_id, unit_kind=decision.unit_kind,
         )  # fmt: skip
 
     def _load(self, key: str) -> tuple[ExperimentRecord, Experiment]:
@@ -251,6 +277,8 @@ class ABTestFramework:
     def _move(self, key: str, state: State, action: str, actor: str) -> Experiment:
         record, before = self._load(key)
         after = moved(before, state, self._clock.now())
+        if state == "running":
+            check_apart(after, self.list("running", "paused"))
         self._save(record, after, action, actor, {"from": before.state})
         return after
 
@@ -262,7 +290,7 @@ class ABTestFramework:
         self.refresh()
 
 
-_LIFECYCLE = ("state", "started_at", "paused_at", "paused_seconds", "stopped_at")
+_LIFECYCLE = ("state", "started_at", "paused_at", "paused_seconds", "stopped_at", "reweighted_at")
 
 
 def _definition(experiment: Experiment) -> JsonObject:
@@ -281,8 +309,7 @@ def _experiment(record: ExperimentRecord) -> Experiment:
 
 
 def _assigned(experiment: Experiment) -> tuple[Experiment, Assigner]:
-    arms = [(variant.key, variant.weight) for variant in experiment.variants]
-    return experiment, Assigner(experiment.salt, arms, experiment.coverage)
+    return experiment, Assigner(definition_of(experiment))
 
 
 def _unknown(key: str, known: Mapping[str, object]) -> InvalidExperiment:

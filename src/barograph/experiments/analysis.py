@@ -212,7 +212,10 @@ def _gate(
 ) -> tuple[str, ...]:
     """Why no verdict may be given, the sample ratio first; empty when one may."""
     reasons: list[str] = []
-    if ratio.mismatch:
+    if experiment.reweighted_at is not None:
+        when = experiment.reweighted_at
+        reasons.append(f"the weights were changed on {when:%-d %B}, so the arms hold different mixtures of days")
+    elif ratio.mismatch:
         got = ", ".join(
             f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
         )

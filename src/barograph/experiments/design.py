@@ -16,7 +16,10 @@ import msgspec
 from msgspec import Struct, structs
 
 from barograph.core.metric import Catalogue, Metric
+from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph_client.errors import InvalidExperiment, UnknownMetric
+from barograph_client.experiments.definition import Namespace
+from barograph_client.experiments.hashing import HashVersion
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
@@ -30,7 +33,9 @@ MOVES: dict[State, tuple[State, ...]] = {
 }
 COMPARABLE = ("count", "sum", "mean", "ratio")  # what has a numerator and a denominator in each unit
 FROZEN = (  # from the start on: the assignment, and what the verdict rests on
-    "key", "project", "variants", "control", "unit_kind", "salt", "primary_metric", "better", "alpha", "power",
+    "key", "project", "control", "unit_kind", "fallback_unit_kind", "salt", "hash_version", "namespace",
+    "holdout", "condition", "groups", "sticky", "bucket_version", "min_bucket_version", "primary_metric", "better",
+    "alpha", "power",
 )  # fmt: skip
 
 LONGEST_KEY = 128
@@ -63,7 +68,13 @@ class Guardrail(Struct, frozen=True, kw_only=True):
 class Experiment(Struct, frozen=True, kw_only=True):
     """An experiment: what is compared, for whom, by which metric, for how long; and where it stands.
 
-    ``coverage`` is the share of units that take part, ``control`` the arm that the others are compared with (the
+    ``coverage`` is the share of units that take part, ``condition`` a targeting condition on attributes (with the
+    lists of ``groups``), ``namespace`` the part of a namespace whose other parts are other experiments', ``holdout``
+    the share of the project's units that none of its experiments with a holdout sees. ``forced`` gives single units an
+    arm, for tests; they are not counted. With ``sticky`` a unit keeps the arm that it got, and the weights may be
+    changed while it runs; ``fallback_unit_kind``, ``bucket_version`` and ``min_bucket_version`` are GrowthBook's, of
+    sticky buckets. ``hash_version`` is ours or one of GrowthBook's.
+    docs/experiments.md has the rest of assignment.  ``control`` the arm that the others are compared with (the
     first, when empty). ``better`` says which way the primary metric should go, where the catalogue does not.
     ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
     for ``planned_days`` and ``planned_units`` (all arms together), where given. The fields from ``state`` on are
@@ -77,7 +88,17 @@ class Experiment(Struct, frozen=True, kw_only=True):
     hypothesis: str = ""
     control: str = ""
     unit_kind: str = "user"
+    fallback_unit_kind: str = ""
     coverage: float = 1.0
+    condition: dict[str, object] = {}
+    groups: dict[str, list[object]] = {}
+    namespace: Namespace | None = None
+    holdout: float = 0.0
+    forced: dict[str, str] = {}
+    sticky: bool = False
+    bucket_version: int = 0
+    min_bucket_version: int = 0
+    hash_version: HashVersion = "barograph"
     secondary_metrics: tuple[str, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
     better: Direction | None = None
@@ -94,6 +115,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
     paused_at: datetime | None = None
     paused_seconds: float = 0.0
     stopped_at: datetime | None = None
+    reweighted_at: datetime | None = None
 
     @property
     def split(self) -> str:
@@ -127,6 +149,10 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
     _check_key("experiment", experiment.key)
     _check_key("project", experiment.project)
     _check_key("unit kind", experiment.unit_kind)
+    if experiment.fallback_unit_kind:
+        _check_key("fallback unit kind", experiment.fallback_unit_kind)
+    if experiment.namespace is not None:
+        _check_key("namespace", experiment.namespace.name)
     _check_variants(experiment.variants)
     keys = [variant.key for variant in experiment.variants]
     control = experiment.control or keys[0]
@@ -137,13 +163,12 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
     if next(variant.weight for variant in experiment.variants if variant.key == control) == 0:
         raise InvalidExperiment("the control has no weight", hint="Nothing can be compared with an empty arm.")
     _check_numbers(experiment)
+    check_assignment(experiment)
     _check_metrics(experiment, catalogue)
     for name in ("title", "hypothesis", "salt"):
         if len(getattr(experiment, name)) > LONGEST_TEXT:
             raise InvalidExperiment(f"the {name} is longer than {LONGEST_TEXT} characters")
-    return structs.replace(
-        experiment, control=control, salt=experiment.salt or f"{experiment.project}\0{experiment.key}"
-    )
+    return structs.replace(experiment, control=control, salt=experiment.salt or default_salt(experiment))
 
 
 def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
@@ -173,6 +198,7 @@ def check_revision(before: Experiment, after: Experiment) -> None:
         return
     if before.state in ("stopped", "archived"):
         raise InvalidExperiment(f"the experiment is {before.state}: it is history, and history is not rewritten")
+    _check_arms_stay(before, after)
     for name in FROZEN:
         if getattr(before, name) != getattr(after, name):
             raise InvalidExperiment(
@@ -186,6 +212,30 @@ def check_revision(before: Experiment, after: Experiment) -> None:
             hint="Units that took part would leave half-way; pause or stop it instead.",
             value=after.coverage,
         )
+
+
+def _check_arms_stay(before: Experiment, after: Experiment) -> None:
+    """Arms stay as they are once units are in them; only their weights may change, and only where units are kept."""
+    if before.variants == after.variants:
+        return
+    kept = {variant.key: variant for variant in after.variants}
+    gone = [variant.key for variant in before.variants if variant.key not in kept]
+    new = sorted(kept.keys() - {variant.key for variant in before.variants})
+    other = [one.key for one in before.variants if one.key in kept and one.payload != kept[one.key].payload]
+    if gone:
+        what = f"arm {gone[0]} was removed or renamed"
+    elif new:
+        what = f"arm {new[0]} was added"
+    elif other:
+        what = f"the payload of arm {other[0]} is another"
+    elif before.sticky:
+        return
+    else:
+        what = "the weights are others, and without sticky=True units would change their arms"
+    raise InvalidExperiment(
+        f"variants is frozen once the experiment has started: {what}",
+        hint="Stop it and start another one, under another key.",
+    )
 
 
 def direction_of(experiment: Experiment, metric: Metric) -> Direction | None:

@@ -28,8 +28,7 @@ Reason = Literal[
 ]  # fmt: skip
 Payload = Mapping[str, object]
 UnitIds = Mapping[str, str]
-T = TypeVar("T")
-P = TypeVar("P")
+P = TypeVar("P", covariant=True)
 _OUTSIDE = -1  # the index of no arm
 _NO_ATTRIBUTES: Attributes = MappingProxyType({})
 
