@@ -27,11 +27,12 @@ from barograph.alerts.active_alert import (
     rule_status,
     too_many,
     unusable,
+    without_rule,
 )
 from barograph.alerts.alert import Alert
 from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.detectors import Detectors
-from barograph.alerts.evaluator import Evaluator, Reading
+from barograph.alerts.evaluator import Evaluator, Reading, Together
 from barograph.alerts.glance import Glance
 from barograph.alerts.hearing import Hearing
 from barograph.alerts.lifecycle import Condition
@@ -66,7 +67,7 @@ class AlertManager:
 
     ``rules`` are looked at anew before each evaluation. ``record_transition`` takes each transition as an ``alert``
     event and may raise: it is tried again at the next evaluation. ``last_heard`` is when events could come last
-    before now, None where that is not known.
+    before now, None where that is not known. ``together`` answers many questions at once, if the Reader can.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class AlertManager:
         *,
         notifier: Notifier | None = None,
         last_heard: datetime | None = None,
+        together: Together | None = None,
         interval: float = INTERVAL_SECONDS,
         delay: float = DELAY_SECONDS,
         rule_seconds: float = RULE_SECONDS,
@@ -94,7 +96,7 @@ class AlertManager:
         self._evaluated_at, self._evaluated_monotonic = clock.now(), clock.monotonic()
         self.notifier = notifier
         self._detectors = Detectors(self._rules, project, clock.now(), states.load_detectors(project))
-        self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors)
+        self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors, together)
         self._hearing = Hearing(last_heard, clock.now())
         self._grid = Grid(clock, interval)
         self._settling_from: datetime | None = None
@@ -105,17 +107,25 @@ class AlertManager:
         self._broken: dict[str, datetime] = {}  # kept rules that cannot be used, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
         self._book = AlertBook(
-            self._rules, states, record_transition, project, clock.now(), self._evaluator.data_until, self._detectors
+            self._rules,
+            states,
+            record_transition,
+            project,
+            clock.now(),
+            self._evaluator.data_until,
+            self._detectors,
+            rules.gone,
         )
         self._settled = self._standing_now()
         self._judged_to = self._book.evaluated_to  # the end of the data that were judged last
-        self._onlooker = Evaluator(reader, project, rule_seconds)  # which a glance may keep waiting
+        self._onlooker = Evaluator(reader, project, rule_seconds, together=together)  # which a glance may keep waiting
         self._glancing = threading.Lock()  # one glance at a time
         self._glance: Glance | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if notifier is not None:
             notifier.of_rules = self.alerts
+            notifier.why_over = lambda alert: without_rule(alert, rules.gone)
 
     def start(self) -> None:
         """Evaluate on the grid in a background thread until ``stop``."""
@@ -153,7 +163,9 @@ class AlertManager:
         with self._evaluating:
             self._look_at_rules()
             self._notice_step()
-            for rule in self._held_back(moment):
+            ready = self._held_back(moment)
+            self._evaluator.ask_ahead(ready, moment + INCLUSIVE)
+            for rule in ready:
                 for point, reading in self._readings(rule, moment, self._evaluator, self._book):
                     self._enter(rule, reading, point)
             self._commit()
@@ -228,7 +240,9 @@ class AlertManager:
                 late=self._counters.late + late,
                 evaluated_to=tick,
             )
-            for rule in self._held_back(tick):
+            ready = self._held_back(tick)
+            self._evaluator.ask_ahead(ready, tick - self._delay)
+            for rule in ready:
                 if self._stop.is_set() and self._thread is not None:
                     break
                 self._enter(rule, self._observe(self._evaluator, rule, tick - self._delay), tick)
@@ -366,9 +380,10 @@ class AlertManager:
             if self._grid.stepped:
                 return
             book = self._book.apart(self._onlooker.data_until)
-            for rule in self._rules:
-                if self._settles(rule, at) or isinstance(rule, AnomalyRule | ExpressionRule):  # the watch remembers
-                    continue
+            seen = [rule for rule in self._rules if not self._settles(rule, at)]
+            seen = [rule for rule in seen if not isinstance(rule, AnomalyRule | ExpressionRule)]  # the watch remembers
+            self._onlooker.ask_ahead(seen, at + INCLUSIVE)
+            for rule in seen:
                 for point, reading in self._readings(rule, at, self._onlooker, book):
                     if not reading.error:
                         book.enter(rule, reading, point)

@@ -1,12 +1,13 @@
 """Asks a Reader the question of one rule and says what each group of it shows.
 
 Questions run in a helper thread with a time limit, because a rule that is slow, or hangs, must not keep the others
-from being evaluated: it stands as failed until its answer is there. ``alert_manager`` calls ``observe`` rule by
-rule and hands the observations to ``lifecycle``.
+from being evaluated: it stands as failed until its answer is there. ``alert_manager`` has the questions of a tick
+asked together (``ask_ahead``), calls ``observe`` rule by rule and hands the observations to ``lifecycle``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,11 +28,12 @@ from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.threshold import Measured, ThresholdRule
 from barograph.core.event import EARLIEST
-from barograph.core.query import Filter, MetricAnswer, Reader, Window
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, Reader, Window
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, shorten
 
 T = TypeVar("T")
+Together = Callable[[Sequence[MetricQuery]], list[MetricAnswer]]
 
 MOST_THREADS = 32  # a hanging question holds one; one more answers all the others
 _LOOK_BACK = ((86400.0, 60.0), (30 * 86400.0, 3600.0))  # for the last data: how far, and how exactly
@@ -54,8 +56,20 @@ class Reading(Struct, frozen=True, kw_only=True):
 class Evaluator:
     """Evaluates rules one at a time; one thread may call it at a time."""
 
-    def __init__(self, reader: Reader, project: str, rule_seconds: float, detectors: Detectors | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        project: str,
+        rule_seconds: float,
+        detectors: Detectors | None = None,
+        together: Together | None = None,
+    ) -> None:
+        """``together`` answers many questions at once; without it each rule asks alone."""
         self._reader = reader
+        self._together = together
+        self._ahead = _Ahead(reader)
+        self._asking: Future[list[MetricAnswer]] | None = None  # ahead, and not answered in time
+        self._alone: set[str] = set()  # rules that failed last, whose questions hold up no others
         self._project = project
         self._rule_seconds = rule_seconds
         self._detectors = detectors if detectors is not None else Detectors((), project)
@@ -73,12 +87,43 @@ class Evaluator:
         """The newest samples of the metrics that expressions name, and of which second they are. From any thread."""
         return [(rule, *one.newest) for rule, one in list(self._measurements.values())]
 
+    def ask_ahead(self, rules: Sequence[ThresholdRule], end: datetime) -> None:
+        """Ask what those rules want to know of ``end`` together: ``observe`` has it then.
+
+        Not of rules that failed last. Where it fails, or takes too long, each rule asks for itself, and is told what
+        is wrong with it. Never raises.
+        """
+        self._ahead = _Ahead(self._reader)
+        if self._together is None or (self._asking is not None and not self._asking.done()):
+            return
+        wanted: dict[MetricQuery, None] = {}
+        for rule in rules:
+            if type(rule).read is ThresholdRule.read and not isinstance(rule, AnomalyRule) and self._is_well(rule):
+                with contextlib.suppress(BarographError):  # it is told of the rule
+                    wanted |= dict.fromkeys(rule.questions(end, self._project))
+        if not wanted:
+            return
+        self._asking = self._asked(partial(self._together, list(wanted)))
+        try:
+            answers = self._asking.result(self._rule_seconds)
+        except Exception:  # one of them, or all
+            return
+        self._ahead.answers = dict(zip(wanted, answers, strict=True))
+
+    def _is_well(self, rule: ThresholdRule) -> bool:
+        return rule.name not in self._alone and not self.is_slow(rule)
+
     def is_slow(self, rule: ThresholdRule) -> bool:
         """Whether the rule's last question has not been answered yet."""
         return rule.name in self._running
 
     def observe(self, rule: ThresholdRule, end: datetime) -> Reading:
         """What the window that ends at ``end`` shows. Never raises: a failure is in the reading."""
+        reading = self._observed(rule, end)
+        (self._alone.add if reading.error else self._alone.discard)(rule.name)
+        return reading
+
+    def _observed(self, rule: ThresholdRule, end: datetime) -> Reading:
         running = self._running.get(rule.name)
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
@@ -116,7 +161,7 @@ class Evaluator:
         if isinstance(rule, ExpressionRule):
             return partial(rule.judged, self._remembered(rule), end)
         if not isinstance(rule, AnomalyRule):
-            return lambda: rule.read(self._reader, end, self._project)
+            return lambda: rule.read(self._ahead, end, self._project)
         due = self._detectors.questions(rule, end)
         return None if not due else lambda: _points([self._reader.query(question) for question in due])
 
@@ -190,6 +235,19 @@ class Evaluator:
         self._pool = None
         wait(self._running.values(), self._rule_seconds)
         self._running.clear()
+
+
+class _Ahead:
+    """A Reader that has some answers, and asks for the others."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.answers: Mapping[MetricQuery, MetricAnswer] = {}
+        self._reader = reader
+        self.events, self.units, self.watermark = reader.events, reader.units, reader.watermark
+
+    def query(self, question: MetricQuery) -> MetricAnswer:
+        known = self.answers.get(question)
+        return self._reader.query(question) if known is None else known
 
 
 def _points(answers: Sequence[MetricAnswer]) -> Measured:

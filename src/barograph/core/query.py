@@ -7,7 +7,7 @@ Filters follow one grammar everywhere: ``field:op:value``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, Protocol
 
@@ -282,6 +282,14 @@ class Reader(Protocol):
 
     def watermark(self) -> datetime:
         """Every event journaled with ``received_at`` up to here can be queried."""
+        ...
+
+
+class ManyReader(Reader, Protocol):
+    """A Reader that can answer several metric questions at once for less than one after the other."""
+
+    def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
+        """The answers, in the order of the questions. Raises as ``query`` does, for any of them."""
         ...
 
 

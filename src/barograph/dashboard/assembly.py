@@ -21,6 +21,7 @@ from barograph.alerts.hearing import last_heard
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.function import load_function
 from barograph.alerts.rules.threshold import ThresholdRule
+from barograph.alerts.shared_questions import SharedQuestions
 from barograph.analytics.analytics_engine import AnalyticsEngine
 from barograph.collect.assembler import Assembler
 from barograph.collect.batches import retire_batches
@@ -124,7 +125,8 @@ def assemble(
         projects = ProjectRepository(control, settings.project)
         delivery = Delivery(settings, control, clock, environment)
         make = partial(
-            _workspace, settings, clock, identifiers, catalogue, journal, store, control, delivery,
+            _workspace, settings, clock, identifiers, catalogue, journal, store, SharedQuestions(store), control,
+            delivery,
             from_settings(settings.collect, directory / USER_KEY),
             [] if "rules" in overrides else _places(directory / FILE_NAME, settings),
         )  # fmt: skip
@@ -166,6 +168,7 @@ def _workspace(
     catalogue: Catalogue,
     journal: Journal,
     store: DataStore,
+    shared: SharedQuestions,
     control: ControlPlane,
     delivery: Delivery,
     processors: Sequence[Processor],
@@ -194,6 +197,7 @@ def _workspace(
         project,
         notifier=notifier,
         last_heard=last_heard(journal.arrivals),
+        together=shared.ask,
     )
     delivery.dispatcher.add(notifier)
     return Workspace(

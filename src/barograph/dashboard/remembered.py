@@ -9,21 +9,21 @@ import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
-from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, Reader, UnitAnswer, UnitQuery
+from barograph.core.query import (
+    EventPage,
+    EventQuery,
+    ManyReader,
+    MetricAnswer,
+    MetricQuery,
+    UnitAnswer,
+    UnitQuery,
+)
 from barograph_client.errors import BarographError
 
 A = TypeVar("A")
 ROUNDS = 6  # times that a page is made in order to learn what it asks
-
-
-class ManyReader(Reader, Protocol):
-    """A Reader that can answer several metric questions at once for less than one after the other."""
-
-    def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
-        """The answers, in the order of the questions. Raises as ``query`` does, for any of them."""
-        ...
 
 
 class RememberedReader:
