@@ -106,7 +106,7 @@ def welch(
     if refusal:
         return Effect(value=difference), (refusal,)
     a, b = arm.mean_variance, baseline.mean_variance
-    effect = _t_effect(difference, math.sqrt(a + b), satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
+    effect = t_effect(difference, math.sqrt(a + b), satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
     constant = not (arm.varies and baseline.varies)
     return effect, ("one arm does not vary: the other carries the whole uncertainty",) if constant else ()
 
@@ -137,7 +137,7 @@ def relative_difference(
     error = math.hypot(arm_share, baseline_share * arm.mean / baseline.mean)
     if error == 0:  # an arm that is zero in every unit is the whole baseline away, however uncertain that is
         return Effect(value=value), ("the arm is zero in every unit: the relative effect has no interval",)
-    effect = _t_effect(value, error, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0)
+    effect = t_effect(value, error, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0)
     weak = abs(baseline.mean) < WEAK_BASELINE * math.sqrt(b)
     return effect, ("the baseline is close to zero, for its error: do not trust the relative effect",) if weak else ()
 
@@ -189,9 +189,15 @@ def satterthwaite(a: float, n_a: int, b: float, n_b: int) -> float:
     return 1 / (share * share / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
 
 
-def _t_effect(
-    value: float, error: float, degrees: float, alpha: float, alternative: Alternative, null: float
+def t_effect(
+    value: float,
+    error: float,
+    degrees: float,
+    alpha: float = DEFAULT_ALPHA,
+    alternative: Alternative = "two-sided",
+    null: float = 0.0,
 ) -> Effect:
+    """The effect whose ``value`` less its truth, over ``error``, follows Student's t; ``error`` must not be zero."""
     statistic = (value - null) / error
     low, high = -math.inf, math.inf
     if alternative == "two-sided":

@@ -44,7 +44,7 @@ class Summary(Struct, frozen=True, gc=False):
     @classmethod
     def from_values(cls, values: Numbers) -> Summary:
         """The summary of these numbers; raises InvalidInput when one of them is not finite."""
-        numbers = _array(values)
+        numbers = finite_array(values)
         if numbers.size == 0:
             return cls()
         mean, deviations = _centre(numbers)
@@ -110,7 +110,7 @@ class RatioSummary(Struct, frozen=True, gc=False):
     @classmethod
     def from_values(cls, numerators: Numbers, denominators: Numbers) -> RatioSummary:
         """From one pair a unit; raises InvalidInput when they do not pair or are not finite."""
-        above, below = _array(numerators), _array(denominators)
+        above, below = finite_array(numerators), finite_array(denominators)
         if above.size != below.size:
             raise InvalidInput("each unit needs a numerator and a denominator", value=(above.size, below.size))
         if above.size == 0:
@@ -173,13 +173,19 @@ class RatioSummary(Struct, frozen=True, gc=False):
         )  # fmt: skip
 
 
-def _array(values: Numbers) -> NDArray[np.float64]:
+def finite_array(values: Numbers) -> NDArray[np.float64]:
     numbers = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64).ravel()
     if not np.isfinite(numbers).all():
         raise InvalidInput(
             "numbers must be finite", hint="Leave out what was not measured; it is not zero or infinite."
         )
     return numbers
+
+
+def centred(values: Numbers) -> tuple[float, NDArray[np.float64]]:
+    """The mean and the deviations from it; raises InvalidInput when one of the numbers is not finite."""
+    numbers = finite_array(values)
+    return _centre(numbers) if numbers.size else (0.0, numbers)
 
 
 def _centre(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
