@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.alerts.test_alert_manager import House
 
+from barograph.alerts.alert import Notification
 from barograph.alerts.alert_manager import AlertManager
+from barograph.alerts.notifier import Notifier
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.audit import AuditLog
 from barograph.control.rules import RuleRepository
 from barograph.core.metric import Catalogue, Measure, Metric
-from barograph.core.settings import RuleSettings
+from barograph.core.settings import RuleSettings, Settings
+from barograph.dashboard.delivery import Delivery
 from barograph_client.errors import ControlError, InvalidRule
 
 SLOW = RuleSettings(name="slow", metric="response_time.mean", above=5.0)
@@ -31,10 +35,10 @@ class Kept(House):
         how = {"default": (ERRORS, SLOW), "kept": RuleRepository(self.plane), **how}
         return RuleSet(how.pop("catalogue", Catalogue()), rules, **how)
 
-    def watch(self, rules: RuleSet) -> AlertManager:
+    def watch(self, rules: RuleSet, notifier: Notifier | None = None) -> AlertManager:
         made = AlertManager(
-            self.reader, rules, AlertStateRepository(self.plane), self.recorded.append, self.clock
-        )  # fmt: skip
+            self.reader, rules, AlertStateRepository(self.plane), self.recorded.append, self.clock, notifier=notifier
+        )
         self.managers.append(made)
         return made
 
@@ -163,8 +167,35 @@ class TestWhileItRuns:
         assert manager.rules() == []
         assert manager.alerts() == []
         assert house.told()[-1] == ("firing", "resolved")
-        assert "was removed" in house.recorded[-1].message
+        assert house.recorded[-1].message == "RESOLVED: the rule slow was removed while it fired"
         assert AlertStateRepository(house.plane).load("default") == []
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_who_was_told_that_it_fires_is_told_that_its_rule_was_switched_off(
+        self, house: Kept, restarted: bool
+    ) -> None:
+        settings = msgspec.convert({"routing": {"route": {"group_wait": "1s", "group_interval": "15s"}}}, Settings)
+        delivery = Delivery(settings, house.plane, house.clock, {})
+
+        def life(manager: AlertManager) -> list[Notification]:
+            assert manager.notifier is not None
+            for _ in range(4):
+                house.tick(manager, 1, response_time=9.0)
+                manager.notifier.step(house.clock.now())
+            rows = reversed(delivery.outbox.list())
+            return [msgspec.convert(row.body, Notification) for row in rows]
+
+        manager = house.watch(house.set(default=(SLOW,)), delivery.notifier("default"))
+        assert [one.status for one in life(manager)] == ["firing"]
+        house.set(default=(SLOW,)).keep(RuleSettings(name="slow", enabled=False), actor="ann")
+        if restarted:
+            manager = house.watch(house.set(default=(SLOW,)), delivery.notifier("default"))
+        told = life(manager)
+        assert [one.status for one in told] == ["firing", "resolved"]
+        assert told[1].alerts[0].annotations["summary"] == (
+            "The rule slow was switched off while it fired. Last: Response time exceeded 5 s threshold (current: 9 s)"
+        )
+        assert (manager.rule_set.off, manager.rule_set.source("slow")) == (("slow",), "kept")
 
     def test_groups_that_a_rule_has_no_more_are_resolved_also_over_a_restart(self, house: Kept) -> None:
         elsewhere = house.set(default=())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -221,6 +221,17 @@ def not_evaluated(seconds: float, project: str, since: datetime, at: datetime) -
         starts_at=since,
         updated_at=at,
     )
+
+
+def without_rule(alert: Alert, gone: Callable[[str], str]) -> str:
+    """What is said at its end of an alert whose rule is in force no more; '' where it is, or where there is none."""
+    name = alert.labels["alertname"]
+    if name == NOT_EVALUATED:
+        return ""
+    rule = alert.labels.get("rule", name) if name in (RULE_ERROR, TOO_MANY_GROUPS) else name
+    why = gone(rule)
+    last = alert.annotations.get("summary", "")
+    return f"The rule {shorten(rule, _LABEL_LENGTH)} {why}. Last: {last}" if why else ""
 
 
 def say(rule: ThresholdRule, labels: Mapping[str, str], condition: Condition, at: datetime) -> str:

@@ -35,6 +35,7 @@ _LABEL_LENGTH = 256  # of an event's label
 
 Key = tuple[str, str]  # rule, fingerprint
 Entry = tuple[dict[str, str], Condition]
+Gone = Callable[[str], str]
 DataUntil = Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None]
 
 
@@ -81,8 +82,11 @@ class AlertBook:
         now: datetime,
         data_until: DataUntil,
         detectors: Detectors | None = None,
+        gone: Gone = lambda name: "",
     ) -> None:
+        """``gone`` says what has become of a rule that is not among those watched; '' of one that is."""
         self._states = states
+        self._gone = gone
         self._detectors = detectors if detectors is not None else Detectors((), project)
         self._data_until = data_until
         self._record = record
@@ -299,7 +303,7 @@ class AlertBook:
             previous=state.state,
             value=state.value,
             labels={name: value[:_LABEL_LENGTH] for name, value in state.labels.items()},
-            message=f"RESOLVED: the rule {shorten(state.rule)} was removed, or groups otherwise now",
+            message=f"RESOLVED: the rule {shorten(state.rule)} {self._gone(state.rule) or 'groups otherwise now'}",
         )
 
 

@@ -22,7 +22,7 @@ from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.explanation import Explanation, explain
 from barograph.alerts.routing.remembered import bounded, count_cut
-from barograph.alerts.routing.router import Router, RouterState, lasting, shifted
+from barograph.alerts.routing.router import Router, RouterState, WhyOver, lasting, no_reason, shifted
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
 from barograph.control.outbox import Outbox, Reached
@@ -70,6 +70,7 @@ class Notifier:
         self._saved: RouterState | None = None  # as it is on disk: of a start only what was kept counts
         self._outside: dict[str, Alert] = {}
         self.of_rules: OfRules = lambda at: ()  # the alerts of the rules at a time; set by who evaluates them
+        self.why_over: WhyOver = no_reason  # what is said of one of those that is not there any more; set by the same
         self.on_wake: Callable[[], object] = lambda: None  # set by who steps it
         self._heeded: Sequence[Silence] = ()  # as they were at the last step
         self._due_at: datetime | None = None  # of the state, since the last step
@@ -121,10 +122,10 @@ class Notifier:
             rules = (_over(alert, now) for alert in self.of_rules(now))
             alerts = {alert.fingerprint: alert for alert in (*self._outside.values(), *rules)}
             silences = self._silences.of(self.project)
-            after, notifications = self.router.step(before, alerts.values(), silences, now)
+            after, notifications = self.router.step(before, alerts.values(), silences, now, self.why_over)
             while notifications and self._silences.look():  # one that was made just now holds what was about to be told
                 silences = self._silences.of(self.project)
-                after, notifications = self.router.step(before, alerts.values(), silences, now)
+                after, notifications = self.router.step(before, alerts.values(), silences, now, self.why_over)
             after = bounded(after)
             if after != self._saved or notifications:
                 self._keep(after, [self._of_project(one) for one in notifications])

@@ -47,6 +47,7 @@ class _InForce(Struct, frozen=True, kw_only=True):
     rules: tuple[ThresholdRule, ...] = ()
     sources: dict[str, Source]
     broken: tuple[BrokenRule, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 class RuleSet:
@@ -95,8 +96,22 @@ class RuleSet:
         """Kept rules that cannot be used."""
         return self._now.broken
 
+    @property
+    def off(self) -> tuple[str, ...]:
+        """The names that a rule holds which is switched off."""
+        return self._now.off
+
+    def gone(self, name: str) -> str:
+        """What has become of a rule that was in force: ``was switched off while it fired``; '' where it still is."""
+        now = self._now
+        if any(rule.name == name for rule in now.rules):
+            return ""
+        if any(one.settings.name == name for one in now.broken):
+            return "can no longer be used"
+        return f"was {'switched off' if name in now.off else 'removed'} while it fired"
+
     def source(self, name: str) -> Source:
-        """Where the rule of that name in force comes from."""
+        """Where the rule of that name in force, or switched off, comes from."""
         return self._now.sources[name]
 
     def refresh(self) -> None:
@@ -192,10 +207,14 @@ class RuleSet:
         """What is in force now. A rule that has not changed stays the object that it was."""
         rules: list[ThresholdRule] = []
         sources: dict[str, Source] = {}
+        off: list[str] = []
         broken = [one for one in self._unreadable if not any(one.settings.name in self._stand[by] for by in _WRITTEN)]
         for source, stand in self._stand.items():
             for settings in stand.values():
-                if sources.setdefault(settings.name, source) != source or not settings.enabled:
+                if sources.setdefault(settings.name, source) != source:
+                    continue
+                if not settings.enabled:
+                    off.append(settings.name)
                     continue
                 known = self._made.get(settings.name)
                 try:
@@ -205,7 +224,7 @@ class RuleSet:
                     continue
                 self._made[settings.name] = settings, rule
                 rules.append(rule)
-        return _InForce(rules=tuple(rules), sources=sources, broken=tuple(broken))
+        return _InForce(rules=tuple(rules), sources=sources, broken=tuple(broken), off=tuple(off))
 
 
 def _document(settings: RuleSettings) -> dict[str, object]:

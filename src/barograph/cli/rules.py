@@ -17,7 +17,7 @@ from barograph.cli.control import actor
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Json, ProjectName, existing
 from barograph.cli.output import draw, print_json, say
 from barograph.core.settings import FILE_NAME, load_settings
-from barograph.visualize.chart import Column, Page, Table, Text
+from barograph.visualize.chart import Cell, Column, Page, Table, Text
 from barograph_client.clock import SystemClock
 from barograph_client.errors import InvalidSettings, shorten
 
@@ -28,13 +28,17 @@ _FROM = {"file": FILE_NAME, "kept": "kept", "default": "default"}
 
 
 class RuleLine(Struct, frozen=True, kw_only=True):
-    """One rule in force, where it comes from, and what keeps a kept one from being used."""
+    """One rule, where it comes from, and what keeps a kept one from being used.
+
+    One that is ``off`` is not evaluated, and has nothing to tell but its name.
+    """
 
     name: str
     source: str
     severity: str
     condition: str
     problem: str = ""
+    off: bool = False
 
 
 @contextlib.contextmanager
@@ -68,7 +72,7 @@ def rules_of(directory: Path, project: str | None, *, run_code: bool = False) ->
 
 
 def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
-    """List the rules in force and where each comes from: the file, kept, or a default one.
+    """List the rules and where each comes from: the file, kept, or a default one. One that is switched off is "off".
 
     \b
     barograph alerts rules
@@ -84,6 +88,8 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
                 name=one.settings.name, source="kept", severity=one.settings.severity, condition="", problem=one.problem
             )
             for one in rules.broken
+        ] + [
+            RuleLine(name=name, source=rules.source(name), severity="", condition="", off=True) for name in rules.off
         ]  # fmt: skip
     if json:
         print_json(lines)
@@ -94,12 +100,16 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
         Column(title="Severity"),
         Column(title="Condition", most=160, wraps=True),
     ]
-    rows = [
-        [one.name, _FROM[one.source], one.severity, f"cannot be used: {one.problem}" if one.problem else one.condition]
-        for one in lines
-    ]
-    told = Table(title="In force", columns=columns, rows=rows) if rows else Text(text="No rule is in force.")
+    rows: list[list[Cell]] = [[one.name, _FROM[one.source], one.severity or None, _condition(one)] for one in lines]
+    title = "In force, and switched off" if any(one.off for one in lines) else "In force"
+    told = Table(title=title, columns=columns, rows=rows) if rows else Text(text="No rule is in force.")
     draw(Page(title="Rules", parts=[told]))
+
+
+def _condition(line: RuleLine) -> str:
+    if line.off:
+        return "off"
+    return f"cannot be used: {line.problem}" if line.problem else line.condition
 
 
 def add(

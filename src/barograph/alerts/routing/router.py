@@ -7,7 +7,7 @@ outbox: a crash before that repeats the step, with the same keys, and a crash af
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
@@ -24,6 +24,8 @@ from barograph.core.routing_settings import RoutingSettings
 from barograph.core.unit import format_value
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidInput
+
+WhyOver = Callable[[Alert], str]
 
 MOST_HOLDS = 3  # starts in a row that hold notifications back: one that crashes all the time must tell some day
 
@@ -50,6 +52,11 @@ class RouterState(Struct, frozen=True, kw_only=True):
     acknowledgements: dict[str, Acknowledgement] = field(default_factory=dict)
     started_at: datetime | None = None
     unsettled: int = 0
+
+
+def no_reason(alert: Alert) -> str:
+    """Nothing is known of why an alert is not there any more."""
+    return ""
 
 
 class Router:
@@ -100,17 +107,22 @@ class Router:
         return replace(state, acknowledgements=left)
 
     def step(
-        self, state: RouterState, alerts: Iterable[Alert], silences: Iterable[Silence], now: datetime
+        self,
+        state: RouterState,
+        alerts: Iterable[Alert],
+        silences: Iterable[Silence],
+        now: datetime,
+        why_over: WhyOver = no_reason,
     ) -> tuple[RouterState, list[Notification]]:
         """What is told at ``now``, and the state after it. Pure: the same input gives the same output.
 
         ``alerts`` are all that fire, and those resolved that the caller still knows: one that was told and is no
-        longer there is resolved (one from outside at its ``ends_at``). Their order does not matter. Ticks that were
-        missed are caught up as one, with what is true now.
+        longer there is resolved (one from outside at its ``ends_at``), with what ``why_over`` says of it as summary.
+        Their order does not matter. Ticks that were missed are caught up as one, with what is true now.
         """
         now = as_utc(now)
         state = _steadied(state, now, self.routes, self.tree)
-        present = self._present(state, _newest(alerts), now)
+        present = self._present(state, _newest(alerts), now, why_over)
         tracks = self._follow(state, present, now)
         fires = {
             identity: alert
@@ -170,7 +182,9 @@ class Router:
     def _held_until(self, state: RouterState, route: Route) -> datetime:
         return (state.started_at + route.group_wait) if state.started_at else _LONG_AGO
 
-    def _present(self, state: RouterState, current: dict[str, Alert], now: datetime) -> dict[str, Alert]:
+    def _present(
+        self, state: RouterState, current: dict[str, Alert], now: datetime, why_over: WhyOver
+    ) -> dict[str, Alert]:
         """The alerts that are there and those that were told and are not, by fingerprint, in its order."""
         found = dict(current)
         for group in state.groups.values():
@@ -180,7 +194,7 @@ class Router:
                     continue
                 alert = told.alert
                 if not starting and not (alert.from_outside and alert.ends_at is not None):
-                    alert = replace(alert, ends_at=min(alert.ends_at or now, now))
+                    alert = _gone(alert, now, why_over)
                 if identity not in found or found[identity].status(now) == "resolved":
                     found[identity] = alert
         for identity, track in state.tracks.items():
@@ -289,6 +303,13 @@ def _newest(alerts: Iterable[Alert]) -> dict[str, Alert]:
 
 def _age(alert: Alert) -> tuple[datetime, datetime, bool, str]:
     return alert.updated_at, alert.starts_at, alert.ends_at is None, repr(alert)
+
+
+def _gone(alert: Alert, now: datetime, why_over: WhyOver) -> Alert:
+    """One that was told and is not there any more, as it ended."""
+    why = why_over(alert) if alert.ends_at is None else ""
+    annotations = {**alert.annotations, "summary": why} if why else alert.annotations
+    return replace(alert, annotations=annotations, ends_at=min(alert.ends_at or now, now))
 
 
 def _left(group: Group, members: Mapping[str, Member], now: datetime) -> dict[str, Member]:
