@@ -1,0 +1,158 @@
+"""Plans for shares of units, for metrics without a formula, and for the days that units take to come.
+
+Takes shares, past values or past counts; hands back units, power or days. For means see ``power``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from barograph.stats.distributions import normal_quantile, normal_tail
+from barograph.stats.exact import clopper_pearson_interval
+from barograph.stats.power import DEFAULT_POWER
+from barograph.stats.summary import Numbers, finite_array
+from barograph_client.errors import InvalidInput
+
+SIMULATIONS = 1_000  # the power is then known to three percentage points
+MOST_DRAWS = 500_000_000  # units drawn in all simulations together
+FEWEST_DETECTED = 1e-12  # a difference of shares below this is none
+
+Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+PValue = Callable[[NDArray[np.float64], NDArray[np.float64]], float | None]
+
+
+def arcsine_effect(share: float, baseline: float) -> float:
+    """Cohen's h (1988, chapter 6): the difference of shares on the scale on which their variance is the same.
+
+    Hand it to ``power.sample_size`` with the normal distribution. Refuses shares outside [0, 1].
+    """
+    if not (0 <= share <= 1 and 0 <= baseline <= 1):
+        raise InvalidInput("a share lies between 0 and 1", value=(share, baseline))
+    return 2 * math.asin(math.sqrt(share)) - 2 * math.asin(math.sqrt(baseline))
+
+
+def power_of_shares(share: float, baseline: float, n: float, n_baseline: float, *, alpha: float = 0.05) -> float:
+    """The chance that the two-sided score test tells ``share`` of n units from ``baseline`` of n_baseline.
+
+    Normal, with the pooled error under the null and the arms' own otherwise (Fleiss, Levin, Paik, "Statistical methods
+    for rates and proportions", 2003, 4.1), both tails. Refuses shares outside (0, 1), and arms without a unit.
+    """
+    _require(share, baseline, alpha)
+    if min(n, n_baseline) <= 0:
+        raise InvalidInput("an arm needs a unit", value=(n, n_baseline))
+    null, own = _errors(share, baseline, n / n_baseline)
+    critical, distance = normal_quantile(1 - alpha / 2) * null, abs(share - baseline) * math.sqrt(n_baseline)
+    return normal_tail((critical - distance) / own) + normal_tail((critical + distance) / own)
+
+
+def sample_size_of_shares(
+    share: float, baseline: float, *, alpha: float = 0.05, power: float = DEFAULT_POWER, ratio: float = 1.0
+) -> float:
+    """Units that the baseline needs for a two-sided test to tell the shares apart; the other arm needs ``ratio`` times.
+
+    Not rounded. The closed form for the nearer tail; source as for ``power_of_shares``. Refuses equal shares.
+    """
+    _require(share, baseline, alpha)
+    if share == baseline or not (alpha < power < 1 and ratio > 0 and math.isfinite(ratio)):
+        raise InvalidInput("a sample size needs two shares, a power above alpha, and a positive ratio", value=share)
+    null, own = _errors(share, baseline, ratio)
+    reach = normal_quantile(1 - alpha / 2) * null + normal_quantile(power) * own
+    return (reach / (share - baseline)) ** 2
+
+
+def detectable_share(
+    baseline: float, n: float, n_baseline: float, *, alpha: float = 0.05, power: float = DEFAULT_POWER
+) -> tuple[float | None, float | None]:
+    """The nearest shares below and above ``baseline`` that so many units tell from it; None where there is none."""
+    _require(baseline, baseline, alpha)
+
+    def nearest(end: float) -> float | None:
+        missed, found = baseline, end + (baseline - end) * FEWEST_DETECTED
+        if power_of_shares(found, baseline, n, n_baseline, alpha=alpha) < power:
+            return None
+        while abs(found - missed) > FEWEST_DETECTED:
+            middle = (missed + found) / 2
+            if power_of_shares(middle, baseline, n, n_baseline, alpha=alpha) < power:
+                missed = middle
+            else:
+                found = middle
+        return found
+
+    return nearest(0.0), nearest(1.0)
+
+
+def days_until(needed_units: float, distinct_units: Sequence[int]) -> float | None:
+    """Days until so many different units have come, from how many had by the end of each day in the past.
+
+    ``distinct_units`` counts up: who comes back is not counted again, which is why twice the days are not twice the
+    units. Between days a straight line; beyond the last day at the pace of the last day. None where units stop
+    coming. Refuses an empty or a falling count.
+    """
+    counts = [0, *distinct_units]
+    if len(counts) < 2 or any(after < before for before, after in itertools.pairwise(counts)):
+        raise InvalidInput("the count of units so far grows by the day", value=tuple(distinct_units[:10]))
+    for day, (before, after) in enumerate(itertools.pairwise(counts)):
+        if needed_units <= after:
+            return 0.0 if needed_units <= 0 else day + (needed_units - before) / (after - before)
+    pace = counts[-1] - counts[-2]
+    return len(counts) - 1 + (needed_units - counts[-1]) / pace if pace and math.isfinite(needed_units) else None
+
+
+class SimulatedPower(Struct, frozen=True, kw_only=True):
+    """``power`` is the share of simulations that found the change, known to lie between ``low`` and ``high`` (99 %)."""
+
+    power: float
+    low: float
+    high: float
+    simulations: int
+
+
+def power_by_simulation(
+    past: Numbers,
+    change: Change,
+    p_value: PValue,
+    n: int,
+    n_baseline: int,
+    *,
+    alpha: float = 0.05,
+    simulations: int = SIMULATIONS,
+    seed: int = 0,
+) -> SimulatedPower:
+    """How often a test finds ``change``, in arms drawn with replacement from past values of the metric.
+
+    ``change`` makes treated values of plain ones; ``p_value`` is the test, None where it has no answer, which counts as
+    nothing found. With a change of nothing the power is the test's own rate of false alarms on such values. The
+    interval is Clopper and Pearson's. Seeded. Refuses an empty past, arms without a unit, and more than ``MOST_DRAWS``
+    draws.
+    """
+    values = finite_array(past)
+    if values.size == 0 or min(n, n_baseline, simulations) < 1 or not 0 < alpha < 1:
+        raise InvalidInput("a simulation needs past values, units, and a risk", value=(values.size, n, n_baseline))
+    if (n + n_baseline) * simulations > MOST_DRAWS:
+        raise InvalidInput("too many units to simulate", hint="Take fewer simulations.", value=(n, simulations))
+    generator = np.random.default_rng(seed)
+    found = 0
+    for _ in range(simulations):
+        arm, baseline = (values[generator.integers(0, values.size, size)] for size in (n, n_baseline))
+        answer = p_value(change(arm), baseline)
+        found += answer is not None and answer <= alpha
+    low, high = clopper_pearson_interval(found, simulations, 0.01)
+    return SimulatedPower(power=found / simulations, low=low, high=high, simulations=simulations)
+
+
+def _errors(share: float, baseline: float, ratio: float) -> tuple[float, float]:
+    """The standard error of the difference times the root of the baseline's units, under the null and otherwise."""
+    pooled = (ratio * share + baseline) / (1 + ratio)
+    null = math.sqrt(pooled * (1 - pooled) * (1 + 1 / ratio))
+    return null, math.sqrt(share * (1 - share) / ratio + baseline * (1 - baseline))
+
+
+def _require(share: float, baseline: float, alpha: float) -> None:
+    if not (0 < share < 1 and 0 < baseline < 1 and 0 < alpha < 1):
+        raise InvalidInput("shares and risks lie between 0 and 1", value=(share, baseline, alpha))
