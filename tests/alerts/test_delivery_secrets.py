@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import html
+import json
 import logging
 import pickle
+import string
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.receivers import Answer, HttpReceiver, sample, surroundings, until
 
-from barograph.alerts.delivery.secrets import MOST_BYTES, Secret, SecretSource, hide
+from barograph.alerts.delivery.secrets import HIDDEN, MOST_BYTES, Secret, SecretSource, hide
 from barograph.alerts.delivery.sender import Sender
 from barograph.alerts.delivery.targets import Targets
 from barograph.control.database import ControlPlane
@@ -91,6 +98,35 @@ class TestASecret:
         hidden = hide(said, [Secret(HUSH), Secret(url)])
         assert hidden == "no (hidden) no (hidden) no (hidden) no (hidden)"
         assert hide("a short one is in many words", [Secret("is")]) == "a short one is in many words"
+
+    @given(
+        st.text(string.printable[:95], min_size=8, max_size=40),
+        st.sampled_from(
+            [
+                json.dumps,
+                lambda text: json.dumps(json.dumps(text)),
+                lambda text: json.dumps(text).replace("/", r"\/"),
+                lambda text: "".join(f"\\u{ord(one):04X}" for one in text),
+                html.escape,
+                lambda text: "".join(f"&#{ord(one)};" for one in text),
+                quote_plus,
+                lambda text: quote(text, safe="").lower() if text == text.lower() else quote(text, safe=""),
+                lambda text: quote(quote(text, safe=""), safe=""),
+                lambda text: base64.b64encode(text.encode()).decode(),
+                lambda text: base64.urlsafe_b64encode(f"me:{text}".encode()).decode(),
+                lambda text: json.dumps(base64.b64encode(f"x{text}y".encode()).decode()).replace("/", r"\/"),
+            ]
+        ),
+    )
+    def test_is_found_however_the_other_side_writes_it(self, text: str, written: Callable[[str], str]) -> None:
+        hidden = hide(f"bad token {written(text)}!", [Secret(text)])
+        assert hidden.startswith("bad token ")
+        assert len(hidden) <= len("bad token !") + len(HIDDEN) + 12  # quotes, and what Base64 joins with its neighbours
+        assert HIDDEN in hidden
+
+    def test_is_looked_for_in_a_text_made_to_be_hard_to_search(self) -> None:
+        said = "\\" * 65_536 + "%25" * 20_000  # takes minutes where escapes may be of any length
+        assert hide(said, [Secret('\\"%' * 20)]) == said
 
 
 def echoing(receiver: HttpReceiver, status: int) -> None:

@@ -8,10 +8,14 @@ came from the other side, which may repeat what it was sent.
 from __future__ import annotations
 
 import base64
+import functools
+import html
+import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -19,6 +23,7 @@ from barograph_client.errors import InvalidSettings
 
 MOST_BYTES = 8192
 HIDDEN = "(hidden)"
+_BASE64 = {"+": "(?:[+-]|%2[Bb])", "/": "(?:\\\\{0,7}/|_|%2[Ff])"}  # as they stand in addresses and in JSON
 _SHORTEST = 6  # characters; anything shorter is in many texts by chance, and no secret
 
 
@@ -95,16 +100,37 @@ class SecretSource(Struct, frozen=True, kw_only=True):
 
 
 def hide(text: str, secrets: Iterable[Secret]) -> str:
-    """The text without the secrets and their encoded forms; of those that are URLs, without any part but the scheme."""
-    forms: set[str] = set()
-    for secret in secrets:
-        for part in _parts(secret.reveal()):
-            encoded = base64.b64encode(part.encode()).decode().rstrip("=")
-            forms.update((part, unquote(part), quote(part), quote(part, safe=""), quote_plus(part), encoded))
-    for form in sorted(forms, key=len, reverse=True):
-        if len(form) >= _SHORTEST:
-            text = text.replace(form, HIDDEN)
+    """The text without the secrets, however the other side has escaped them: for JSON, HTML or an address, or in Base64
+    with anything before and after; of those that are URLs, without any part but the scheme."""
+    parts = {part for secret in secrets for part in _parts(secret.reveal())}
+    parts |= {unquote(part) for part in parts}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= _SHORTEST:
+            text = _written(part).sub(HIDDEN, text)
     return text
+
+
+@functools.lru_cache(256)
+def _written(part: str) -> re.Pattern[str]:
+    """Finds the text in plain, each of its characters escaped or not, and in Base64 at each of the three offsets."""
+    ways = ["".join(_character(one) for one in part)]
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + part.encode()).decode().rstrip("=")
+        whole = encoded[math.ceil(before * 4 / 3) : (before + len(part.encode())) * 4 // 3]  # of no other byte
+        if len(whole) >= _SHORTEST:
+            ways.append("".join(_BASE64.get(one, one) for one in whole))
+    return re.compile("|".join(ways))
+
+
+def _character(one: str) -> str:
+    """A pattern for one character: as it is, and as URLs, JSON and HTML write it."""
+    code = ord(one)
+    escaped = [f"(?i:%(?:25){{0,3}}{code:02x}|\\\\{{1,8}}u{code:04x}|&#x0{{0,6}}{code:x};)", f"&#0{{0,6}}{code};"]
+    named = html.escape(one)
+    escaped += [named] if named != one else []
+    escaped += [r"\+"] if one == " " else []
+    plain = re.escape(one) if one.isalnum() else r"\\{1,8}" if one == "\\" else rf"\\{{0,7}}{re.escape(one)}"
+    return f"(?:{'|'.join((plain, *escaped))})"
 
 
 def _parts(plain: str) -> list[str]:
