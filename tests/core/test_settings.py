@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from barograph.core.mistakes import mistakes
 from barograph.core.settings import Settings, load_settings
+from barograph.core.toml_lines import TomlLines, dotted
 from barograph_client.errors import InvalidSettings
 
 
@@ -24,12 +30,12 @@ def test_a_later_source_wins_and_leaves_the_rest_as_it_is(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("toml", "place"),
     [
-        ('[budget]\ndaily = "5"', "budget.daily: Expected `float | null`, got `str`. Write it without quotes."),
-        ('[collect]\nhash_users = "true"', "collect.hash_users: Expected `bool`, got `str`. Write it without quotes."),
-        ('[[rules]]\nname = "a"\nmetric = "cost"\nabove = "5"', "rules[0].above: Expected `float | null`, got `str`"),
-        ("[budget]\ndayly = 5", "budget: Object contains unknown field `dayly`"),
-        ("project = 3", "project: Expected `str`, got `int`"),
-        ('[collect]\nredact = "email"', "collect.redact: Expected `array`, got `str`. See"),
+        ('[budget]\ndaily = "5"', "line 2: budget.daily: must be a number, not text. Write it without quotes."),
+        ('[collect]\nhash_users = "true"', "collect.hash_users: must be true or false, not text. Write it"),
+        ('[[rules]]\nname = "a"\nmetric = "cost"\nabove = "5"', "line 4: rules[0].above: must be a number, not text"),
+        ("[budget]\ndayly = 5", "line 2: budget.dayly: there is no such setting. Did you mean daily?"),
+        ("project = 3", "line 1: project: must be text, not a whole number (got 3). Write it in quotes."),
+        ('[collect]\nredact = "email"', 'collect.redact: must be a list, not text. Write redact = ["…"].'),
     ],
 )
 def test_the_file_is_read_strictly_and_an_error_names_file_and_field(tmp_path: Path, toml: str, place: str) -> None:
@@ -54,12 +60,12 @@ def test_a_variable_is_read_as_the_type_of_its_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("BUDGET__DAILY", "much", "BAROGRAPH_BUDGET__DAILY: Expected `float | null`, got `str` (got much)"),
-        ("BUDGET__DAILY", "-1", "BAROGRAPH_BUDGET__DAILY: Expected `float` > 0"),
+        ("BUDGET__DAILY", "much", "BAROGRAPH_BUDGET__DAILY: must be a number, not text (got much)"),
+        ("BUDGET__DAILY", "-1", "BAROGRAPH_BUDGET__DAILY: must be above 0 (got -1)"),
         ("COLLECT__REDACT", "email", "A list or a table is written as JSON: BAROGRAPH_COLLECT__REDACT="),
         ("COLLECT__REDACT", '["email"', "A list or a table is written as JSON"),
-        ("JOURNAL__NONE", "1", "BAROGRAPH_JOURNAL__NONE: Object contains unknown field `none`"),
-        ("PROJECT__NAME", "x", "BAROGRAPH_PROJECT__NAME: Expected `str`, got `object`"),
+        ("JOURNAL__NONE", "1", "BAROGRAPH_JOURNAL__NONE: there is no such setting"),
+        ("PROJECT__NAME", "x", "BAROGRAPH_PROJECT__NAME: must be text, not a table"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named_with_its_value(
@@ -73,3 +79,83 @@ def test_a_variable_that_cannot_be_used_is_named_with_its_value(
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match=r"barograph\.toml: "):
         loaded(tmp_path, "project = ")
+
+
+# Each line with a comment has the mistake that the comment names; a list of several lines has one in its second item.
+MISTAKEN = """
+timezone = 5                                # must be text, not a whole number
+[budgt]                                     # Did you mean budget?
+daily = 5
+[[rule]]                                    # Did you mean rules?
+[[rules]]
+name = "a"
+severity = "crit"                           # must be one of info, warning, critical | Did you mean critical?
+kind = "treshold"                           # Did you mean threshold?
+abov = 5                                    # Did you mean above?
+message = '''
+[[rules]]
+name = 5 '''
+known = 1.5                                 # must be a whole number, not a number | without a fraction
+[[rules]]                                   # name: is missing
+above = "5"                                 # must be a number, not text | Write it without quotes.
+labels.team = 5                             # must be text
+compare = "yesterday"                       # must be one of previous, day, week
+annotations = { a = "x", "b" = 5 }          # must be text
+[[receivers]]
+name = "x"
+targets = [
+  { type = "slack" },
+  { type = "webook" },                      # Did you mean webhook?
+  { to = ["someone@example.org"] },         # There are: log, terminal,
+]
+[[receivers]]
+name = "y"
+[[receivers.targets]]
+type = "email"
+to = ["a@example.org"]
+sender = "b@example.org"
+hots = "mail"                               # Did you mean host?
+host = ["mail"]                             # must be text, not a list
+[routing.route]
+routes = [{ matchers = "severity=info" }]   # must be a list, not text
+[[routing.maintenance]]
+name = "x"
+days = ["saturday"]                         # must be one of mon, tue,
+[[status]]                                  # Write [status], in single brackets.
+[server]
+port = 99999                                # must be at most 65,535
+"""
+
+
+def test_every_mistake_of_a_file_is_found_with_its_line_and_what_to_write() -> None:
+    wanted = {
+        number: said.split(" | ")
+        for number, line in enumerate(MISTAKEN.split("\n"), 1)
+        if (said := line.partition("# ")[2])
+    }
+    lines = TomlLines(MISTAKEN)
+    found = {lines.of(one.at): one for one in mistakes(tomllib.loads(MISTAKEN), Settings)}
+    assert found.keys() == wanted.keys()
+    for line, parts in wanted.items():
+        told = f"{dotted(found[line].at)}: {found[line].says}. {found[line].hint}"
+        assert all(part in told for part in parts), told
+
+
+@given(st.recursive(
+    st.one_of(st.integers(), st.floats(), st.booleans(), st.sampled_from(["5", "slack", "day", ""])),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(st.sampled_from([*Settings.__struct_fields__, "name", "type", "targets", "route", "routes",
+                                       "to", "above", "labels", "for", "x"]), inner, max_size=3),
+))  # fmt: skip
+def test_a_tree_has_a_mistake_exactly_where_it_cannot_be_settings(tree: object) -> None:
+    try:
+        msgspec.convert(tree, Settings)
+        right = True
+    except msgspec.ValidationError:
+        right = False
+    assert (mistakes(tree, Settings) == []) is right
+
+
+def test_of_several_mistakes_the_first_line_is_told_and_that_there_are_more(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"line 1: project: .* `barograph alerts check` tells of 1 more"):
+        loaded(tmp_path, "project = 3\n[budget]\nx = 1")

@@ -12,26 +12,12 @@ from collections.abc import Mapping
 import msgspec
 
 from barograph.core.event import Label, Name
-from barograph_client.errors import InvalidEvent, shorten
+from barograph.core.reason import reason
+from barograph_client.errors import InvalidEvent
 
-_TYPES = {
-    "str": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "datetime": "a time",
-    "null": "nothing",
-}
 _AT = re.compile(r" - at (`key` in )?`\$\.?([^`]*)`$")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-_BOUND = re.compile(r"Expected `(int|float)` (>=|<=|>|<) (\S+)")
-_LENGTH = re.compile(r"Expected `(str|array|object)` of length (>=|<=) (\d+)")
-_WRONG = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
-_COMPARE = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
-_UNITS = {"str": "characters", "array": "items", "object": "entries"}
 
 
 def explain(error: Exception, fields: Mapping[str, object]) -> InvalidEvent:
@@ -48,8 +34,8 @@ def explain(error: Exception, fields: Mapping[str, object]) -> InvalidEvent:
     value = find(fields, path)
     if path == "kind":
         return InvalidEvent(path, "is another kind than the one that is recorded", value=value)
-    reason, hint = _reason(message, value)
-    return InvalidEvent(path, reason, hint=hint, value=value)
+    says, hint = _reason(message, value)
+    return InvalidEvent(path, says, hint=hint, value=value)
 
 
 def find(fields: object, path: str) -> object:
@@ -66,35 +52,22 @@ def find(fields: object, path: str) -> object:
 
 
 def _reason(message: str, value: object) -> tuple[str, str]:
+    """What is wrong with the value, and what to send instead."""
+    found = reason(message, value)
+    hint = ""
     if isinstance(value, float) and not math.isfinite(value):
-        return "must be a finite number", "Leave it out when it is unknown"
-    if bound := _BOUND.search(message):
-        return f"must be {_COMPARE[bound[2]]} {_number(bound[3])}", ""
-    if length := _LENGTH.search(message):
-        unit, limit = _UNITS[length[1]], int(length[3])
-        if length[2] == "<=":
-            return f"has more than {limit:,} {unit}", "Shorten it, or leave it out"
-        return "must not be empty" if limit == 1 else f"has fewer than {limit:,} {unit}", ""
-    if wrong := _WRONG.search(message):
-        expected, got = wrong[1].split(" | ")[0], wrong[2]
-        hint = ""
-        if got == "str" and expected in ("int", "float"):
-            hint = "Send the number itself, not its digits as text"
-        elif expected == "str" and got in ("int", "float", "bool"):
-            hint = "Send it as text"
-        elif expected == "int" and got == "float":
-            hint = "Send it without a fraction"
-        return f"must be {_TYPES.get(expected, expected)}, not {_TYPES.get(got, got)}", hint
-    if message.startswith("Invalid enum value"):
-        return "is not one of the values it may have", "See docs/events.md for the values"
-    return shorten(message[:1].lower() + message[1:], 200), ""
-
-
-def _number(text: str) -> str:
-    try:
-        return f"{float(text):,.6g}" if abs(float(text)) >= 1e15 else f"{float(text):,g}"
-    except ValueError:
-        return text
+        hint = "Leave it out when it is unknown"
+    elif found.too_long:
+        hint = "Shorten it, or leave it out"
+    elif found.got == "str" and found.expected in ("int", "float"):
+        hint = "Send the number itself, not its digits as text"
+    elif found.expected == "str" and found.got in ("int", "float", "bool"):
+        hint = "Send it as text"
+    elif (found.expected, found.got) == ("int", "float"):
+        hint = "Send it without a fraction"
+    elif message.startswith("Invalid enum value"):
+        hint = "See docs/events.md for the values"
+    return found.says, hint
 
 
 def _in_mapping(path: str, fields: Mapping[str, object]) -> InvalidEvent:
@@ -103,11 +76,11 @@ def _in_mapping(path: str, fields: Mapping[str, object]) -> InvalidEvent:
         try:
             msgspec.convert(key, Name)
         except msgspec.ValidationError as error:
-            reason, hint = _reason(str(error), key)
-            return InvalidEvent(path, f"has a name that {reason}", hint=hint, value=key)
+            says, hint = _reason(str(error), key)
+            return InvalidEvent(path, f"has a name that {says}", hint=hint, value=key)
         try:
             msgspec.convert(value, Label)
         except msgspec.ValidationError as error:
-            reason, hint = _reason(str(error), value)
-            return InvalidEvent(f"{path}.{key}", reason, hint=hint, value=value)
+            says, hint = _reason(str(error), value)
+            return InvalidEvent(f"{path}.{key}", says, hint=hint, value=value)
     return InvalidEvent(path, "must be a mapping of names to texts", value=find(fields, path))

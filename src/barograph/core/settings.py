@@ -7,6 +7,7 @@ as the setting's type; in the file and in arguments a number in quotes is refuse
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,10 @@ import msgspec
 from msgspec import Meta as M
 from msgspec import Struct, field
 
+from barograph.core.mistakes import Mistake, mistakes
 from barograph.core.receiver_settings import DeliverySettings, ReceiverSettings
 from barograph.core.routing_settings import RoutingSettings
+from barograph.core.toml_lines import TomlLines, dotted
 from barograph_client.errors import InvalidSettings
 
 FILE_NAME = "barograph.toml"
@@ -268,16 +271,7 @@ def load_settings(directory: Path, environment: Mapping[str, str], **overrides: 
     ``BAROGRAPH_JOURNAL__DURABILITY=interval`` sets ``journal.durability``; ``overrides`` are nested
     dictionaries and win. Raises InvalidSettings, which names the setting at fault.
     """
-    path = directory / FILE_NAME
-    tree: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
-        except OSError as error:
-            raise InvalidSettings(f"{path} cannot be read: {error.strerror}", hint="Look at its permissions.") from None
-        _checked(tree, str(path))
+    tree = read_file(directory / FILE_NAME)
     for name, text in environment.items():
         keys = name.removeprefix(PREFIX).lower().split("__")
         if name.startswith(PREFIX) and keys[0] in Settings.__struct_fields__:
@@ -285,47 +279,67 @@ def load_settings(directory: Path, environment: Mapping[str, str], **overrides: 
     return _checked(_merge(tree, overrides), "settings")
 
 
-def _checked(tree: dict[str, Any], source: str) -> Settings:
+def read_file(path: Path) -> dict[str, Any]:
+    """What the file sets, which can be used; nothing if it is not there. Raises InvalidSettings."""
+    if not path.is_file():
+        return {}
+    text, tree = read_tree(path)
+    _checked(tree, str(path), text)
+    return tree
+
+
+def read_tree(path: Path) -> tuple[str, dict[str, Any]]:
+    """A file's text, and what it says, not looked at yet. Raises InvalidSettings where it is no TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
+    except OSError as error:
+        raise InvalidSettings(f"{path} cannot be read: {error.strerror}", hint="Look at its permissions.") from None
+
+
+def _checked(tree: dict[str, Any], source: str, text: str = "") -> Settings:
     """The tree as settings: a number is a number and not a text that looks like one. Raises InvalidSettings."""
     try:
         return msgspec.convert(tree, Settings)
-    except msgspec.ValidationError as error:
-        reason, at = _told(error)
-        quoted = "Write it without quotes. " if "got `str`" in reason and "array" not in reason else ""
-        raise InvalidSettings(f"{source}: {at}{reason}", hint=f"{quoted}See docs/settings.md.") from None
+    except msgspec.ValidationError:
+        lines, found = TomlLines(text), mistakes(tree, Settings)
+        first = min(found, key=lambda one: lines.of(one.at))
+        line = lines.of(first.at)
+        more = f" `barograph alerts check` tells of {len(found) - 1} more." if len(found) > 1 else ""
+        raise InvalidSettings(
+            f"{source}{f', line {line}' if line else ''}: {dotted(first.at)}: {first.says}",
+            hint=first.hint + more,
+            value=first.value,
+        ) from None
 
 
 def _from_variable(name: str, keys: list[str], text: str) -> dict[str, Any]:
     """The tree that a variable sets: its text as the setting's type, a list or a table from JSON."""
-    try:
-        settings = msgspec.convert(_nested(keys, text), Settings, strict=False)
-    except msgspec.ValidationError as error:
-        settings = _from_json(name, keys, text, error)
-    value: Any = settings
+    found = mistakes(_nested(keys, text), Settings, strict=False)
+    if found:
+        value = _from_json(name, keys, text, found[0])
+    else:
+        value = msgspec.convert(_nested(keys, text), Settings, strict=False)
     for key in keys:
         value = value[key] if isinstance(value, dict) else getattr(value, key)
     return _nested(keys, msgspec.to_builtins(value))
 
 
-def _from_json(name: str, keys: list[str], text: str, refused: msgspec.ValidationError) -> Settings:
-    reason, _ = _told(refused)
-    is_list = reason.startswith(("Expected `array`", "Expected `object`"))
-    hint = f"A list or a table is written as JSON: {name}='[\"…\"]'." if is_list else "See docs/settings.md."
-    try:
-        if not is_list:
-            raise refused
-        return msgspec.convert(_nested(keys, msgspec.json.decode(text)), Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidSettings(f"{name}: {_told(error)[0]}", hint=hint, value=text) from None
-    except msgspec.DecodeError:
-        raise InvalidSettings(f"{name}: {reason}", hint=hint, value=text) from None
-
-
-def _told(error: msgspec.ValidationError) -> tuple[str, str]:
-    """What is wrong, and ``budget.daily: `` where it is."""
-    reason, _, where = str(error).partition(" - at `$")
-    where = where.strip("`").removeprefix(".")
-    return reason, f"{where}: " if where else ""
+def _from_json(name: str, keys: list[str], text: str, refused: Mistake) -> Any:
+    """Settings with what a variable sets, from JSON where a list or a table is wanted. Raises InvalidSettings."""
+    is_list = refused.expected in ("array", "object")
+    hint = f"A list or a table is written as JSON: {name}='[\"…\"]'." if is_list else refused.hint
+    wrong = refused
+    if is_list:
+        with contextlib.suppress(msgspec.DecodeError):
+            tree = _nested(keys, msgspec.json.decode(text))
+            found = mistakes(tree, Settings, strict=False)
+            if not found:
+                return msgspec.convert(tree, Settings, strict=False)
+            wrong = found[0]
+    raise InvalidSettings(f"{name}: {wrong.says}", hint=hint, value=text)
 
 
 def _nested(keys: list[str], value: object) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""Every mistake in a tree of settings, and not only the first: where, what is wrong, what to write instead.
+
+msgspec judges, part by part; what it says is told here in the language of the file. Read by ``settings`` and by
+whatever looks at a file before it is in use.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from barograph.core.reason import WORDS, Reason, reason
+from barograph.core.toml_lines import Place
+from barograph_client.errors import shorten
+
+SEE = "See docs/settings.md."
+_WORDS = {**WORDS, "object": "a table"}
+_MOST = 12  # names of a hint
+
+
+class Mistake(Struct, frozen=True, kw_only=True):
+    """One mistake. ``at`` is the setting; ``expected`` a type of ``reason.WORDS``, where it has another."""
+
+    at: Place
+    says: str
+    hint: str = SEE
+    value: object = None
+    expected: str = ""
+
+
+def mistakes(tree: object, kind: Any, at: Place = (), *, strict: bool = True) -> list[Mistake]:
+    """What keeps a tree from being of a kind: a Struct, or anything that may be in one; none where nothing does.
+
+    Not ``strict``, a text is read as a number where one is wanted, as it is of variables.
+    """
+    bare = _bare(kind)
+    found = list(_in_parts(tree, bare, at, strict))
+    if not found:
+        try:
+            msgspec.convert(tree, kind, strict=strict)
+        except msgspec.ValidationError as error:
+            found.append(_mistake(error, tree, bare, at, strict))
+    return found
+
+
+def did_you_mean(name: object, known: Sequence[str]) -> str:
+    """A hint with the names that are near; with all of them where none is and they are few."""
+    near = get_close_matches(shorten(name, 40).lower(), known, n=2, cutoff=0.6)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"There are: {', '.join(known)}." if len(known) <= _MOST else SEE
+
+
+def _in_parts(tree: Any, bare: Any, at: Place, strict: bool) -> Iterator[Mistake]:
+    """Those of its parts, each looked at alone."""
+    origin = typing.get_origin(bare)
+    if isinstance(tree, list) and origin is tuple:
+        for number, one in enumerate(tree):
+            yield from mistakes(one, typing.get_args(bare)[0], (*at, number), strict=strict)
+    elif not isinstance(tree, dict):
+        return
+    elif origin is dict:
+        for key, one in tree.items():
+            yield from mistakes(one, typing.get_args(bare)[1], (*at, key), strict=strict)
+    elif origin in (types.UnionType, typing.Union):
+        yield from _in_one_of(tree, typing.get_args(bare), at, strict)
+    elif isinstance(bare, type) and issubclass(bare, Struct):
+        yield from _in_struct(tree, bare, at, strict)
+
+
+def _in_struct(tree: dict[str, Any], kind: type[Struct], at: Place, strict: bool) -> Iterator[Mistake]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    tag = kind.__struct_config__.tag_field
+    for key, one in tree.items():
+        if key in fields:
+            yield from mistakes(one, fields[key].type, (*at, key), strict=strict)
+        elif key != tag:
+            yield Mistake(at=(*at, key), says="there is no such setting", hint=did_you_mean(key, list(fields)))
+    for name, field in fields.items():
+        if field.required and name not in tree:
+            yield Mistake(at=(*at, name), says="is missing")
+
+
+def _in_one_of(tree: dict[str, Any], kinds: Sequence[type[Struct]], at: Place, strict: bool) -> Iterator[Mistake]:
+    """Of Structs that a tag tells apart."""
+    tag = str(kinds[0].__struct_config__.tag_field)
+    tagged = {str(kind.__struct_config__.tag): kind for kind in kinds}
+    given = tree.get(tag)
+    if given is None:
+        yield Mistake(at=(*at, tag), says="is missing", hint=f"There are: {', '.join(tagged)}.")
+    elif not isinstance(given, str) or given not in tagged:
+        yield _not_of(list(tagged), given, (*at, tag))
+    else:
+        yield from _in_struct(tree, tagged[given], at, strict)
+
+
+def _bare(kind: Any) -> Any:
+    """The type without its annotations, and without None where that is one of two."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _bare(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        others = [one for one in typing.get_args(kind) if one is not types.NoneType]
+        return _bare(others[0]) if len(others) == 1 else kind
+    return kind
+
+
+def _mistake(error: msgspec.ValidationError, value: object, bare: Any, at: Place, strict: bool) -> Mistake:
+    message = str(error).partition(" - at `")[0]
+    if message.startswith("Invalid enum value"):
+        return _not_of([str(one) for one in typing.get_args(bare)], value, at)
+    found = reason(message, value, _WORDS)
+    told = value if isinstance(value, int | float) else None  # a text may be a secret
+    return Mistake(
+        at=at, says=found.says, hint=_instead(found, at) if strict else SEE, value=told, expected=found.expected
+    )
+
+
+def _not_of(known: Sequence[str], value: object, at: Place) -> Mistake:
+    near = get_close_matches(shorten(value, 40).lower(), known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else SEE
+    return Mistake(at=at, says=f"must be one of {', '.join(known)}", hint=hint, value=value)
+
+
+def _instead(found: Reason, at: Place) -> str:
+    """What to write, in TOML."""
+    name = at[-1] if at and isinstance(at[-1], str) else "name"
+    match found.expected, found.got:
+        case "int" | "float" | "bool", "str":
+            return "Write it without quotes."
+        case "str", "int" | "float" | "bool" | "datetime" | "date":
+            return "Write it in quotes."
+        case "int", "float":
+            return "Write it without a fraction."
+        case "array", "object":
+            return f"Write [[{name}]], in double brackets."
+        case "object", "array":
+            return f"Write [{name}], in single brackets."
+        case "array", "str":
+            return f'Write {name} = ["…"].'
+    return SEE
