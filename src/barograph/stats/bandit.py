@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from barograph.stats.bayes import BetaPosterior, beta_density, panels
+from barograph.stats.bayes import BetaPosterior, beta_density, beta_nodes, panels
 from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph.stats.estimate import Effect, Estimate
@@ -62,7 +62,7 @@ def chance_best_normal(
     x, weights = panels(beliefs)
     z = np.array([(x - mean) / deviation for mean, deviation in beliefs])
     densities = np.exp(-0.5 * z * z) / np.array([[deviation * math.sqrt(2 * math.pi)] for _, deviation in beliefs])
-    return _chances(densities, ndtr(z), ndtr(-z), weights, places)
+    return _chances(densities, ndtr(z), weights, places)
 
 
 def chance_best_beta(
@@ -71,14 +71,13 @@ def chance_best_beta(
     """As ``chance_best_normal``, of shares of units. Refuses a single arm."""
     if len(arms) < 2:
         raise InvalidInput("a best arm needs two arms at least", value=len(arms))
-    from scipy.special import betainc, betaincc
+    from scipy.special import betainc
 
     turned = arms if higher_is_better else [BetaPosterior(a=one.b, b=one.a) for one in arms]
-    x, weights = panels([(one.mean, math.sqrt(one.variance)) for one in turned], bounds=(0.0, 1.0))
+    x, weights = beta_nodes(turned)
     densities = np.array([beta_density(one, x) for one in turned])
     below = np.array([betainc(one.a, one.b, x) for one in turned])
-    above = np.array([betaincc(one.a, one.b, x) for one in turned])
-    return _chances(densities, below, above, weights, places)
+    return _chances(densities, below, weights, places)
 
 
 def thompson_weights(chances: Sequence[float], *, exploration: float = EXPLORATION) -> tuple[float, ...]:
@@ -141,14 +140,14 @@ def stratified_difference(
     )  # fmt: skip
 
 
-def _chances(densities: Floats, below: Floats, above: Floats, weights: Floats, places: Places) -> tuple[float, ...]:
+def _chances(densities: Floats, below: Floats, weights: Floats, places: Places) -> tuple[float, ...]:
     chances = []
     for arm, density in enumerate(densities):
-        low, high = np.delete(below, arm, axis=0), np.delete(above, arm, axis=0)
-        reached = np.prod(low, axis=0)
+        others = np.delete(below, arm, axis=0)
+        reached = np.prod(others, axis=0)
         if places == 2:
-            for other, passed in enumerate(high):
-                reached = reached + passed * np.prod(np.delete(low, other, axis=0), axis=0)
+            for above, passed in enumerate(1 - others):
+                reached = reached + passed * np.prod(np.delete(others, above, axis=0), axis=0)
         chances.append(float(weights @ (density * reached)))
     return tuple(chances)
 

@@ -7,6 +7,7 @@ test. The prior is part of the answer and stands in ``method`` of what is shown.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -16,8 +17,9 @@ from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph_client.errors import InvalidInput
 
 EXACT_TERMS = 20_000  # of the closed form of two Beta posteriors; with more it is done by quadrature
-_NODES = 400
-_REACH = 40.0  # posterior standard deviations that a quadrature covers on each side
+_NODES = 24  # of a panel
+_STEPS = (0, 1, 2, 4, 8, 16, 40)  # posterior standard deviations at which panels of a quadrature end
+_FINER = [10.0**-power for power in (*range(1, 17), 20, 30, 60, 120, 240)]  # ends of panels towards a singularity
 
 
 class Posterior(Struct, frozen=True, kw_only=True):
@@ -155,7 +157,7 @@ def _beta_loss(one: BetaPosterior, other: BetaPosterior) -> float:
     """E[max(one - other, 0)], by quadrature of P(one > x) P(other < x): a sum of positive terms keeps its digits."""
     from scipy.special import betainc, betaincc
 
-    x, weights = _nodes((one, other))
+    x, weights = beta_nodes((one, other))
     inside = betaincc(one.a, one.b, x) * betainc(other.a, other.b, x)
     return float(weights @ inside)
 
@@ -163,7 +165,7 @@ def _beta_loss(one: BetaPosterior, other: BetaPosterior) -> float:
 def _chance_by_quadrature(one: BetaPosterior, other: BetaPosterior) -> float:
     from scipy.special import betainc
 
-    x, weights = _nodes((one, other))
+    x, weights = beta_nodes((one, other))
     return float(weights @ (beta_density(one, x) * betainc(other.a, other.b, x)))
 
 
@@ -175,24 +177,36 @@ def beta_density(posterior: BetaPosterior, x: NDArray[np.float64]) -> NDArray[np
     return np.asarray(np.exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b)))
 
 
-def _nodes(posteriors: tuple[BetaPosterior, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return panels([(one.mean, math.sqrt(one.variance)) for one in posteriors], bounds=(0.0, 1.0))
+def beta_nodes(posteriors: Sequence[BetaPosterior]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights between 0 and 1 for integrals over these; finer at an end where a density is not smooth."""
+    ends = [0.0, 1.0]
+    if any(one.a != int(one.a) for one in posteriors):
+        ends += _FINER
+    if any(one.b != int(one.b) for one in posteriors):
+        ends += [1 - end for end in _FINER if end > np.finfo(np.float64).eps]
+    x, weights = panels([(one.mean, math.sqrt(one.variance)) for one in posteriors], ends)
+    return np.clip(x, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg), weights
 
 
 def panels(
-    centres: list[tuple[float, float]], bounds: tuple[float, float] = (-math.inf, math.inf)
+    centres: Sequence[tuple[float, float]], ends: Sequence[float] = ()
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss-Legendre nodes and weights over panels that end at each mean and at some deviations around it."""
+    """Gauss-Legendre nodes and weights over panels.
+
+    Panels end at each mean, at some deviations around it, and at ``ends``, of which the least and the largest, where
+    there are any, bound the whole.
+    """
+    low, high = (min(ends), max(ends)) if ends else (-math.inf, math.inf)
     edges = {
-        min(max(mean + steps * deviation, bounds[0]), bounds[1])
+        min(max(mean + sign * steps * deviation, low), high)
         for mean, deviation in centres
-        for steps in (-_REACH, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, _REACH)
+        for sign in (-1, 1)
+        for steps in _STEPS
     }
-    edges |= {bound for bound in bounds if math.isfinite(bound)}
-    ends = np.array(sorted(edges))
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES // 10)
-    half = np.diff(ends) / 2
-    middle = ends[:-1] + half
+    sides = np.array(sorted(edges | set(ends)))
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    half = np.diff(sides) / 2
+    middle = sides[:-1] + half
     return (middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * weights).ravel()
 
 

@@ -65,25 +65,28 @@ def hedged_betting(values: Floats, *, alpha: float = 0.05, grid: int = GRID) -> 
     has grown 1 / alpha times. What is out stays out, and an interval is widened by a step of the grid on each side.
     """
     x = _require_unit_interval(values).ravel()
-    candidates = np.linspace(0, 1, grid + 1)
-    bets = predictable_bets(x, alpha / 2)
-    low, high = np.zeros(x.size), np.ones(x.size)
-    up, down = np.zeros(grid + 1), np.zeros(grid + 1)
+    low, high = np.full(x.size, np.inf), np.full(x.size, -np.inf)
+    for candidate in np.linspace(0, 1, grid + 1):
+        evidence = np.maximum.accumulate(hedged_evidence(x, float(candidate), alpha=alpha))
+        alive = evidence <= -math.log(alpha)
+        low = np.where(alive, np.minimum(low, candidate), low)
+        high = np.where(alive, candidate, high)
+    claimed = low <= high  # where every candidate is out the values contradict each other, and nothing is claimed
+    return Sequence(
+        low=np.where(claimed, np.maximum(low - 1 / grid, 0.0), 0.0),
+        high=np.where(claimed, np.minimum(high + 1 / grid, 1.0), 1.0),
+    )
+
+
+def hedged_evidence(values: Floats, mean: float, *, alpha: float = 0.05) -> Floats:
+    """The logarithm of the hedged capital against this mean after each unit (WSR, theorem 3)."""
+    bets = predictable_bets(values, alpha / 2)
     with np.errstate(divide="ignore"):
-        most_up, most_down = LARGEST_BET / candidates, LARGEST_BET / (1 - candidates)
-    alive = np.ones(grid + 1, dtype=bool)
-    for at, (value, bet) in enumerate(zip(x, bets, strict=True)):
-        gain = value - candidates
-        up += np.log1p(np.minimum(bet, most_up) * gain)
-        down += np.log1p(-np.minimum(bet, most_down) * gain)
-        alive &= np.maximum(up, down) + math.log(HALF) <= -math.log(alpha)
-        left = np.flatnonzero(alive)
-        if left.size == 0:  # every candidate is out: the values contradict each other, and nothing is claimed
-            low[at:], high[at:] = 0.0, 1.0
-            break
-        low[at] = max(0.0, candidates[left[0]] - 1 / grid)
-        high[at] = min(1.0, candidates[left[-1]] + 1 / grid)
-    return Sequence(low=low, high=high)
+        most_up, most_down = np.float64(LARGEST_BET) / mean, np.float64(LARGEST_BET) / (1 - mean)
+    gain = values - mean
+    up = np.cumsum(np.log1p(np.minimum(bets, most_up) * gain), axis=-1)
+    down = np.cumsum(np.log1p(-np.minimum(bets, most_down) * gain), axis=-1)
+    return np.asarray(np.maximum(up, down) + math.log(HALF))
 
 
 def predictable_bets(values: Floats, alpha: float, *, largest: float = math.inf) -> Floats:

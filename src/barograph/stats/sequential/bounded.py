@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barograph.stats.estimate import Effect, Estimate
+from barograph.stats.sequential.asymptotic import TUNING_UNITS
 from barograph.stats.summary import Summary
 from barograph_client.errors import InvalidInput
 
 METHOD = "empirical Bernstein sequence by period"
+ROUNDING = 1e-9  # of moments that an engine summed
 LARGEST_BET = 0.5  # as ``betting.LARGEST_BET``
-STAKES = 9  # sizes of bet that share the capital
-_SPAN = 4.0  # each size of bet is tuned for so many times the information of the next smaller one
+TUNED_FOR = np.array([1 / 16, 1 / 4, 1.0, 4.0, 16.0])  # times the planned information: one size of bet for each
+SHARES = np.array([0.1, 0.2, 0.4, 0.2, 0.1])  # of the capital, by size of bet
 _STEPS = 100  # of the bisection for an end of the interval
 
 Floats = NDArray[np.float64]
@@ -29,8 +31,8 @@ Floats = NDArray[np.float64]
 class Capital(NamedTuple):
     """What the bets have come to: for each stake its sum of bets, of bets times differences, and its price.
 
-    The evidence that the difference is above ``d`` is the mean over stakes of exp(gain - d * staked - price); that
-    it is below, with the sign of the first two turned.
+    The evidence that the difference is above ``d`` is the mean over stakes, by their shares, of
+    exp(gain - d * staked - price); that it is below, with the sign of the first two turned.
     """
 
     staked: Floats
@@ -39,8 +41,7 @@ class Capital(NamedTuple):
 
     def evidence(self, difference: float) -> float:
         """The logarithm of the evidence against this difference, from either side."""
-        moved = self.gain - difference * self.staked
-        return _log_mean(np.concatenate([moved - self.price, -moved - self.price], axis=-1))
+        return float(log_evidence(self.staked, self.gain, self.price, difference))
 
     def p_value(self, difference: float = 0.0) -> float:
         """One over the evidence, 1 at most: valid at any time."""
@@ -52,7 +53,7 @@ def compare_bounded_means(
     baseline: Sequence[Summary],
     *,
     alpha: float = 0.05,
-    planned_n: float = 2000.0,
+    planned_n: float = TUNING_UNITS,
     names: tuple[str, str] = ("treatment", "control"),
 ) -> Estimate:
     """The difference of two means of values in [0, 1], with an interval that holds at any number of units.
@@ -60,7 +61,7 @@ def compare_bounded_means(
     ``arm`` and ``baseline`` hold one summary a period (a day, say) of the units that joined in it, oldest first and
     paired; the interval is tightest near ``planned_n`` units in both arms. In each period one bets on every unit,
     with stakes that were fixed by the periods before and by the counts: a stake of c / n on each of the n units of an
-    arm, so that the two arms' bets are one bet of c on the difference of the period's means. Nine sizes of bet, each
+    arm, so that the two arms' bets are one bet of c on the difference of the period's means. Five sizes of bet, each
     with both signs, share the capital.
 
     Source: the empirical Bernstein supermartingale of Howard et al. (2021), theorem 4 (Fan, Grama, Liu 2015), for
@@ -86,23 +87,24 @@ def compare_bounded_means(
 
 
 def played(
-    arm: Sequence[Summary], baseline: Sequence[Summary], *, alpha: float = 0.05, planned_n: float = 2000.0
+    arm: Sequence[Summary], baseline: Sequence[Summary], *, alpha: float = 0.05, planned_n: float = TUNING_UNITS
 ) -> Capital:
     """The capital after the last of these periods."""
     pairs = _paired(arm, baseline)
     table = np.array([[[one.n, one.mean, one.m2] for one in pair] for pair in pairs], dtype=np.float64)
     if not pairs:
-        zero = np.zeros(STAKES)
+        zero = np.zeros(SHARES.size)
         return Capital(zero, zero, zero)
     means, spread = table[..., 1], table[..., 2]
-    if means.min() < 0 or means.max() > 1 or (spread > table[..., 0] * means * (1 - means) * (1 + 1e-9) + 1e-9).any():
+    most = table[..., 0] * np.clip(means * (1 - means), 0, None)  # all zeros and ones
+    if means.min() < -ROUNDING or means.max() > 1 + ROUNDING or (spread > most + ROUNDING * table[..., 0]).any():
         raise InvalidInput("these moments are not those of values from 0 to 1", hint="Scale by the metric's bounds.")
     capitals = play(table[..., 0], means, spread, alpha=alpha, planned_n=planned_n)
     return Capital(*(part[-1] for part in capitals))
 
 
 def play(
-    counts: Floats, means: Floats, spreads: Floats, *, alpha: float = 0.05, planned_n: float = 2000.0
+    counts: Floats, means: Floats, spreads: Floats, *, alpha: float = 0.05, planned_n: float = TUNING_UNITS
 ) -> tuple[Floats, Floats, Floats]:
     """The capital after each period: staked, gain and price, of shape (periods, ..., stakes).
 
@@ -117,13 +119,19 @@ def play(
     information = 1 / (variance / counts).sum(axis=-1, keepdims=True)  # of the period's difference, as foreseen
     share = counts / counts.sum(axis=-1, keepdims=True)
     planned = planned_n / (variance / share).sum(axis=-1, keepdims=True)
-    sizes = _SPAN ** (np.arange(STAKES) - (STAKES - 1) / 2)
-    stake = np.sqrt(2 * math.log(2 / alpha) / (planned * sizes)) * information
+    stake = np.sqrt(2 * math.log(2 / alpha) / (planned * TUNED_FOR)) * information
     stake = np.minimum(stake, LARGEST_BET * counts.min(axis=-1, keepdims=True))
     difference = (means[..., :1] - means[..., 1:]) * stake
     bets = stake[..., None, :] / counts[..., None]
     price = ((-np.log1p(-bets) - bets) * error[..., None]).sum(axis=-2)
     return np.cumsum(stake, axis=0), np.cumsum(difference, axis=0), np.cumsum(price, axis=0)
+
+
+def log_evidence(staked: Floats, gain: Floats, price: Floats, difference: float = 0.0) -> Floats:
+    """The logarithm of the evidence against a difference, for capitals of shape (..., stakes)."""
+    moved = gain - difference * staked
+    either = np.logaddexp(moved, -moved) - price + np.log(SHARES / 2)
+    return np.asarray(np.logaddexp.reduce(either, axis=-1))
 
 
 def interval(capital: Capital, alpha: float) -> tuple[float, float]:
@@ -160,8 +168,3 @@ def _paired(arm: Sequence[Summary], baseline: Sequence[Summary]) -> list[tuple[S
             pairs.append(left)
             left = (Summary(), Summary())
     return pairs
-
-
-def _log_mean(logarithms: Floats) -> float:
-    highest = float(logarithms.max())
-    return highest + math.log(float(np.exp(logarithms - highest).mean()))

@@ -1,0 +1,115 @@
+"""The page docs/validity.md, from what was counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from barograph.stats.sequential import asymptotic
+from bench.validity.draws import SPLITS
+from bench.validity.methods import ALPHA, METHODS, PLANNED_LOOKS
+from bench.validity.single import PERIODS, SHARES, UNITS_A_PERIOD, USERS, Line, Regret
+from bench.validity.study import FIRST_LOOKS, SURELY, UNITS, Cell, Found, Rate
+
+NOT_VALID = "not valid here"
+SELDOM = 0.995  # a share of repetitions that reported, below which it is told
+
+
+def page(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line], regret: Regret, repetitions: int) -> str:
+    """The whole page. The tables tell their own number of repetitions."""
+    failed = failures(cells, found, lines)
+    told = "ABOVE ITS RATE: see **bold**." if failed else "No method that claims to hold its rate was above it."
+    parts = [
+        "# Validity: error rates, measured",
+        "Written by `make validity`, from fixed seeds. A method that looks again and again keeps its rate of false "
+        f'positives at or below α = {ALPHA:g}, or says "{NOT_VALID}". A rate counts as above α when its one-sided '
+        f"bound (Clopper-Pearson, {1 - SURELY:.1%}) is; it is then **bold** where the method claims otherwise. {told}",
+        _gate(),
+        "## False positives under peeking",
+        f"{repetitions:,} repetitions a setting, {UNITS:,} units in both arms, no effect. Looks come from the first "
+        "one on (units in the smaller arm), at each tenth more of units. A rate is the share of repetitions with a "
+        "false positive at any look at which the method reported. Where it did not report in all of them, the share of "
+        "those in which it did, and the rate among them, stand beside it. "
+        f"*Bounded means by period* is for values in [0, 1]. Group-sequential bounds are for {PLANNED_LOOKS} planned "
+        "looks and no more, behind the same gate; they spend all of α by design and are as near to it as a t test is. "
+        "The last two columns are not offered; they show what looking costs.",
+        _table(["Values", "split", "first look", *(method.name for method in METHODS)], _peeking_rows(cells)),
+        "## Power, and coverage where one stops",
+        f"{_repetitions(found):,} repetitions a setting. The effect is one that Welch's t test finds in 80 % at the "
+        "planned end. One stops at the first look that is sure of an effect, or at the end; *units* is the mean share "
+        "of the planned ones that this took, *missed* how often the interval at that look leaves out the true effect.",
+        _table(["Effect", "split", "method", "power", "t test at the end", "units", "missed"], _found_rows(found)),
+        "## Everything else",
+        f"Users: {USERS} users randomised with 1 to 200 queries each. The naive test, which takes each query for a "
+        "unit of its own, stands beside the test by user to show why it is offered nowhere.",
+        _table(["What", "false positives", "repetitions"], _line_rows(lines)),
+        "## Regret of the bandit",
+        f"Three arms with {', '.join(f'{share:.0%}' for share in SHARES)} successes, {PERIODS} periods of "
+        f"{UNITS_A_PERIOD} units, {regret.repetitions:,} repetitions: Thompson sampling with the exact probability to "
+        f"be the best loses {regret.thompson:.0f} successes against always the best arm, equal shares lose "
+        f"{regret.equal:.0f}. The best arm gets {regret.best_share:.0%} of the units.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def failures(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line]) -> list[str]:
+    """What is above the rate that it claims, one a line."""
+    told = [f"{c.method}, {c.distribution}, {c.split}, from {c.first_look}: {c.rate}" for c in cells if c.fails]
+    told += [f"{one.method}, {one.setting}, {one.split}: missed {one.missed}" for one in found if one.fails]
+    return told + [f"{line.name}: {line.rate}" for line in lines if line.fails]
+
+
+def _gate() -> str:
+    return (
+        "## The gate of the asymptotic sequence\n\n"
+        "An asymptotic confidence sequence is right for large numbers only. It reports from "
+        f"{asymptotic.FEWEST_UNITS} units in each arm on, and while the skewness of each arm's mean and of the "
+        f"difference of the means (the values' skewness over the root of their number) is at most "
+        f"{asymptotic.LARGEST_SKEW:g}: the values may have a skewness of {asymptotic.LARGEST_SKEW * 10:g} with 100 "
+        f"units an arm, of {asymptotic.LARGEST_SKEW * 100:g} with 10,000. With 0.12 as the limit, "
+        "Pareto 2.1 at 10:1 was called different in 27 % of the repetitions that passed (0.4 % of 10,000). Metrics "
+        "that it refuses can be capped, or, when they are bounded, compared by period without any gate."
+    )
+
+
+def _peeking_rows(cells: Sequence[Cell]) -> Iterable[list[str]]:
+    by_key = {(c.distribution, c.split, c.first_look, c.method): c for c in cells}
+    names = list(dict.fromkeys(cell.distribution for cell in cells))
+    for name in names:
+        for split in SPLITS:
+            for first in FIRST_LOOKS:
+                row = [by_key[name, split, first, method.name] for method in METHODS]
+                yield [name, f"{split[0]}:{split[1]}", f"{first}", *map(_cell, row)]
+
+
+def _cell(cell: Cell) -> str:
+    if not cell.reported:
+        return NOT_VALID
+    told, share = _rate(cell.rate, cell.fails), cell.reported / cell.rate.repetitions
+    if share >= SELDOM:
+        return told
+    return f"{told} ({share:.1%} report, {cell.rate.wrong / cell.reported:.3f} of these)"
+
+
+def _rate(rate: Rate, fails: bool) -> str:
+    return f"**{rate.value:.4f}**" if fails else f"{rate.value:.4f}"
+
+
+def _found_rows(found: Sequence[Found]) -> Iterable[list[str]]:
+    for one in found:
+        missed = _rate(one.missed, one.fails) if one.missed.repetitions else NOT_VALID
+        split, fixed = f"{one.split[0]}:{one.split[1]}", f"{one.fixed_power:.0%}"
+        yield [one.setting, split, one.method, f"{one.power:.0%}", fixed, f"{one.units:.0%}", missed]
+
+
+def _line_rows(lines: Sequence[Line]) -> Iterable[list[str]]:
+    for line in lines:
+        yield [line.name, _rate(line.rate, line.fails), f"{line.rate.repetitions:,}"]
+
+
+def _repetitions(found: Sequence[Found]) -> int:
+    return max((one.missed.repetitions for one in found), default=0)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
