@@ -208,6 +208,66 @@ class TestTryingAgain:
         until(lambda: len(outbox.list("sent")) == 4)
         assert [row.key for row in outbox.list("waiting")] == ["poison"]
 
+    @pytest.mark.parametrize("restarted", [False, True], ids=["while it ran", "over a restart"])
+    def test_after_an_outage_the_oldest_goes_first_and_the_others_in_their_order(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make, restarted: bool
+    ) -> None:
+        receiver.always = Answer(503)
+        sender = make(receiver.url, first_wait=0.5, longest_wait=0.5)
+        for number in range(4):  # of groups of their own, one after the other
+            sender.put([sample(f"k{number}", f"g{number}")])
+            until(lambda: len(receiver.posts) > number)  # noqa: B023
+        assert receiver.received()[:2] == ["k0", "k0"]
+        until(lambda: receiver.received()[-1] != "k0")  # the oldest has failed, and another beside it
+        until(lambda: sum(row.attempts for row in outbox.list()) == len(receiver.posts))
+        if restarted:
+            sender.stop()
+            sender.put([sample("k4", "g4")])
+        receiver.always = Answer()
+        if restarted:
+            make(receiver.url)
+        ended(outbox)
+        assert receiver.taken == [f"k{number}" for number in range(4 + restarted)]
+
+    def test_one_that_came_back_while_another_was_tried_gets_the_oldest_at_once(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make
+    ) -> None:
+        receiver.script.extend([Answer(503), Answer(503)])
+        sender = make(receiver.url, first_wait=0.1, longest_wait=60.0)
+        sender.put([sample("k0", "g0"), sample("k1", "g1"), sample("k2", "g2")])
+        ended(outbox)
+        assert receiver.received() == ["k0", "k0", "k1", "k0", "k2"]
+
+    def test_several_that_always_fail_hold_up_no_other_for_longer_than_a_first_wait(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make
+    ) -> None:
+        poison = [f"p{number}" for number in range(3)]
+        receiver.for_key.update({key: Answer(500) for key in poison})
+        sender = make(receiver.url, longest_wait=0.4)
+        sender.put([sample(key, key) for key in poison])
+        until(lambda: len(receiver.posts) >= 9)
+        keys = [f"k{number}" for number in range(6)]
+        for key in keys:
+            sender.put([sample(key, key)])
+            until(lambda: key in receiver.taken)  # noqa: B023
+        assert receiver.taken == keys
+        assert sorted(row.key for row in outbox.list("waiting")) == poison
+
+    def test_one_that_waits_says_when_its_target_is_tried_again_and_never_a_time_that_is_over(
+        self, receiver: HttpReceiver, outbox: Outbox, make: Make
+    ) -> None:
+        receiver.always = Answer(503)
+        sender = make(receiver.url, first_wait=0.05, longest_wait=60.0)
+        sender.put([sample("k0", "g0"), sample("k1", "g1")])
+        until(lambda: sender.status()[0].resting > 1 and outbox.list()[0].attempts)
+        clock = SystemClock()
+        rested = clock.now() + timedelta(seconds=sender.status()[0].resting)
+        groups = [row.group_key for row in outbox.list()]
+        for key, (one,) in sender.reached(groups).items():
+            assert one.next_at is not None
+            assert one.next_at >= rested - timedelta(seconds=0.1), key
+        sender.stop()
+
 
 class TestTargets:
     def test_52_one_that_fails_neither_blocks_nor_sends_again_to_the_others(

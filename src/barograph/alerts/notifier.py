@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ from barograph.alerts.routing.remembered import bounded, count_cut
 from barograph.alerts.routing.router import Router, RouterState, WhyOver, lasting, no_reason, shifted
 from barograph.alerts.routing.silences import Hold
 from barograph.control.audit import write_audit
-from barograph.control.outbox import Outbox, Reached
+from barograph.control.outbox import ByGroup
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence
 from barograph.core.prepared import prepare
@@ -43,7 +43,8 @@ OfRules = Callable[[datetime], Iterable[Alert]]
 
 
 class Notifier:
-    """Routing of one project. ``put`` keeps notifications and what else is to be written in one transaction.
+    """Routing of one project. ``put`` keeps notifications and what else is to be written in one transaction;
+    ``reached`` says what has become of the messages about groups.
 
     Safe to share between threads. Methods that write may raise ControlError.
     """
@@ -52,7 +53,7 @@ class Notifier:
         self,
         router: Router,
         put: Put,
-        outbox: Outbox,
+        reached: Callable[[Collection[str]], ByGroup],
         kept: RoutingRepository,
         silences: CurrentSilences,
         clock: Clock,
@@ -60,7 +61,7 @@ class Notifier:
     ) -> None:
         self.router = router
         self._put = put
-        self._outbox = outbox
+        self._reached = reached
         self._kept = kept
         self._silences = silences
         self._clock = clock
@@ -278,10 +279,10 @@ class Notifier:
         with self._lock:
             return count_cut(self._loaded())
 
-    def reached(self, group_keys: Iterable[str]) -> dict[str, list[Reached]]:
+    def reached(self, group_keys: Iterable[str]) -> ByGroup:
         """What has become of the messages about those groups, by group and target, in one question."""
         ours = {f"{self.project}/{key}": key for key in group_keys}
-        return {ours[key]: targets for key, targets in self._outbox.reached(ours).items()}
+        return {ours[key]: targets for key, targets in self._reached(ours).items()}
 
 
 def _over(alert: Alert, now: datetime) -> Alert:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 from sqlalchemy import (
@@ -162,16 +162,19 @@ class Outbox:
         with self._plane.reading() as connection:
             return set(connection.execute(select(outbox.c.target).where(self._due()).distinct()).scalars())
 
-    def due(self, target: str) -> OutboxRow | None:
-        """What is to be sent to a target next, if anything is due: the oldest of the group whose turn it is."""
-        chosen = (
-            select(outbox)
-            .where(outbox.c.target == target, self._due())
-            .order_by(outbox.c.next_at, outbox.c.id)
-            .limit(1)
-        )
+    def due(self, target: str, *, least_tried: bool = False) -> OutboxRow | None:
+        """The oldest whose time has come at a target, if any; or the oldest of those that were tried least often."""
+        order = (outbox.c.attempts, outbox.c.id) if least_tried else (outbox.c.id,)
+        return self._first(select(outbox).where(outbox.c.target == target, self._due()).order_by(*order))
+
+    def oldest(self, target: str) -> OutboxRow | None:
+        """The oldest that waits for a target, whether its time has come or not."""
+        of_target = and_(outbox.c.state == "waiting", outbox.c.target == target)
+        return self._first(select(outbox).where(of_target).order_by(outbox.c.id))
+
+    def _first(self, chosen: Select[*tuple[Any, ...]]) -> OutboxRow | None:
         with self._plane.reading() as connection:
-            row = connection.execute(chosen).mappings().first()
+            row = connection.execute(chosen.limit(1)).mappings().first()
             return None if row is None else OutboxRow(**row)
 
     def _due(self) -> ColumnElement[bool]:
@@ -207,6 +210,13 @@ class Outbox:
                 .where(outbox.c.id == row.id, outbox.c.state.in_(states))
                 .values(attempts=outbox.c.attempts + 1, **values)
             )
+
+    def hasten(self, target: str) -> None:
+        """The target takes messages again: the time of all that wait for it has come."""
+        now = self._plane.clock.now()
+        of_target = and_(outbox.c.state == "waiting", outbox.c.target == target)
+        with self._plane.writing() as connection:
+            connection.execute(update(outbox).where(of_target, outbox.c.next_at > now).values(next_at=now))
 
     def shift(self, seconds: float) -> None:
         """The wall clock was stepped by so much: what waits keeps the time that is really left, and its age."""

@@ -61,5 +61,5 @@ class Delivery:
 
     def notifier(self, project: str) -> Notifier:
         """What routes the alerts of a project."""
-        put = self.sender.put
-        return Notifier(self._router, put, self.outbox, self._kept, self._current, self._clock, project)
+        put, reached = self.sender.put, self.sender.reached
+        return Notifier(self._router, put, reached, self._kept, self._current, self._clock, project)

@@ -4,6 +4,11 @@ A worker looks for targets with something due and lets a thread run for each; a 
 most one attempt at a time, and one that hangs or fails holds up no other. What was delivered is noted in the outbox
 at once; a crash between the two sends it once more, with the same key. A failure that may be over later is tried
 again with exponential backoff and jitter, until it is given up; what is refused is not.
+
+Messages go in their order. A target that failed is left alone, and then the oldest message goes first: if it is taken,
+all the others follow at once, in their order. If it fails once more, another is tried beside it, the one that was tried
+least: it may be the message that fails, which holds up only its own group. When that other is taken, the oldest is
+tried at once again, since the target may have come back between the two.
 """
 
 from __future__ import annotations
@@ -11,18 +16,20 @@ from __future__ import annotations
 import logging
 import random as random_numbers
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from barograph.alerts.alert import Notification
 from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.delivery.outcome import Outcome
 from barograph.alerts.delivery.targets import Target, Targets
-from barograph.control.outbox import Outbox, OutboxRow
+from barograph.control.outbox import ByGroup, Outbox, OutboxRow
 from barograph.core.prepared import prepare
 from barograph.core.receiver_settings import DeliverySettings
 from barograph.core.worker import SLOWEST_RETRY, Worker
@@ -38,7 +45,7 @@ _log = logging.getLogger("barograph.delivery")
 
 
 class TargetStatus(Struct, frozen=True, kw_only=True):
-    """Where a target stands. ``failures`` counts the last attempts in a row that failed, ``resting`` is for how many
+    """Where a target stands. ``failures`` is how often in a row it was tried in vain, ``resting`` is for how many
     seconds it is left alone; ``last_error`` and ``last_sent_at`` are since start."""
 
     target: str
@@ -53,12 +60,19 @@ class TargetStatus(Struct, frozen=True, kw_only=True):
     last_sent_at: datetime | None
 
 
+Turn = Literal["due", "oldest", "another", "again"]
+"""Which message goes next: the oldest that is due, at a target that took the last one; the oldest of all, at one of
+which that is not known; another, beside the oldest that has failed again; the oldest again, when that other was taken.
+"""
+
+
 class _Lane:
     """What the sender remembers of a target while it runs."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.thread: threading.Thread | None = None
+        self.turn: Turn = "oldest"
         self.failures = 0
         self.rests_until = 0.0  # monotonic
         self.last_error = ""
@@ -133,6 +147,21 @@ class Sender:
             for name, lane in self._lanes.items()
         ]
 
+    def reached(self, group_keys: Collection[str]) -> ByGroup:
+        """What has become of the messages about those groups, as the outbox knows it. What waits for a target that is
+        left alone is tried when that is over, and no attempt is due in the past. Raises ControlError."""
+        now, running = self._clock.now(), self._clock.monotonic()
+        rested = {
+            name: now + timedelta(seconds=max(0.0, lane.rests_until - running)) for name, lane in self._lanes.items()
+        }
+        return {
+            key: [
+                one if one.next_at is None else replace(one, next_at=max(one.next_at, rested.get(one.target, now)))
+                for one in targets
+            ]
+            for key, targets in self._outbox.reached(group_keys).items()
+        }
+
     def _look(self) -> bool:
         """Let a thread run for each target at rest that has something due; now and then forget what is old."""
         self._moved += self._clock_steps.take()
@@ -153,21 +182,33 @@ class Sender:
         return False
 
     def _serve(self, lane: _Lane) -> None:
-        """Deliver what is due to a target, one after the other, until nothing is or an attempt failed."""
+        """Deliver what is due to a target, one after the other, until nothing is or the target is to be left alone."""
         try:
             while not self._stopping.is_set():
-                row = self._outbox.due(lane.target.id)
+                row = self._next(lane)
                 if row is None:
                     break
-                outcome = self._attempt(lane.target, row)
+                turn, outcome = lane.turn, self._attempt(lane.target, row)
                 self._note(lane, row, outcome)
+                lane.turn = _turn_after(turn, row, outcome)
                 if outcome.kind == "later":
-                    break
+                    if lane.turn == "oldest" or outcome.retry_after:
+                        break
+                elif turn in ("oldest", "again"):
+                    self._outbox.hasten(lane.target.id)
             lane.problem = None
         except BarographError as error:
             self._held_up(lane, error)
         except Exception as error:  # it must outlive what nobody thought of, as a worker does
             self._held_up(lane, BarographError(f"sending to {lane.target.id} failed: {type(error).__name__}: {error}"))
+
+    def _next(self, lane: _Lane) -> OutboxRow | None:
+        if lane.turn in ("oldest", "again"):
+            return self._outbox.oldest(lane.target.id)
+        row = self._outbox.due(lane.target.id, least_tried=lane.turn == "another")
+        if row is None and lane.turn == "another":
+            lane.turn = "oldest"
+        return row
 
     def _held_up(self, lane: _Lane, error: BarographError) -> None:
         lane.problem = error
@@ -203,13 +244,14 @@ class Sender:
     def _noted(self, lane: _Lane, row: OutboxRow, outcome: Outcome) -> Callable[[], None]:
         """How to note it."""
         if outcome.kind == "sent":
-            lane.failures, lane.last_sent_at = 0, self._clock.now()
+            lane.failures, lane.rests_until, lane.last_sent_at = 0, 0.0, self._clock.now()
             return lambda: self._outbox.sent(row)
         if outcome.kind == "refused":
-            lane.failures = 0
+            lane.failures, lane.rests_until = 0, 0.0
             _log.error("%s did not take a notification and will not: %s", row.target, outcome.error)
             return lambda: self._outbox.failed(row, outcome.error)
-        lane.failures += 1
+        lane.failures += lane.turn != "another"
+        lane.rests_until = self._clock.monotonic() + self._wait(lane.failures, outcome.retry_after)
         attempts = row.attempts + 1
         age = self._clock.now() - row.created_at
         if attempts >= LEAST_ATTEMPTS and age >= timedelta(seconds=self._settings.give_up):
@@ -218,7 +260,6 @@ class Sender:
             return lambda: self._outbox.failed(
                 row, f"given up after {attempts:,} attempts in {hours:.1f} h: {outcome.error}"
             )
-        lane.rests_until = self._clock.monotonic() + self._wait(lane.failures, outcome.retry_after)
         wait = self._wait(attempts, outcome.retry_after)
         return lambda: self._outbox.later(row, outcome.error, wait)
 
@@ -226,3 +267,12 @@ class Sender:
         """Seconds until the next attempt: what was asked for, and between half and all of a bound that doubles."""
         bound = min(self._settings.longest_wait, self._settings.first_wait * 2.0 ** min(failures - 1, 32))
         return min(asked, self._settings.asked_wait) + bound * (1 + self._random()) / 2
+
+
+def _turn_after(turn: Turn, row: OutboxRow, outcome: Outcome) -> Turn:
+    """Whose turn it is after an attempt. A message that fails for the first time says that its target is away."""
+    if outcome.kind != "later":
+        return "again" if turn == "another" else "due"
+    if turn == "again":
+        return "due"
+    return "another" if row.attempts and turn != "another" else "oldest"
