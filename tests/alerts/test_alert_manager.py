@@ -12,19 +12,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 from tests.support.dictionary_reader import DictionaryReader
 
 from barograph.alerts.alert_manager import AlertManager
 from barograph.alerts.default_rules import default_rules
+from barograph.alerts.incidents import history
 from barograph.alerts.lifecycle import VANISHED_SECONDS
 from barograph.alerts.rule_set import RuleSet
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.event import Alert
 from barograph.core.metric import Catalogue
-from barograph.core.query import MetricQuery
+from barograph.core.query import MetricQuery, Window
 from barograph.core.settings import RuleSettings, Settings
 from barograph_client.clock import Clock, ManualClock, SystemClock
 from barograph_client.errors import DiskFull, EngineUnavailable, InvalidEvent, InvalidRule
@@ -400,6 +402,31 @@ def test_32_states_survive_a_restart(house: House) -> None:
     assert [(a.active_at, a.sentence) for a in third.active()] == [(alert.active_at, alert.sentence)]
     house.tick(third, 2, response_time=9.0)
     assert house.told() == [("inactive", "pending"), ("pending", "firing")]
+
+
+def test_how_bad_it_was_is_known_while_it_fires_over_a_restart_and_when_it_is_over(house: House) -> None:
+    """The firing event has the value at firing alone; what is open is told with the worst value up to now."""
+    rule = RuleSettings(name="slow", metric="response_time.mean", above=5.0, window="15s")
+    first = house.manager(rule)
+    for seconds in (6.0, 9.0, 7.0):
+        house.tick(first, 1, response_time=seconds)
+    window = Window(START, START + timedelta(hours=1))
+
+    def told(manager: AlertManager) -> list[tuple[float | None, bool]]:
+        events = [{"kind": "alert", **msgspec.to_builtins(one), "time": one.time} for one in house.recorded]
+        reader = DictionaryReader(events, house.clock.now)
+        found = history(reader, window, house.clock.now(), standing=manager.conditions())
+        return [(one.worst, one.resolved_at is None) for one in found.incidents]
+
+    assert told(first) == [(9.0, True)]
+    first.stop()
+    second = house.manager(rule)
+    house.tick(second, 1, response_time=6.5)
+    assert told(second) == [(9.0, True)]
+    house.tick(second, 1, response_time=1.0)
+    assert told(second) == [(9.0, False)]
+    house.tick(second, 1, response_time=6.5)
+    assert told(second) == [(6.5, True), (9.0, False)]
 
 
 def test_a_process_that_is_killed_leaves_its_alerts_as_they_were(house: House, tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ def test_data_that_are_away_for_a_while_do_not_end_an_incident_and_its_worst_val
         UNTIL,
     )
     assert (found.seconds, found.worst, found.message) == (1800.0, 9.0, "ALERT: slow")
+    ended = [change(1, "firing", value=6.0), change(9, "resolved", "firing", value=1.0, worst=8.0)]
+    assert incidents_of(ended, WINDOW, UNTIL)[0].worst == 8.0
     low = [change(1, "firing", value=0.4, threshold=0.5), change(2, "firing", "error", value=0.2, threshold=0.5)]
     assert incidents_of(low, WINDOW, UNTIL)[0].worst == 0.2
     assert incidents_of([change(1, "firing", threshold=None)], WINDOW, UNTIL)[0].worst is None

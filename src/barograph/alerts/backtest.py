@@ -6,16 +6,14 @@ goes through the same book that keeps live alerts. ``step_seconds`` tells how of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.book import AlertBook, Nowhere
-from barograph.alerts.evaluator import Reading
-from barograph.alerts.lifecycle import Observation
+from barograph.alerts.book import AlertBook, Entry, Nowhere
 from barograph.alerts.replay import looks
 from barograph.alerts.rule import ThresholdRule
 from barograph.core.event import Alert
@@ -31,7 +29,7 @@ Progress = Callable[[float], None]  # told the share that is done
 
 class Firing(Struct, frozen=True, kw_only=True):
     """One alert that would have been. ``resolved_at`` is None when it would still fire at the end; ``worst`` is the
-    value farthest beyond the limit while it fired."""
+    value farthest beyond the limit while it fired, the one at which it fired where there is no limit."""
 
     labels: dict[str, str]
     fired_at: datetime
@@ -72,14 +70,13 @@ def backtest(
         days = LONGEST_SECONDS / 86400
         raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
     window = Window(window.start, min(window.end, as_utc(reader.watermark())))
-    record = _Record(rule)
+    record = _Record()
     book = AlertBook([rule], Nowhere(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
     judged_from: datetime | None = None
     last_of: dict[float, datetime] = {}  # by step: the last look
     for at, reading, step in looks(rule, reader, project, window):
         book.enter(rule, reading, at)
-        record.measure(reading)
         book.commit()
         steps += 1
         last_of[step] = at
@@ -91,7 +88,7 @@ def backtest(
         progress((at - window.start).total_seconds() / window.seconds)
     finest, coarsest = min(last_of, default=0.0), max(last_of, default=0.0)
     judged = (window.end - (judged_from or window.start)).total_seconds()
-    firings = record.firings()
+    firings = record.firings(book.of(rule))
     lengths = [((one.resolved_at or window.end) - one.fired_at).total_seconds() for one in firings]
     return Backtest(
         rule=rule.name,
@@ -113,34 +110,19 @@ def backtest(
 class _Record:
     """The firings as the book tells of them."""
 
-    def __init__(self, rule: ThresholdRule) -> None:
-        self._rule = rule
+    def __init__(self) -> None:
         self._open: dict[str, Firing] = {}
         self._over: list[Firing] = []
 
     def transition(self, event: Alert) -> None:
         key = fingerprint(event.labels)
         if event.state == "firing" and key not in self._open:
-            self._open[key] = Firing(labels=dict(event.labels), fired_at=event.time, worst=event.value)
+            self._open[key] = Firing(labels=dict(event.labels), fired_at=event.time, worst=event.worst)
         elif event.state == "resolved" and key in self._open:
-            self._over.append(replace(self._open.pop(key), resolved_at=event.time))
+            self._over.append(replace(self._open.pop(key), resolved_at=event.time, worst=event.worst))
 
-    def measure(self, reading: Reading) -> None:
-        """Note the worst values of what fires."""
-        if not self._open:
-            return
-        for labels, seen in reading.groups:
-            firing = self._open.get(fingerprint(labels))
-            if firing is not None and seen.outcome == "breach" and seen.value is not None:
-                self._open[fingerprint(labels)] = replace(firing, worst=self._worse(firing.worst, seen))
-
-    def _worse(self, worst: float | None, seen: Observation) -> float | None:
-        if worst is None or seen.value is None:
-            return seen.value
-        if not self._rule.has_limit:
-            return worst
-        falls = self._rule.above is None or seen.threshold == self._rule.below
-        return min(worst, seen.value) if falls else max(worst, seen.value)
-
-    def firings(self) -> tuple[Firing, ...]:
-        return tuple(sorted([*self._over, *self._open.values()], key=lambda one: (one.fired_at, sorted(one.labels))))
+    def firings(self, standing: Sequence[Entry]) -> tuple[Firing, ...]:
+        """All of them; how bad those are that still fire is known to where they stand."""
+        worst = {fingerprint(labels): condition.worst for labels, condition in standing}
+        still = [replace(one, worst=worst.get(key, one.worst)) for key, one in self._open.items()]
+        return tuple(sorted([*self._over, *still], key=lambda one: (one.fired_at, sorted(one.labels))))

@@ -215,6 +215,7 @@ class AlertBook:
             metric=rule.metric.name[:_LABEL_LENGTH],
             value=_bounded(after.value),
             threshold=_bounded(after.threshold),
+            worst=_bounded(after.worst),
             labels={name: value[:_LABEL_LENGTH] for name, value in labels.items()},
             message=say(rule, labels, after, transition.at),
         )
@@ -277,6 +278,7 @@ class AlertBook:
             gone_since=condition.gone_since,
             clear_since=condition.clear_since,
             threshold=_bounded(condition.threshold),
+            worst=_bounded(condition.worst),
         )
 
     def _load(self, rules: Sequence[ThresholdRule], now: datetime) -> None:
@@ -302,6 +304,7 @@ class AlertBook:
             state="resolved",
             previous=state.state,
             value=state.value,
+            worst=state.worst,
             labels={name: value[:_LABEL_LENGTH] for name, value in state.labels.items()},
             message=f"RESOLVED: the rule {shorten(state.rule)} {self._gone(state.rule) or 'groups otherwise now'}",
         )
@@ -353,6 +356,7 @@ def _restored(state: AlertState, now: datetime) -> Condition:
         fired_at=state.fired_at,
         value=state.value,
         threshold=state.threshold,
+        worst=state.worst,
         evaluated_at=past(state.updated_at),
         seen_at=past(state.seen_at or state.updated_at),
         gone_since=past(state.gone_since),

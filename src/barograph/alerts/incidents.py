@@ -15,11 +15,15 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from barograph.alerts.lifecycle import Condition
+from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.core.event import EARLIEST
 from barograph.core.query import EventQuery, Filter, Reader, Window
 from barograph_client.clock import as_utc
 
 LOOK_BACK = timedelta(days=31)  # before the window: an incident of it that began earlier is not told
+Stands = tuple[ThresholdRule, dict[str, str], Condition]
+
 PAGE = 1_000  # events asked for at once, the most that a page has
 MOST_PAGES = 10
 LISTED = 50
@@ -50,7 +54,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     """One alert from ``fired_at`` to ``resolved_at``, None while it is open at the end of the window.
 
     ``seconds`` is its length, of an open one so far. ``labels`` say which group of the rule. ``worst`` is the value
-    farthest from the threshold among those recorded when it fired, and when data were back while it fired, in ``unit``.
+    farthest beyond the threshold while it fired, in ``unit``; where there is no threshold, the one at which it fired.
     ``queries_are`` says which queries stand behind it (``Slowest queries``; '' where none were looked for) and
     ``queries_problem`` why they could not be asked for.
     """
@@ -111,6 +115,7 @@ class _Row(Struct):
     metric: str = ""
     value: float | None = None
     threshold: float | None = None
+    worst: float | None = None
     labels: dict[str, str] = field(default_factory=dict)
     message: str = ""
 
@@ -120,8 +125,19 @@ class _Row(Struct):
         return self.time, 1 if self.state == "resolved" else 2 if self.previous == "resolved" else 0
 
 
-def history(reader: Reader, window: Window, now: datetime, *, project: str = "default", limit: int = LISTED) -> History:
-    """What fired in the window, the newest ``limit`` of it one by one. Raises InvalidQuery or EngineError."""
+def history(
+    reader: Reader,
+    window: Window,
+    now: datetime,
+    *,
+    project: str = "default",
+    limit: int = LISTED,
+    standing: Iterable[Stands] = (),
+) -> History:
+    """What fired in the window, the newest ``limit`` of it one by one. Raises InvalidQuery or EngineError.
+
+    ``standing`` is where the alerts of the rules stand now: it knows how bad it has been so far.
+    """
     start = min(window.start, max(window.start, EARLIEST + LOOK_BACK) - LOOK_BACK)
     question = EventQuery(
         kind="alert", window=Window(start, window.end), where=_BEGIN_AND_END, limit=PAGE, project=project
@@ -132,7 +148,7 @@ def history(reader: Reader, window: Window, now: datetime, *, project: str = "de
     while page.cursor and len(rows) < PAGE * MOST_PAGES:
         page = reader.events(replace(question, cursor=page.cursor))
         rows += page.items
-    found = incidents_of(rows, window, min(window.end, max(now, window.start)))
+    found = _so_far(incidents_of(rows, window, min(window.end, max(now, window.start))), standing)
     return History(
         window=window,
         total=summed("", found),
@@ -157,7 +173,7 @@ def incidents_of(items: Iterable[Mapping[str, Any]], window: Window, until: date
         if row.state == "firing":
             open_now.setdefault(key, []).append(row)
         elif row.state == "resolved" and key in open_now:
-            ended.append(_incident(open_now.pop(key), row.time, until))
+            ended.append(_incident(open_now.pop(key), row, until))
     ended += [_incident(firing, None, until) for firing in open_now.values()]
     inside = [
         one
@@ -193,8 +209,23 @@ def _row(item: Mapping[str, Any]) -> _Row:
     return row
 
 
-def _incident(firing: Sequence[_Row], resolved_at: datetime | None, until: datetime) -> Incident:
-    first = firing[0]
+def _so_far(incidents: Iterable[Incident], standing: Iterable[Stands]) -> list[Incident]:
+    """Those that are open with their worst value up to now, which no event has told yet."""
+    worst = {
+        (rule.name, *sorted(labels.items()), condition.fired_at): condition.worst
+        for rule, labels, condition in standing
+        if condition.has_fired
+    }
+    return [
+        replace(one, worst=worst.get((one.rule, *sorted(one.labels.items()), one.fired_at), one.worst))
+        if one.resolved_at is None
+        else one
+        for one in incidents
+    ]
+
+
+def _incident(firing: Sequence[_Row], resolved: _Row | None, until: datetime) -> Incident:
+    first, resolved_at = firing[0], resolved.time if resolved else None
     end = max(first.time, resolved_at or until)
     return Incident(
         rule=first.rule,
@@ -204,16 +235,15 @@ def _incident(firing: Sequence[_Row], resolved_at: datetime | None, until: datet
         fired_at=first.time,
         resolved_at=resolved_at,
         seconds=(end - first.time).total_seconds(),
-        worst=_worst(firing),
+        worst=_worst([*(row.value for row in firing), resolved.worst if resolved else None], first.threshold),
         threshold=first.threshold,
         message=first.message,
     )
 
 
-def _worst(firing: Sequence[_Row]) -> float | None:
+def _worst(told: Iterable[float | None], limit: float | None) -> float | None:
     """The value farthest beyond the limit; without a limit, the first one."""
-    values = [row.value for row in firing if row.value is not None]
-    limit = firing[0].threshold
+    values = [value for value in told if value is not None]
     if not values or limit is None:
         return values[0] if values else None
     return max(values) if values[0] >= limit else min(values)

@@ -75,7 +75,8 @@ class Condition(Struct, frozen=True, kw_only=True):
     ``since`` is when the state was entered, ``active_at`` when this alert's breach began (a new alert has a new one),
     ``fired_at`` when it fired, ``value`` what was measured last, ``evaluated_at`` the last step. ``seen_at`` is when
     the group was last there, ``gone_since`` when it was first found gone, ``clear_since`` since when a firing alert
-    would be resolved if ``keep_firing_for`` did not hold it. ``data_at`` is up to when there were data, known only of
+    would be resolved if ``keep_firing_for`` did not hold it. ``worst`` is the value farthest beyond the limit since it
+    fired, the one at which it fired where there is no limit. ``data_at`` is up to when there were data, known only of
     what fired and has none now.
     """
 
@@ -91,6 +92,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     gone_since: datetime | None = None
     clear_since: datetime | None = None
     data_at: datetime | None = None
+    worst: float | None = None
 
     @property
     def has_fired(self) -> bool:
@@ -185,13 +187,19 @@ def _breach(condition: Condition, seen: Observation, at: datetime, policy: Polic
         condition, value=seen.value, threshold=seen.threshold, reason=seen.reason, data_at=None, clear_since=None
     )
     if condition.has_fired:
-        return replace(measured, state="firing")
+        return replace(measured, state="firing", worst=_worse(condition.worst, seen))
     active_at = condition.active_at
     if active_at is None or not condition.is_waiting or _interrupted(condition, at, policy):
         active_at = at
     if at - active_at >= timedelta(seconds=policy.for_seconds):
-        return replace(measured, state="firing", active_at=active_at, fired_at=at)
-    return replace(measured, state="pending", active_at=active_at, fired_at=None)
+        return replace(measured, state="firing", active_at=active_at, fired_at=at, worst=seen.value)
+    return replace(measured, state="pending", active_at=active_at, fired_at=None, worst=None)
+
+
+def _worse(worst: float | None, seen: Observation) -> float | None:
+    if worst is None or seen.value is None or seen.threshold is None:
+        return seen.value if worst is None else worst
+    return max(worst, seen.value) if seen.value >= seen.threshold else min(worst, seen.value)
 
 
 def _between(condition: Condition, seen: Observation, at: datetime, policy: Policy) -> Condition:

@@ -22,7 +22,7 @@ class AlertState(Struct, frozen=True, kw_only=True):
     """One alert of a rule: ``fingerprint`` stands for its labels, ``value`` is what was measured last.
 
     ``since``, ``seen_at``, ``gone_since``, ``clear_since`` and ``threshold`` are those of its condition in the state
-    machine; they are None in what a version before schema 3 kept.
+    machine; they are None in what a version before schema 3 kept, and so is ``worst`` before schema 10.
     """
 
     project: str
@@ -39,6 +39,7 @@ class AlertState(Struct, frozen=True, kw_only=True):
     gone_since: datetime | None = None
     clear_since: datetime | None = None
     threshold: float | None = None
+    worst: float | None = None
 
 
 class DetectorRow(Struct, frozen=True, kw_only=True):

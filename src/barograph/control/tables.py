@@ -109,6 +109,7 @@ alert_states = Table(
     Column("gone_since", Moment),
     Column("clear_since", Moment),
     Column("threshold", Float),
+    Column("worst", Float),
 )
 
 detectors = Table(
@@ -334,6 +335,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             "INSERT INTO changes (subject, number) VALUES ('rules', 0)",
         ),
     ),
+    Migration(10, "the worst value since an alert fired", ("ALTER TABLE alert_states ADD COLUMN worst FLOAT",)),
 )
 
 IDENTITY: dict[str, str] = {

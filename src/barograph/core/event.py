@@ -245,6 +245,7 @@ class Alert(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag=
     metric: A[Label, M(description="The metric the rule watches")] = ""
     value: A[Number | None, M(description="The metric's value at the transition")] = None
     threshold: A[Number | None, M(description="What it is compared with")] = None
+    worst: A[Number | None, M(description="The value farthest beyond it since the alert fired")] = None
     labels: A[Variants, M(description="Which group of the rule")] = field(default_factory=dict)
     message: A[Text, M(description="The alert in a sentence")] = ""
 

@@ -16,6 +16,6 @@ def incident_history(dashboard: DashboardInterface, window: Window, now: datetim
     Raises InvalidQuery or EngineError.
     """
     store, project = dashboard.store, dashboard.project
-    found = history(store, window, now, project=project, limit=limit)
+    found = history(store, window, now, project=project, limit=limit, standing=dashboard.alerts.conditions())
     catalogue = dashboard.parts.catalogue
     return with_queries(found, store, dashboard.alerts.rule, catalogue, now, project=project, each=each)

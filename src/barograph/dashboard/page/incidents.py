@@ -20,7 +20,8 @@ LISTED = 20
 def incident_parts(material: Material, window: Window) -> list[Part]:
     """The incidents of the window, the newest first, and what stands behind the newest of them."""
     project, now = material.settings.project, material.now()
-    found = history(material.reader, window, now, project=project, limit=LISTED)
+    standing = material.alerts.conditions()
+    found = history(material.reader, window, now, project=project, limit=LISTED, standing=standing)
     if not found.total.count:
         return [Text(text=f"No alert has fired in the {span_text(material, window)}.", tone="muted")]
     found = with_queries(found, material.reader, material.alerts.rule, material.catalogue, now, project=project)
