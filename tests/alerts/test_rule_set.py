@@ -27,6 +27,8 @@ SLOW = RuleSettings(name="slow", metric="response_time.mean", above=5.0)
 ERRORS = RuleSettings(name="errors", metric="error_rate", above=0.5)
 MANY = RuleSettings(name="many", metric="queries", above=100.0)
 
+_LINES = ["draft.toml, line 2", "draft.toml, line 5"]
+
 
 class Kept(House):
     """A house with rules that are kept."""
@@ -128,6 +130,16 @@ def test_what_cannot_be_kept_is_refused_and_nothing_changes(
     assert said in str(refused.value)
     assert hint in refused.value.hint
     assert RuleRepository(house.plane).list("default") == []
+
+
+def test_of_several_rules_all_are_kept_or_none_and_the_wrong_one_is_told_with_its_place(house: Kept) -> None:
+    rules = house.set()
+    with pytest.raises(InvalidRule, match=r"^draft.toml, line 5: rule wrong: no such metric") as refused:
+        rules.keep(MANY, changed(MANY, name="wrong", metric="querys"), actor="ann", places=_LINES)
+    assert refused.value.hint
+    assert RuleRepository(house.plane).list("default") == []
+    rules.keep(MANY, changed(SLOW, above=9.0), actor="ann", places=_LINES)
+    assert stand(rules) == stand(house.set()) == [("many", "kept"), ("slow", "kept"), ("errors", "default")]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +254,7 @@ class TestWhileItRuns:
             of=Measure("metric", "value", name="own"), user_defined=True,
         )  # fmt: skip
         house.set(catalogue=Catalogue([own])).keep(RuleSettings(name="mine", metric="own", above=1.0), actor="ann")
-        RuleRepository(house.plane).put("default", "later", {"name": "later", "nosuch": 1}, actor="ann")
+        RuleRepository(house.plane).put("default", {"later": {"name": "later", "nosuch": 1}}, actor="ann")
         catalogue = Catalogue()
         manager = house.watch(house.set(catalogue=catalogue))
         house.tick(manager)

@@ -66,10 +66,19 @@ def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_pa
     )
     code = tmp_path / "code.toml"
     code.write_text('[[rules]]\nname = "code"\nkind = "function"\nfunction = "json:loads"\n')
-    wrong, function, added, listed, removed, again, after = several(
+    blind = tmp_path / "blind.toml"  # of two the second cannot be evaluated
+    blind.write_text(
+        '[[rules]]\nname = "one"\nmetric = "queries"\nabove = 9\n'
+        '[[rules]]\nname = "two"\nmetric = "queries"\nabove = 9\nwhere = ["nonsense:eq:1"]\n'
+    )
+    taken = tmp_path / "taken.toml"
+    taken.write_text(blind.read_text().replace('"two"', '"slow"').replace('where = ["nonsense:eq:1"]', ""))
+    wrong, function, unanswerable, elsewhere, added, listed, removed, again, after = several(
         [
             ["alerts", "add", str(rules), "-d", directory],
             ["alerts", "add", str(code), "-d", directory],
+            ["alerts", "add", str(blind), "-d", directory],
+            ["alerts", "add", str(taken), "-d", directory],
             ["alerts", "add", str(good), "-d", directory],
             ["alerts", "rules", "--json", "-d", directory],
             ["alerts", "remove", "no answers", "-d", directory],
@@ -80,10 +89,15 @@ def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_pa
     assert wrong.returncode == Exit.INPUT
     assert "line 14: no such metric" in wrong.stderr
     assert "names no code to run" in function.stderr
+    assert "blind.toml, line 5" in unanswerable.stderr
+    assert "nonsense" in unanswerable.stderr
+    assert "taken.toml, line 5: that rule stands in barograph.toml" in elsewhere.stderr
+    assert unanswerable.stdout == elsewhere.stdout == ""
     assert added.stdout == "many is in force.\nno answers is switched off.\n"
     sources = {one["name"]: one["source"] for one in json.loads(listed.stdout)}
     wanted = {"slow": "file", "many": "kept", "slow responses": "default", "errors": "default"}
     assert sources.items() >= wanted.items()
+    assert "one" not in sources
     assert [(one["name"], one["source"]) for one in json.loads(listed.stdout) if one["off"]] == [("no answers", "kept")]
     assert "default rule of that name is in force" in removed.stdout
     assert "stands in barograph.toml" in again.stderr

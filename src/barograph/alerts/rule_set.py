@@ -7,8 +7,9 @@ that is not ``enabled`` holds its name and is not evaluated. ``alert_manager`` a
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -133,22 +134,28 @@ class RuleSet:
             self._admit(settings, "python", function)
             self._now = self._sorted()
 
-    def keep(self, settings: RuleSettings, *, actor: str) -> None:
-        """Keep a rule in the control plane, in place of a kept or default one of its name; durable on return.
+    def keep(self, *rules: RuleSettings, actor: str, places: Sequence[str] = ()) -> None:
+        """Keep rules in the control plane, in place of kept or default ones of their names: all or none.
 
-        One that is not ``enabled`` switches that one off. Raises InvalidRule or ControlError.
+        Durable on return. One that is not ``enabled`` switches that one off. ``places`` say where each is written, for
+        errors. Raises InvalidRule or ControlError.
         """
         with self._lock:
             repository = self._own_repository()
-            for source in _WRITTEN:
-                if settings.name in self._stand[source]:
-                    raise self._elsewhere(settings.name, source)
-            if settings.enabled:
-                self._make(settings)
-            elif settings.name not in self._stand["kept"] and settings.name not in self._stand["default"]:
-                raise self.unknown(settings.name)
-            repository.put(self._project, settings.name, _document(settings), actor=actor)
+            for settings, place in zip(rules, places or [""] * len(rules), strict=True):
+                with _placed(place):
+                    self._check_kept(settings)
+            repository.put(self._project, {one.name: _document(one) for one in rules}, actor=actor)
             self.refresh()
+
+    def _check_kept(self, settings: RuleSettings) -> None:
+        for source in _WRITTEN:
+            if settings.name in self._stand[source]:
+                raise self._elsewhere(settings.name, source)
+        if settings.enabled:
+            self._make(settings)
+        elif settings.name not in self._stand["kept"] and settings.name not in self._stand["default"]:
+            raise self.unknown(settings.name)
 
     def remove(self, name: str, *, actor: str) -> None:
         """Remove a kept rule; a default one of its name is in force again. Raises InvalidRule or ControlError."""
@@ -173,12 +180,9 @@ class RuleSet:
         return InvalidRule(said, hint=hint, value=name)
 
     def _of_file(self, settings: RuleSettings, place: str, load: Load | None) -> None:
-        try:
+        with _placed(place):
             named = settings.kind == "function" and settings.enabled
             self._admit(settings, "file", load(settings.name, settings.function) if load and named else None)
-        except InvalidRule as error:
-            message = f"{place}: {error.message}" if place else error.message
-            raise InvalidRule(message, hint=error.hint, value=error.value) from None
 
     def _admit(self, settings: RuleSettings, source: Source, function: RuleFunction | None = None) -> None:
         if any(settings.name in self._stand[other] for other in _WRITTEN):
@@ -225,6 +229,16 @@ class RuleSet:
                 self._made[settings.name] = settings, rule
                 rules.append(rule)
         return _InForce(rules=tuple(rules), sources=sources, broken=tuple(broken), off=tuple(off))
+
+
+@contextlib.contextmanager
+def _placed(place: str) -> Iterator[None]:
+    """Say where it is written with what is wrong with a rule."""
+    try:
+        yield
+    except InvalidRule as error:
+        message = f"{place}: {error.message}" if place else error.message
+        raise InvalidRule(message, hint=error.hint, value=error.value) from None
 
 
 def _document(settings: RuleSettings) -> dict[str, object]:

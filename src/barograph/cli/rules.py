@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,19 +55,22 @@ def rules_of(directory: Path, project: str | None, *, run_code: bool = False) ->
     from barograph.control.projects import ProjectRepository
     from barograph.control.rules import RuleRepository
     from barograph.core.metric import Catalogue
-    from barograph.dashboard.assembly import metric_of
+    from barograph.dashboard.assembly import check_rule, metric_of
 
     settings = load_settings(existing(directory), os.environ)
+    clock = SystemClock()
+    catalogue = Catalogue(metric_of(own) for own in settings.metrics)
     rules = [replace(rule, enabled=rule.enabled and (run_code or rule.kind != "function")) for rule in settings.rules]
-    with ControlPlane(directory / CONTROL, SystemClock()) as plane:
+    with ControlPlane(directory / CONTROL, clock) as plane:
         wanted = project or settings.project
         ProjectRepository(plane, settings.project).require(wanted)
         yield RuleSet(
-            Catalogue(metric_of(own) for own in settings.metrics),
+            catalogue,
             rules,
             default=default_rules(settings),
             load=load_function,
             kept=RuleRepository(plane),
+            check=partial(check_rule, catalogue, clock),
             project=wanted,
         )
 
@@ -117,7 +121,9 @@ def add(
     project: ProjectName = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
 ) -> None:
-    """Keep the rules of a file, in place of kept or default ones with their names; a server heeds them in 15 s.
+    """Keep the rules of a file, all or none, in place of kept or default ones with their names.
+
+    A server heeds them in 15 s.
 
     \b
     barograph alerts add draft.toml
@@ -131,9 +137,9 @@ def add(
     if not found.rules:
         raise InvalidSettings(f"{file} has no rules", hint="Write each under [[rules]].")
     with rules_of(data_dir, project) as rules:
-        for one in found.rules:
-            rules.keep(one, actor=actor())
-            say(f"{shorten(one.name)} is {'in force' if one.enabled else 'switched off'}.")
+        rules.keep(*found.rules, actor=actor(), places=found.places)
+    for one in found.rules:
+        say(f"{shorten(one.name)} is {'in force' if one.enabled else 'switched off'}.")
 
 
 def remove(

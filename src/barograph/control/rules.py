@@ -6,9 +6,11 @@ them; every change is in the audit log. A number that rises with each change tel
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import delete, func, insert, select, update
 
 from barograph.control.audit import write_audit
@@ -48,23 +50,23 @@ class RuleRepository:
         with self._plane.reading() as connection:
             return [KeptRule(**row) for row in connection.execute(chosen).mappings()]
 
-    def put(self, project: str, name: str, definition: JsonObject, *, actor: str) -> bool:
-        """Keep a rule in place of what had its name; whether there was one. Durable on return. Raises InvalidRule."""
+    def put(self, project: str, definitions: Mapping[str, JsonObject], *, actor: str) -> None:
+        """Keep rules by name, each in place of what had it: all or none. Durable on return. Raises InvalidRule."""
         now = self._plane.clock.now()
-        this = (rules.c.project == project) & (rules.c.name == name)
         with self._plane.writing() as connection:
-            before = connection.execute(delete(rules).where(this)).rowcount
+            for name, definition in definitions.items():
+                this = (rules.c.project == project) & (rules.c.name == name)
+                before = connection.execute(delete(rules).where(this)).rowcount
+                row = KeptRule(project=project, name=name, definition=definition, author=actor, updated_at=now)
+                connection.execute(insert(rules).values(asdict(row)))
+                write_audit(
+                    connection, time=now, project=project, actor=actor, action="replace" if before else "create",
+                    subject=f"rule:{name}", detail=definition,
+                )  # fmt: skip
             count = connection.execute(select(func.count()).where(rules.c.project == project)).scalar_one()
-            if count >= MOST_RULES:
+            if count > MOST_RULES:
                 raise InvalidRule(f"a project keeps at most {MOST_RULES} rules", hint="Remove one, or group with by.")
-            row = KeptRule(project=project, name=name, definition=definition, author=actor, updated_at=now)
-            connection.execute(insert(rules).values({column: getattr(row, column) for column in row.__struct_fields__}))
             connection.execute(_ONE_MORE)
-            write_audit(
-                connection, time=now, project=project, actor=actor, action="replace" if before else "create",
-                subject=f"rule:{name}", detail=definition,
-            )  # fmt: skip
-        return bool(before)
 
     def remove(self, project: str, name: str, *, actor: str) -> bool:
         """Remove a rule; whether there was one. Durable on return."""

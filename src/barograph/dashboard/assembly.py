@@ -44,6 +44,7 @@ from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
+from barograph.store.metric_answers import check_question
 from barograph_client.clock import Clock, ManualClock
 from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings, shorten
 from barograph_client.identifiers import IdentifierSource
@@ -135,7 +136,7 @@ def assemble(
         record = workspaces.own.collector.record_internal
         sampler = SystemSampler(record, clock, identifiers, seconds, directory, settings.project) if seconds else None
         assembler = Assembler(journal, clock, settings.traces, directory / TRACES, store.decisions)
-        _check_names(settings, store, clock)
+        _check_names(settings, catalogue, clock)
     except BaseException:
         if control is not None:
             control.close()
@@ -188,7 +189,7 @@ def _workspace(
             default=default_rules(settings),
             load=load_function,
             kept=RuleRepository(control),
-            check=partial(_check_rule, store, clock),
+            check=partial(check_rule, catalogue, clock),
             project=project,
         ),
         AlertStateRepository(control),
@@ -217,12 +218,12 @@ def _workspace(
     )
 
 
-def _check_names(settings: Settings, store: DataStore, clock: Clock) -> None:
+def _check_names(settings: Settings, catalogue: Catalogue, clock: Clock) -> None:
     """Whether every metric of the settings can be asked for. Raises InvalidSettings."""
     window = Window.last(3600.0, clock.now())
     for own in settings.metrics:
         try:
-            store.check(MetricQuery(metric=own.name, window=window))
+            check_question(MetricQuery(metric=own.name, window=window), catalogue)
         except InvalidQuery as error:
             raise InvalidSettings(f"metric {own.name}: {error.message}", hint=error.hint, value=own.of) from None
 
@@ -239,11 +240,11 @@ def _places(path: Path, settings: Settings) -> list[str]:
     return [f"{path.name}, line {line}" if line else "" for line in rule_lines(text, len(settings.rules))]
 
 
-def _check_rule(store: DataStore, clock: Clock, rule: ThresholdRule) -> None:
+def check_rule(catalogue: Catalogue, clock: Clock, rule: ThresholdRule) -> None:
     """Whether a rule's questions can be asked. Raises InvalidRule."""
     for question in rule.questions(clock.now(), "default"):
         try:
-            store.check(question)
+            check_question(question, catalogue)
         except InvalidQuery as error:
             raise InvalidRule(
                 f"rule {shorten(rule.name)}: {error.message}", hint=error.hint, value=error.value

@@ -36,6 +36,7 @@ from barograph.dashboard.report import build_report
 from barograph.dashboard.workspace import Workspace
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.store.data_store import DataStore
+from barograph.store.metric_answers import check_question
 from barograph.visualize.chart import Page
 from barograph.visualize.visualizer import Format, Visualizer
 from barograph_client.clock import Clock, ManualClock, SystemClock
@@ -177,7 +178,7 @@ class DashboardInterface:
         now = self._parts.clock.now()
         self._parts.catalogue.add(metric)
         try:
-            self._parts.store.check(MetricQuery(metric=metric.name, window=recent("1h", now)))
+            check_question(MetricQuery(metric=metric.name, window=recent("1h", now)), self._parts.catalogue)
         except InvalidQuery as error:
             self._parts.catalogue.remove(metric.name)
             raise InvalidSettings(f"metric {metric.name}: {error.message}", hint=error.hint) from None

@@ -240,10 +240,6 @@ class DataStore:
         answers = self._answerer.answers(questions, self.watermark())
         return [self._with_notes(answer, question) for answer, question in zip(answers, questions, strict=True)]
 
-    def check(self, question: MetricQuery) -> None:
-        """Whether a question can be asked of this store, without asking it. Raises UnknownMetric or InvalidQuery."""
-        self._answerer.check(question)
-
     def query_raw(self, question: MetricQuery) -> MetricAnswer:
         """The same answer from raw events alone; slower, and the proof that the rollups are right."""
         self._wait()

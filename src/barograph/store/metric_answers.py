@@ -36,15 +36,11 @@ class Answerer:
         self._engine = engine
         self._catalogue = catalogue
 
-    def check(self, question: MetricQuery) -> None:
-        """Whether the question can be asked, without asking it. Raises UnknownMetric or InvalidQuery."""
-        self._parts(question, raw_only=False)
-
     def answers(
         self, questions: Sequence[MetricQuery], complete_to: datetime, *, raw_only: bool = False
     ) -> list[MetricAnswer]:
         """Rows of each window and, when asked for, of the earlier one. ``raw_only`` is for proving the rollups."""
-        asked = [self._parts(question, raw_only=raw_only) for question in questions]
+        asked = [_parts(question, self._catalogue, raw_only=raw_only) for question in questions]
         rows = self._ask([part for parts in asked for part in parts])
         return [
             MetricAnswer(
@@ -57,18 +53,6 @@ class Answerer:
             )
             for now, *before in asked
         ]
-
-    def _parts(self, question: MetricQuery, *, raw_only: bool) -> list[Part]:
-        """The metric over the window and, when there is a comparison, over the earlier one."""
-        metric, zone_ = self._catalogue.get(question.metric), zone(question.timezone)
-        windows = [question.window]
-        if isinstance(question.compare, Window):
-            windows.append(question.compare)
-        elif question.compare is not None:
-            windows.append(earlier_window(question.window, question.compare, zone_))
-        for window in windows:
-            _check(question, len(bucket_windows(window, question.every, zone_, question.offset)))
-        return [Part(metric, replace(question, window=window), zone_, raw_only=raw_only) for window in windows]
 
     def _ask(self, parts: Sequence[Part]) -> dict[Part, tuple[MetricRow, ...]]:
         """One statement for all parts that go together, several statements at a time."""
@@ -94,6 +78,24 @@ class Answerer:
             part: _shape(part, statement, rows.get((part.question.project, statement.period(part.question.window)), []))
             for part in parts
         }
+
+
+def check_question(question: MetricQuery, catalogue: Catalogue) -> None:
+    """Whether the question can be asked, without asking it. Raises UnknownMetric or InvalidQuery."""
+    _parts(question, catalogue, raw_only=False)
+
+
+def _parts(question: MetricQuery, catalogue: Catalogue, *, raw_only: bool) -> list[Part]:
+    """The metric over the window and, when there is a comparison, over the earlier one."""
+    metric, zone_ = catalogue.get(question.metric), zone(question.timezone)
+    windows = [question.window]
+    if isinstance(question.compare, Window):
+        windows.append(question.compare)
+    elif question.compare is not None:
+        windows.append(earlier_window(question.window, question.compare, zone_))
+    for window in windows:
+        _check(question, len(bucket_windows(window, question.every, zone_, question.offset)))
+    return [Part(metric, replace(question, window=window), zone_, raw_only=raw_only) for window in windows]
 
 
 def _read_from(tables: set[str]) -> str:
