@@ -10,7 +10,7 @@ DEVELOP := $(VENV)/.develop
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench bench-nab bench-peers docs pin clean
+.PHONY: help demo test soak lint bench bench-nab bench-peers validity docs pin clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -44,6 +44,9 @@ bench-nab: $(DEVELOP) ## Score the anomaly detector on NAB (BAROGRAPH_NAB_DATA n
 
 bench-peers: $(DEVELOP) ## The same traces into Barograph, Phoenix and MLflow; writes bench/peers.md
 	$(BIN)/python -m bench.peers $(ARGS)
+
+validity: $(DEVELOP) ## Measure error rates of the statistics under peeking, write docs/validity.md (minutes)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.validity --write $(ARGS)
 
 docs: $(DEVELOP) ## Write the pages of docs/ that are made from the code
 	$(BIN)/python tools/generate_docs.py

@@ -45,7 +45,7 @@ class TestAsymptotic:
         assert outside == (found.p_value < 0.05) or edge < 1e-9
 
     def test_is_wider_than_the_interval_of_one_look(self) -> None:
-        found = asymptotic.compare_means(summary(1000, 0.1), summary(1000, 0.0), NONE)
+        found = asymptotic.compare_means(summary(1000, 9.1), summary(1000, 9.0), NONE)
         assert found.absolute is not None
         assert found.absolute.high is not None
         assert found.absolute.high - 0.1 > 1.96 * math.sqrt(2 / 1000)
@@ -80,6 +80,14 @@ class TestAsymptotic:
         found = asymptotic.compare_means(summary(1000, -1.0), summary(1000, -2.0), NONE)
         assert found.relative is not None
         assert found.relative.value == pytest.approx(0.5)
+
+    def test_a_share_of_nothing_is_left_out_and_said_so(self) -> None:
+        for mean in (0.0, 1e-300):
+            found = asymptotic.compare_means(summary(1000, 1.0), summary(1000, mean), NONE)
+            assert found.relative is None
+            assert "no relative effect" in found.warnings[0]
+            assert found.absolute is not None
+            assert found.absolute.low is not None
 
     def test_ratios_are_compared_by_unit(self) -> None:
         generator = np.random.default_rng(3)

@@ -12,9 +12,11 @@ sequences" (Annals of Statistics 2024; arXiv 2103.06476), equations 9, 134, 155 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
+from barograph.stats.comparison import relative_difference
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.summary import Numbers, RatioSummary, Summary
 from barograph_client.errors import InvalidInput
@@ -135,28 +137,30 @@ def compare_means(
     """The difference of two means, absolute and relative, with an interval that holds at any time.
 
     Assumes independent units. Passes ``burn_in`` first; refused there, the estimate has its values and no interval,
-    and the reason among the warnings. The relative effect is a share of the baseline's size, by the delta method, and
-    left out where the baseline is zero.
+    and the reason among the warnings. The relative effect is that of ``comparison.relative_difference``, a share of the
+    baseline's size by the delta method, with its refusals and warnings.
     """
     absolute: Effect | None = None
     relative: Effect | None = None
-    refused: tuple[str, ...] = ("an arm is empty",)
+    warnings: tuple[str, ...] = ("an arm is empty",)
     if min(arm.n, baseline.n) > 0:
-        difference, size = arm.mean - baseline.mean, abs(baseline.mean)
-        absolute = Effect(value=difference)
-        relative = Effect(value=difference / size) if size > 0 else None
-        refused = burn_in(arm, baseline, skew)
-    if not refused and absolute is not None:
-        a, b, n = arm.mean_variance, baseline.mean_variance, arm.n + baseline.n
-        options = {"alpha": alpha, "tuning_n": tuning_n}
-        absolute = confidence_sequence(absolute.value, a + b, n, alternative=alternative, **options)
-        if relative is not None:
-            share = math.hypot(math.sqrt(a) / size, math.sqrt(b) / size * (arm.mean / baseline.mean))
-            relative = confidence_sequence(relative.value, share**2, n, alternative=alternative, **options)
+        absolute = Effect(value=arm.mean - baseline.mean)
+        relative, weak = relative_difference(arm, baseline, alpha=alpha)
+        warnings = burn_in(arm, baseline, skew)
+        if warnings:
+            relative = Effect(value=relative.value) if relative else None
+        else:
+            sequence = partial(
+                confidence_sequence, n=arm.n + baseline.n, alpha=alpha, tuning_n=tuning_n, alternative=alternative
+            )
+            absolute = sequence(absolute.value, arm.mean_variance + baseline.mean_variance)
+            if relative is not None and relative.standard_error is not None:
+                relative = sequence(relative.value, relative.standard_error**2)
+            warnings = weak
     return Estimate(
         arm=names[0], baseline=names[1], arm_value=arm.mean if arm.n else None,
         baseline_value=baseline.mean if baseline.n else None, arm_n=arm.n, baseline_n=baseline.n, absolute=absolute,
-        relative=relative, alpha=alpha, method=METHOD, warnings=refused,
+        relative=relative, alpha=alpha, method=METHOD, warnings=warnings,
     )  # fmt: skip
 
 
