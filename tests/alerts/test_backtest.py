@@ -17,6 +17,7 @@ from barograph.alerts.backtest import backtest
 from barograph.alerts.replay import MOST_QUESTIONS, looks
 from barograph.alerts.rule import make_rule
 from barograph.alerts.rule_set import RuleSet
+from barograph.cli.alerts import draw_backtest
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.event import Alert
@@ -214,6 +215,42 @@ def test_where_raw_events_are_gone_it_looks_by_the_minute_and_says_so() -> None:
     assert [one.fired_at - begin for one in found.firings] == [
         timedelta(days=1, minutes=1), timedelta(days=3, hours=1, seconds=15)
     ]  # fmt: skip
+
+
+def test_what_lies_between_two_looks_is_not_denied(capsys: pytest.CaptureFixture[str]) -> None:
+    """A function is asked a bounded number of times; where its window is shorter than the step, there are gaps."""
+    settings = RuleSettings(name="mine", kind="function", function="my:own", above=0.0, window="1m")
+    rule = make_rule(settings, Catalogue(), lambda at: at.value("queries"))
+    window = Window(START - timedelta(days=30), START)
+    between = [{"kind": "query", "time": START - timedelta(minutes=m)} for m in range(95, 105)]
+    for events, said in (
+        (between, "It cannot be said whether it would have fired."),
+        ([{"kind": "query", "time": START - timedelta(seconds=30)}], "It would have fired at least 1 time: "),
+    ):
+        found = backtest(rule, DictionaryReader(events, lambda: START), "default", window)
+        assert (found.step_seconds, found.gap_seconds, found.gapless_seconds) == (1800.0, 1740.0, 86400.0)
+        draw_backtest(found, "UTC")
+        told = " ".join(capsys.readouterr().out.split())
+        assert said in told
+        assert "Of each 30 min between two looks 29 min are in no window of the rule: ask for less, --last 24h." in told
+    shorter = backtest(rule, DictionaryReader(between, lambda: START), "default", Window.last(86400.0, START))
+    assert (shorter.gap_seconds, shorter.gapless_seconds, len(shorter.firings)) == (0.0, None, 1)
+    draw_backtest(shorter, "UTC")
+    assert "a month" in capsys.readouterr().out
+    draw_backtest(structs.replace(shorter, alerts_a_month=720.0), "UTC")
+    assert "a month" not in capsys.readouterr().out  # an hour says nothing of a month
+
+
+def test_what_fires_on_without_data_is_told_with_what_would_end_it(capsys: pytest.CaptureFixture[str]) -> None:
+    slow = [{"kind": "query", "time": START + timedelta(seconds=s), "response_time": 9.0} for s in range(60)]
+    settings = RuleSettings(name="slow", metric="response_time.mean", above=5.0, window="1m")
+    window = Window(START, START + timedelta(hours=2))
+    for no_data, blind in (("nodata", 7080.0), ("ok", 0.0)):
+        rule = make_rule(structs.replace(settings, no_data=no_data), Catalogue())
+        found = backtest(rule, DictionaryReader(slow, lambda: window.end), "default", window)
+        assert found.blind_seconds == pytest.approx(blind, abs=30)
+        draw_backtest(found, "UTC")
+        assert ('no_data = "ok" would resolve it' in " ".join(capsys.readouterr().out.split())) == bool(blind)
 
 
 def test_a_rule_still_firing_at_the_end_is_told_as_open_and_blind_steps_are_counted() -> None:

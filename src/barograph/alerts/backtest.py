@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.book import AlertBook, Entry, Nowhere
-from barograph.alerts.replay import looks
+from barograph.alerts.replay import STEPS, looks
 from barograph.alerts.rule import ThresholdRule
 from barograph.core.event import Alert
 from barograph.core.query import Reader, Window
@@ -41,7 +41,9 @@ class Backtest(Struct, frozen=True, kw_only=True):
     """What a rule would have done in a window. Seconds; ``alerts_a_month`` is per 30 days since there were data.
 
     It was looked at every ``step_seconds``, ``steps`` times, ``blind`` of which said nothing: no data, or too few
-    events. Up to ``coarse_until``, of which raw events are gone, it was every ``coarse_seconds``.
+    events. Up to ``coarse_until``, of which raw events are gone, it was every ``coarse_seconds``. ``gap_seconds`` of
+    each step were in no window, so that what happened there is not known; there would be no gaps in
+    ``gapless_seconds``. For ``blind_seconds`` something fired on although there was nothing to judge it by.
     """
 
     rule: str
@@ -57,6 +59,9 @@ class Backtest(Struct, frozen=True, kw_only=True):
     longest_seconds: float = 0.0
     coarse_seconds: float | None = None
     coarse_until: datetime | None = None
+    gap_seconds: float = 0.0
+    gapless_seconds: float | None = None
+    blind_seconds: float = 0.0
 
 
 def backtest(
@@ -73,6 +78,7 @@ def backtest(
     record = _Record()
     book = AlertBook([rule], Nowhere(), record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
+    blind_seconds = 0.0
     judged_from: datetime | None = None
     last_of: dict[float, datetime] = {}  # by step: the last look
     for at, reading, step in looks(rule, reader, project, window):
@@ -80,6 +86,8 @@ def backtest(
         book.commit()
         steps += 1
         last_of[step] = at
+        if any(condition.state == "nodata" and condition.has_fired for _, condition in book.of(rule)):
+            blind_seconds += step
         measured = reading.rest is not None and reading.rest.n
         if not measured and all(seen.outcome == "nodata" for _, seen in reading.groups):
             blind += 1
@@ -90,6 +98,8 @@ def backtest(
     judged = (window.end - (judged_from or window.start)).total_seconds()
     firings = record.firings(book.of(rule))
     lengths = [((one.resolved_at or window.end) - one.fired_at).total_seconds() for one in firings]
+    gap = max(0.0, finest - rule.window_seconds)
+    fitting = max((step for step in STEPS if step <= rule.window_seconds), default=None)
     return Backtest(
         rule=rule.name,
         condition=rule.condition,
@@ -104,6 +114,9 @@ def backtest(
         longest_seconds=max(lengths, default=0.0),
         coarse_seconds=coarsest if coarsest > finest else None,
         coarse_until=last_of[coarsest] if coarsest > finest else None,
+        gap_seconds=gap,
+        gapless_seconds=window.seconds * fitting / finest if gap and fitting else None,
+        blind_seconds=blind_seconds,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 USUAL = "30d"
 MOST_SHOWN = 20  # firings in the table
+MUCH = 0.1  # of the time it fires, from which on it is said that there were no data in it
+LEAST_JUDGED = 86400.0  # seconds, from which on it is said how often a month that is
 
 
 def backtest(
@@ -68,24 +72,24 @@ def backtest(
     if json:
         print_json(found)
     else:
-        _draw(found, timezone)
+        draw_backtest(found, timezone)
 
 
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help=f"A file with [[rules]]; the data directory's {FILE_NAME} if absent.")
+        Path | None, typer.Argument(help=f"A file of settings; the data directory's {FILE_NAME} if absent.")
     ] = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
-    """Look at every rule of a file: what is wrong with which, its line, and what to write instead. 1 if any is.
+    """Say all that would keep a server from starting with a file: what, its line, what to write instead. 1 if any is.
+
+    Rules, receivers with their secrets, routes and all other settings, with the variables that are set here.
 
     \b
     barograph alerts check draft.toml
     """
-    from barograph.dashboard.rule_file import read_rules
-
-    found = read_rules(file or data_dir / FILE_NAME)
+    found = checked(file or data_dir / FILE_NAME)
     if json:
         print_json(found)
     else:
@@ -115,6 +119,14 @@ def export(
     print(export_rules(file or data_dir / FILE_NAME), end="")
 
 
+def checked(path: Path) -> RuleFile:
+    """What a file holds, and all that would keep a server from starting with it here."""
+    from barograph.dashboard.rule_file import check_file
+    from barograph.server.serve import check as serving
+
+    return check_file(path, os.environ, lambda server: serving(server, keys_exist=True))
+
+
 @contextlib.contextmanager
 def _told_of(what: str) -> Iterator[Callable[[float], None]]:
     """A bar on a terminal, moved by the share that is done."""
@@ -122,7 +134,8 @@ def _told_of(what: str) -> Iterator[Callable[[float], None]]:
         yield lambda share: bar.update(bar.task_ids[0], completed=round(100 * share))
 
 
-def _draw(found: Backtest, timezone: str) -> None:
+def draw_backtest(found: Backtest, timezone: str) -> None:
+    """What a rule would have done, for people."""
     from barograph.alerts.schedule import INTERVAL_SECONDS
 
     zone = zone_of(timezone)
@@ -138,18 +151,27 @@ def _draw(found: Backtest, timezone: str) -> None:
         every = format_value(found.coarse_seconds, "s")
         looked += f" Up to {clock(found.coarse_until)} it was every {every}: raw events of that time are gone."
     if found.firings:
+        often = f"at least {times}" if found.gap_seconds else f"{times}{_a_month(found)}"
         told = (
-            f"It would have fired {times}, {found.alerts_a_month:.3g} a month: "
+            f"It would have fired {often}: "
             f"{format_value(found.firing_seconds, 's')} in all, {format_value(found.longest_seconds, 's')} the longest."
         )
     else:
-        told = "It would never have fired."
+        told = (
+            "It would never have fired." if not found.gap_seconds else "It cannot be said whether it would have fired."
+        )
+    if found.gap_seconds:
+        told += f" {_gaps(found)}"
     parts: list[Text | Table] = [Text(text=found.condition), Text(text=looked, tone="muted"), Text(text=told)]
     if found.blind:
         share = format_value(found.blind / max(1, found.steps), "ratio")
         parts.append(
             Text(text=f"{share} of the looks had nothing to judge by: no data, or too few events.", tone="muted")
         )
+    if found.blind_seconds > found.firing_seconds * MUCH:
+        blind = format_value(found.blind_seconds, "s")
+        said = f'{blind} long something fired on without data to judge it by: no_data = "ok" would resolve it then.'
+        parts.append(Text(text=said, tone="warning"))
     if found.firings:
         columns = [Column(title=title) for title in ("fired", "for", "worst", "group")]
         rows = [
@@ -168,17 +190,39 @@ def _draw(found: Backtest, timezone: str) -> None:
     draw(Page(title=f"Rule: {shorten(found.rule)}", parts=parts), timezone=timezone)
 
 
+def _a_month(found: Backtest) -> str:
+    """How often that is a month; less than a day says nothing of a month."""
+    from barograph.alerts.backtest import MONTH
+
+    judged = len(found.firings) * MONTH / found.alerts_a_month
+    if judged < LEAST_JUDGED:
+        return ""
+    often = format_value(found.alerts_a_month, "1")
+    return f", {often} a month"
+
+
+def _gaps(found: Backtest) -> str:
+    """What was not looked at, and how long a time could be looked at whole."""
+    step = format_value(found.step_seconds, "s")
+    told = f"Of each {step} between two looks {format_value(found.gap_seconds, 's')} are in no window of the rule"
+    if found.gapless_seconds is None:
+        return f"{told}."
+    hours = found.gapless_seconds / 3600
+    length = f"{math.floor(hours)}h" if hours >= 1 else f"{math.floor(60 * hours)}m"
+    return f"{told}: ask for less, --last {length}."
+
+
 def _tell(found: RuleFile) -> None:
     right = counted(len(found.rules), "rule")
     if not found.problems:
-        draw(Text(text=f"{found.path}: {right}, nothing wrong." if found.rules else f"{found.path} has no rules."))
+        draw(Text(text=f"{found.path}: {right}, nothing wrong."))
         return
     parts = [
         Panel(
             title="",
             parts=[
-                Text(text=f"{_place(found, one)}  {shorten(one.rule) or 'a rule without a name'}: {one.problem}."),
-                Text(text=one.hint, tone="muted"),
+                Text(text=f"{_where(found, one)}  {_about(one)}{one.problem}."),
+                *([Text(text=one.hint, tone="muted")] if one.hint else []),
             ],
         )
         for one in found.problems
@@ -186,6 +230,11 @@ def _tell(found: RuleFile) -> None:
     draw(Page(title=f"{counted(len(found.problems), 'problem')}; {right} in order", parts=parts))
 
 
-def _place(found: RuleFile, one: RuleProblem) -> str:
+def _where(found: RuleFile, one: RuleProblem) -> str:
     """Where editors and terminals open it."""
     return f"{found.path}:{one.line}" if one.line else found.path
+
+
+def _about(one: RuleProblem) -> str:
+    about = shorten(one.rule) or one.place
+    return f"{about}: " if about else ""
