@@ -164,6 +164,13 @@ class TestBounded:
         assert there.low is not None
         assert back.high == pytest.approx(-there.low)
 
+    def test_where_an_effect_turns_around_no_interval_is_claimed(self) -> None:
+        days = [[answers(400, 400)] * 5 + [answers(0, 400)] * 5, [answers(0, 400)] * 5 + [answers(400, 400)] * 5]
+        found = bounded.compare_bounded_means(days[0], days[1])
+        assert found.absolute is not None
+        assert found.absolute.low is None
+        assert "changes with time" in found.warnings[0]
+
     def test_of_no_units_knows_nothing(self) -> None:
         assert bounded.compare_bounded_means([], []).absolute is None
         assert bounded.interval(bounded.played([], []), 0.05) == (-1.0, 1.0)

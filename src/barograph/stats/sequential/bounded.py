@@ -67,8 +67,9 @@ def compare_bounded_means(
     Source: the empirical Bernstein supermartingale of Howard et al. (2021), theorem 4 (Fan, Grama, Liu 2015), for
     each arm; the mixture over stakes after Waudby-Smith, Ramdas (2024). Assumes independent units, counted once, in
     the period in which they joined; ends of periods that do not look at the values (complete days, not "now"); and
-    values in [0, 1]. It holds for any distribution there. A period with an empty arm is joined to the next. Refuses
-    (InvalidInput) means outside [0, 1] and moments that no values in [0, 1] have.
+    values in [0, 1]. It holds for any distribution there. A period with an empty arm is joined to the next. Where the
+    mean difference does not fit the bets (an effect that turned around) there is no interval. Refuses (InvalidInput)
+    means outside [0, 1] and moments that no values in [0, 1] have.
     """
     capital = played(arm, baseline, alpha=alpha, planned_n=planned_n)
     whole = [sum(periods, Summary()) for periods in (arm, baseline)]
@@ -77,8 +78,12 @@ def compare_bounded_means(
     if min(one.n for one in whole) > 0:
         warnings = ()
         value = whole[0].mean - whole[1].mean
+        absolute = Effect(value=value)
         low, high = interval(capital, alpha)
-        absolute = Effect(value=value, low=min(low, value), high=max(high, value), p_value=capital.p_value())
+        if low <= value <= high:
+            absolute = Effect(value=value, low=low, high=high, p_value=capital.p_value())
+        else:
+            warnings = ("no difference fits all periods: the effect changes with time",)
     return Estimate(
         arm=names[0], baseline=names[1], arm_value=whole[0].mean if whole[0].n else None,
         baseline_value=whole[1].mean if whole[1].n else None, arm_n=whole[0].n, baseline_n=whole[1].n,
@@ -135,13 +140,18 @@ def log_evidence(staked: Floats, gain: Floats, price: Floats, difference: float 
 
 
 def interval(capital: Capital, alpha: float) -> tuple[float, float]:
-    """All differences against which the evidence is below 1 / alpha; (-1, 1) while nothing is out."""
+    """All differences against which the evidence is below 1 / alpha; (-1, 1) while nothing is out.
+
+    Where all are out, the first is above the second.
+    """
     if not capital.staked.any():
         return -1.0, 1.0
     from scipy.optimize import minimize_scalar
 
     threshold = -math.log(alpha)
     middle = float(minimize_scalar(capital.evidence, bounds=(-1, 1), method="bounded").x)  # the evidence is convex
+    if capital.evidence(middle) > threshold:
+        return 1.0, -1.0
 
     def end(outside: float) -> float:
         if capital.evidence(outside) <= threshold:
