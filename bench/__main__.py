@@ -57,6 +57,11 @@ QUESTIONS: tuple[Question, ...] = (
         part="call_overhead.measure",
     ),
     Question(
+        "assign", "Which arm, in the caller's program",
+        "One decision of an experiment with two arms, the mean of 20,000 in a row, each for another unit; CPU time.",
+        part="assignment.measure",
+    ),
+    Question(
         "wire", "Where the time of an OTLP span goes",
         "CPU time of each step from a request's body to the query event, by itself; traces of three spans with five "
         "documents. `make bench-peers` measures the whole server.",

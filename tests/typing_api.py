@@ -72,6 +72,15 @@ def send(client: barograph.Client) -> int:
     return sum(client.counts.dropped.values())
 
 
+def configure(client: barograph.Client) -> int:
+    decision = client.experiments.expose("k", user="u", attributes={"plan": "paid"}, default={"top_k": 5})
+    arm: str | None = client.experiments.assign("k", tenant="t").arm
+    settings: dict[str, int] = decision.payload
+    print(arm, decision.reason, settings["top_k"])
+    limit: int = client.experiments.assign("limit", user="u", default=5).payload
+    return limit
+
+
 def another_project(dashboard: barograph.DashboardInterface) -> str:
     other: barograph.DashboardInterface = dashboard.for_project("shop")
     return other.record_query_execution({"query": "How much?"})

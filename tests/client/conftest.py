@@ -32,7 +32,7 @@ def open_client(server: ScriptedServer, tmp_path: Path) -> Iterator[Open]:
             "url": server.url,
             "spool": tmp_path / "spool",
             "environment": {},
-            "pace": Pace(first=0.02, longest=0.1, slow=0.2, adopt=0.1),
+            "pace": Pace(first=0.02, longest=0.1, slow=0.2, adopt=0.1, refresh=0.1),
             "timeout": 5.0,
             **options,
         }

@@ -1,7 +1,7 @@
 """A real HTTP server on loopback that keeps events as Barograph's does, and misbehaves when told to.
 
-It remembers ids and (client, sequence), so that a test can tell a loss from a double. ``script`` holds what it does
-with the next requests, in order: a ``Move``; after the last one it behaves.
+It also tells definitions of experiments. It remembers ids and (client, sequence), so that a test can tell a loss from
+a double. ``script`` holds what it does with the next requests, in order: a ``Move``; after the last one it behaves.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ class ScriptedServer:
         self.requests: list[Request] = []
         self.events: dict[str, dict[str, Any]] = {}  # by id, in the order in which they were stored
         self.rejected: list[bytes] = []
+        self.definitions = b'{"project":"default","experiments":[]}'
+        self.definitions_status = 200
+        self.asked: list[Request] = []  # for the definitions
         self.doubles = 0  # events that came again under another batch number
         self.lock = threading.Lock()
         self._batches: set[tuple[str, int]] = set()
@@ -102,6 +105,9 @@ class ScriptedServer:
             def do_POST(self) -> None:
                 outer._answer(self)
 
+            def do_GET(self) -> None:
+                outer._tell(self)
+
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
@@ -130,6 +136,21 @@ class ScriptedServer:
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def _tell(self, handler: BaseHTTPRequestHandler) -> None:
+        """The definitions of experiments, with the document itself as their ETag."""
+        with self.lock:
+            status, content = self.definitions_status, self.definitions
+            self.asked.append(Request(time.monotonic(), handler.path, dict(handler.headers.items()), b""))
+        etag = f'"{zlib.crc32(content):08x}"'
+        if status == 200 and handler.headers.get("If-None-Match") == etag:
+            status, content = 304, b""
+        handler.send_response(status)
+        handler.send_header("ETag", etag)
+        if status != 304:
+            handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         with self.lock:

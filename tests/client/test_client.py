@@ -43,7 +43,7 @@ class TestTheSameAsTheCollector:
 
     def test_what_it_has_more_is_what_only_a_sender_needs(self) -> None:
         more = {name for name in vars(Client) if not name.startswith("_")} - set(vars(MetricsCollector))
-        assert more == {"rejections", "problem"}
+        assert more == {"rejections", "problem", "experiments"}
 
     def test_both_packages_offer_it(self) -> None:
         assert barograph.Client is barograph_client.Client is Client

@@ -14,9 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from tests.server.access_support import make_key, make_project
+from msgspec import to_builtins
+from tests.server.access_support import control, make_key, make_project
 from tests.support.serving import Reply, Serving
 
+from barograph.control.experiments import ExperimentRepository
+from barograph.experiments.design import Experiment, equal_variants
 from barograph.server.routes import ROUTES, Route
 
 SECRET = "ostrich"  # in every text of the other project
@@ -100,6 +103,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         silence = {"matchers": [f"alertname={SECRET}"], "lasts": "1d", "comment": SECRET}
         kept = {"name": SECRET, "metric": "queries", "above": 1e9}
         assert running.ask("/api/v1/rules", kept, key=made.theirs).json == {"name": SECRET, "source": "kept"}
+        with control(running.directory) as plane:
+            arms = equal_variants(SECRET, f"{SECRET}-too")
+            tested = Experiment(key=SECRET, variants=arms, primary_metric="satisfaction", salt=SECRET)
+            ExperimentRepository(plane).create("theirs", SECRET, to_builtins(tested), "running", actor="test")
+        assert SECRET in running.ask("/api/v1/experiments/definitions", key=made.theirs).body.decode()
         made.silence = running.ask("/api/v1/silences", silence, key=made.theirs).json["id"]
         (made.fingerprint,) = [one["fingerprint"] for one in running.ask("/api/v2/alerts", key=made.theirs).json
                                if one["labels"]["alertname"] == SECRET]  # fmt: skip

@@ -6,7 +6,7 @@ import os
 import random as random_numbers
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from barograph_client.account import Account
 from barograph_client.background import Background
@@ -20,6 +20,9 @@ from barograph_client.identifiers import IdentifierSource, uuid7
 from barograph_client.settings import Arguments, resolve
 from barograph_client.spool import Spool
 
+if TYPE_CHECKING:
+    from barograph_client.experiments.current import CurrentDefinitions
+
 _SMALL = 40  # the part of the queue that a batch may be and still count as small
 
 
@@ -31,6 +34,7 @@ class Parts(NamedTuple):
     drain: Drain | None
     delivery: Delivery
     background: Background[deque[Batch]]
+    definitions: Callable[[], CurrentDefinitions]
 
 
 def assemble(
@@ -71,4 +75,10 @@ def assemble(
         on_stopping=delivery.hurry,
         gather=delivery.gather,
     )
-    return Parts(account, spool, drain, delivery, background)
+
+    def definitions() -> CurrentDefinitions:  # for a program that asks for an arm; others need none of it
+        from barograph_client.experiments.current import CurrentDefinitions
+
+        return CurrentDefinitions(settings.connection, settings.spool, clock, Backoff(pace, random), pace, random)
+
+    return Parts(account, spool, drain, delivery, background, definitions)

@@ -15,13 +15,15 @@ from barograph_client.errors import ServerUnavailable
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds: the bound of the first wait, that of all waits, what a server may ask for at most, the wait after a
-    refusal that only a person can mend, and the time between looks for a spool that a dead process left."""
+    refusal that only a person can mend, and the time between looks for a spool that a dead process left, and for
+    changed experiments."""
 
     first: float = 0.5
     longest: float = 30.0
     asked: float = 300.0
     slow: float = 60.0
     adopt: float = 30.0
+    refresh: float = 30.0
 
 
 class Backoff:

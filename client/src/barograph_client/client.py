@@ -8,6 +8,7 @@ is away), ``exchange`` and ``transport`` (over HTTP), ``account`` (what became o
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -22,6 +23,7 @@ from barograph_client.recording import Recording
 if TYPE_CHECKING:
     from barograph_client.account import Counts, Refusal
     from barograph_client.backoff import Pace
+    from barograph_client.experiments.experiments import Experiments
 
 QUEUE = 10_000  # events in memory
 BATCH = 1_000  # events a request
@@ -83,6 +85,9 @@ class Client(Recording):
         )
         self._account, self._spool, self._drain = parts.account, parts.spool, parts.drain
         self._delivery, self._background = parts.delivery, parts.background
+        self._definitions = parts.definitions
+        self._experiments: Experiments | None = None
+        self._making = threading.Lock()
         _clients.add(self)
         given = os.environ if environment is None else environment
         if self._spool is not None and (spool is None or spool is True) and not given.get("BAROGRAPH_SPOOL"):
@@ -103,6 +108,8 @@ class Client(Recording):
 
     def record_event(self, kind: str, fields: Mapping[str, object]) -> str:
         """Record an event of any kind that callers may send."""
+        if self._experiments is not None and kind == "query":
+            fields = self._experiments.tagged(fields)
         return self._background.put(kind, fields)
 
     # many events
@@ -131,8 +138,23 @@ class Client(Recording):
         if own is None:
             named = fields.get("kind", "query") if isinstance(fields, dict) else "query"
             own = named if isinstance(named, str) else "unknown"
+        if self._experiments is not None and own == "query" and isinstance(fields, dict):
+            fields = self._experiments.tagged(fields)
         event_id, reason = self._background.offer(own, fields)
         return InvalidEvent("", f"was dropped: {reason}") if reason else event_id
+
+    # experiments
+
+    @property
+    def experiments(self) -> Experiments:
+        """The project's experiments: which arm a unit gets. The first use begins to fetch their definitions."""
+        if self._experiments is None:
+            from barograph_client.experiments.experiments import Experiments
+
+            with self._making:
+                if self._experiments is None:
+                    self._experiments = Experiments(self._definitions(), self.record_exposure)
+        return self._experiments
 
     # what became of it
 
@@ -160,6 +182,8 @@ class Client(Recording):
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Flush; what is recorded later is dropped. What is in the spool is sent by the next process that uses it."""
+        if self._experiments is not None:
+            self._experiments.close(timeout)
         self._background.close(timeout)
         if self._drain is not None:
             self._drain.close(timeout)
@@ -169,6 +193,9 @@ class Client(Recording):
 
     def _after_fork(self) -> None:
         self._background.after_fork()
+        self._making = threading.Lock()
+        if self._experiments is not None:
+            self._experiments.after_fork()
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()

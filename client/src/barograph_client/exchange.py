@@ -70,9 +70,7 @@ class Exchange:
 
     def __init__(self, transport: Transport, key: str, now: Callable[[], datetime]) -> None:
         self.transport = transport
-        self._headers = {"User-Agent": f"barograph-client/{__version__}", "Content-Type": "application/x-ndjson"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+        self._headers = {**introduction(key), "Content-Type": "application/x-ndjson"}
         self._now = now
 
     def send(self, batch: Batch) -> Answer:
@@ -85,7 +83,7 @@ class Exchange:
         if reply.status == 200:
             return self._understood(reply, batch)
         if reply.status not in _REFUSED:
-            raise self._unavailable(reply)
+            raise unavailable(self.transport.address, reply, self._now())
         if batch.events == 1 or left[0] < 2:
             return _refusal(reply, batch.events)
         first, second = halves(batch)
@@ -121,16 +119,24 @@ class Exchange:
             away=False,
         )
 
-    def _unavailable(self, reply: Reply) -> ServerUnavailable:
-        status = reply.status
-        away = status >= 500 or status in _LATER
-        said = _problem(reply.body)
-        return ServerUnavailable(
-            f"{self.transport.address} answered {status}{': ' if said.reason else ''}{said.reason}",
-            hint=said.hint or _HINTS.get(status, ""),
-            retry_after=asked_wait(reply.headers.get("retry-after", ""), self._now()),
-            away=away,
-        )
+
+def introduction(key: str) -> dict[str, str]:
+    """The headers that say who asks."""
+    named = {"User-Agent": f"barograph-client/{__version__}"}
+    return {**named, "Authorization": f"Bearer {key}"} if key else named
+
+
+def unavailable(address: object, reply: Reply, now: datetime) -> ServerUnavailable:
+    """A status that is no answer, as the error that says whether and when to ask again."""
+    status = reply.status
+    away = status >= 500 or status in _LATER
+    said = _problem(reply.body)
+    return ServerUnavailable(
+        f"{address} answered {status}{': ' if said.reason else ''}{said.reason}",
+        hint=said.hint or _HINTS.get(status, ""),
+        retry_after=asked_wait(reply.headers.get("retry-after", ""), now),
+        away=away,
+    )
 
 
 def _refusal(reply: Reply, events: int) -> Answer:

@@ -36,6 +36,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     timeout: float
 
+    @property
+    def name(self) -> str:
+        """A short name of the server and the project or, where no project is named, the key."""
+        whose = f"project {self.project}" if self.project else f"key {self.key}"
+        return hashlib.sha256(f"{self.address}\n{whose}".encode()).hexdigest()[:16]
+
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a client that holds together."""
@@ -160,6 +166,4 @@ def _default_spool(connection: Connection, environment: Mapping[str, str]) -> Pa
         if not os.path.isabs(home):
             return None
         caches = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
-    whose = f"project {connection.project}" if connection.project else f"key {connection.key}"
-    name = hashlib.sha256(f"{connection.address}\n{whose}".encode()).hexdigest()[:16]
-    return Path(caches) / "barograph" / "spool" / name
+    return Path(caches) / "barograph" / "spool" / connection.name

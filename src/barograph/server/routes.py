@@ -17,7 +17,7 @@ from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.core.settings import RuleSettings
-from barograph.server import alerting, alertmanager_api, asking, care, health
+from barograph.server import alerting, alertmanager_api, asking, care, experiments, health
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
     AlertmanagerAlert,
@@ -65,6 +65,7 @@ from barograph.server.parameters import (
     SearchParameters,
 )
 from barograph.server.site import Site
+from barograph_client.experiments.definition import Definitions
 
 Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
 Refusal = Literal["problem", "otlp", "sentence"]
@@ -158,6 +159,8 @@ ROUTES: tuple[Route, ...] = (
           gives=AlertmanagerSilence, refuses="sentence"),
     Route("DELETE", "/api/v2/silence/{id}", "admin", alertmanager_api.end_silence, "End a silence, as amtool asks it",
           refuses="sentence"),
+    Route("GET", "/api/v1/experiments/definitions", "ingest", experiments.definitions,
+          "What a program must know to assign the arms of experiments itself; with an ETag", gives=Definitions),
     Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,
           gives=StatusNow),
     Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate", gives=Stats),

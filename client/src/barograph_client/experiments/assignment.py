@@ -24,7 +24,7 @@ from barograph_client.experiments.sticky import StickyStore
 
 Reason = Literal[
     "assigned", "sticky", "forced", "not covered", "not targeted", "another namespace", "held out", "not running",
-    "blocked", "no unit", "unusable unit", "unknown experiment", "payload does not fit",
+    "blocked", "no unit", "unusable unit", "unknown experiment", "payload does not fit", "fault",
 ]  # fmt: skip
 Payload = Mapping[str, object]
 UnitIds = Mapping[str, str]
@@ -123,6 +123,10 @@ class Assigner:
         """The decision for whoever is given an arm by hand; None when there is no such arm."""
         index = self._index.get(arm)
         return None if index is None else self._inside(index, "forced", "", "")
+
+    def refuse(self, reason: Reason) -> Decision[Payload]:
+        """The decision for whom nothing can be decided."""
+        return self._outside(reason, "", "")
 
     def payload_of(self, arm: str | None) -> dict[str, object]:
         """The configuration of an arm, or of the control where there is none, as it was defined."""

@@ -6,7 +6,7 @@ metrics or verdicts.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     weight: float
-    payload: dict[str, object] = {}
+    payload: dict[str, Any] = {}
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +56,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallback_unit_kind: str = ""
     hash_version: HashVersion = "barograph"
     coverage: float = 1.0
-    condition: dict[str, object] = {}
-    groups: dict[str, list[object]] = {}
+    condition: dict[str, Any] = {}
+    groups: dict[str, list[Any]] = {}
     namespace: Namespace | None = None
     holdout: float = 0.0
     forced: dict[str, str] = {}
