@@ -56,6 +56,7 @@ RULES = {
         minimum=2,
     ),
     "budget": RuleSettings(name="spent", kind="budget", metric="queries", period="day", above=40.0),
+    "less often": RuleSettings(name="slow", metric="response_time.mean", above=5.0, window="10m", interval="2m"),
     "band": RuleSettings(name="band", metric="response_time.p95", above=8.0, below=0.5, window="7m"),
     "expression": RuleSettings(
         name="both", kind="expression", window="2m", by=("model",), for_="30s",
@@ -107,8 +108,10 @@ def test_it_tells_what_the_live_rule_does(tmp_path: Path, name: str) -> None:
             manager.run_due()
         manager.stop()
     window = Window(START, START + timedelta(minutes=MINUTES))
-    played = backtest(make_rule(settings, Catalogue()), reader, "default", window)
-    assert (played.step_seconds, played.steps) == (15.0, TICKS)
+    rule = make_rule(settings, Catalogue())
+    played = backtest(rule, reader, "default", window)
+    step = rule.interval_seconds or 15.0
+    assert (played.step_seconds, played.steps) == (step, MINUTES * 60 / step)
     fired, still = [], set()
     for alert in live:
         key = tuple(sorted(alert.labels.items()))

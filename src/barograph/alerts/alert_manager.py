@@ -42,7 +42,7 @@ from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.anomaly import AnomalyRule
 from barograph.alerts.rules.expression import ExpressionRule
-from barograph.alerts.schedule import INTERVAL_SECONDS, Grid
+from barograph.alerts.schedule import INTERVAL_SECONDS, Grid, Look, Looks
 from barograph.alerts.standing import Standing, standings
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
@@ -99,11 +99,10 @@ class AlertManager:
         self._evaluator = Evaluator(reader, project, rule_seconds, self._detectors, together)
         self._hearing = Hearing(last_heard, clock.now())
         self._grid = Grid(clock, interval)
+        self._looks = Looks()
         self._settling_from: datetime | None = None
         self._counters = AlertCounters()
-        self._notes: dict[
-            str, tuple[str, datetime]
-        ] = {}  # by rule: why its groups are not all there are, and since when
+        self._notes: dict[str, tuple[str, datetime]] = {}  # by rule: why some groups are left out, and since when
         self._broken: dict[str, datetime] = {}  # kept rules that cannot be used, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
         self._book = AlertBook(
@@ -163,11 +162,11 @@ class AlertManager:
         with self._evaluating:
             self._look_at_rules()
             self._notice_step()
-            ready = self._held_back(moment)
+            ready = self._held_back(self._rules, moment)
             self._evaluator.ask_ahead(ready, moment + INCLUSIVE)
             for rule in ready:
                 for point, reading in self._readings(rule, moment, self._evaluator, self._book):
-                    self._enter(rule, reading, point)
+                    self._enter(rule, reading, point, point)
             self._commit()
             self._judged_to = max(self._judged_to, moment)
         return self.active(moment)
@@ -215,6 +214,7 @@ class AlertManager:
             self._rules = rules
             names = {rule.name for rule in rules}
             self._notes = {name: note for name, note in self._notes.items() if name in names}
+            self._looks.forget(names)
             self._evaluator.watch(rules)
             self._book.watch_only(rules, now)
 
@@ -240,17 +240,15 @@ class AlertManager:
                 late=self._counters.late + late,
                 evaluated_to=tick,
             )
-            ready = self._held_back(tick)
-            self._evaluator.ask_ahead(ready, tick - self._delay)
+            end, ready = tick - self._delay, self._held_back(self._looks.due(self._rules, tick), tick)
+            self._evaluator.ask_ahead(ready, end)
             for rule in ready:
                 if self._stop.is_set() and self._thread is not None:
                     break
-                self._enter(rule, self._observe(self._evaluator, rule, tick - self._delay), tick)
+                self._enter(rule, self._observe(self._evaluator, rule, end), tick, end)
             self._evaluated_at, self._evaluated_monotonic = now, self._clock.monotonic()
             self._commit()
-            self._judged_to = tick - self._delay
-            if self._glance is not None and self._glance.at <= self._judged_to:
-                self._glance = None
+            self._judged_to = end
         return True
 
     def samples(self) -> list[tuple[ThresholdRule, int, Newest]]:
@@ -283,7 +281,9 @@ class AlertManager:
     def _shown(self) -> Stand:
         """Where the rules' groups stand: as the watch has it, and beyond that as a glance has found it."""
         kept, glance = self._standing_now(), self._glance
-        return kept if glance is None else [(rule, glance.beside(rule, entries)) for rule, entries in kept]
+        if glance is None:
+            return kept
+        return [(rule, glance.beside(rule, entries, self._looks.judged_to(rule))) for rule, entries in kept]
 
     def _alerts(self, stand: Stand, at: datetime) -> list[tuple[ActiveAlert, Alert]]:
         """The alerts of the rules, and those about them, that wait, fire or were resolved lately."""
@@ -331,14 +331,15 @@ class AlertManager:
             self._evaluated_at += timedelta(seconds=moved)
             self._judged_to = min(self._judged_to, self._settling_from)
             self._glance = None
+            self._looks.forget()
             self._hearing.skip(moved, self._settling_from)
             self._book.shift(moved)
             self._detectors.cut(self._settling_from)
 
-    def _held_back(self, at: datetime) -> list[ThresholdRule]:
-        """The rules to evaluate at ``at``: slow ones last, and none whose window reaches across a clock step."""
-        ready = [rule for rule in self._rules if not self._settles(rule, at)]
-        self._counters = replace(self._counters, held=self._counters.held + len(self._rules) - len(ready))
+    def _held_back(self, rules: Sequence[ThresholdRule], at: datetime) -> list[ThresholdRule]:
+        """Those of the rules to evaluate at ``at``: slow ones last, none whose window reaches across a clock step."""
+        ready = [rule for rule in rules if not self._settles(rule, at)]
+        self._counters = replace(self._counters, held=self._counters.held + len(rules) - len(ready))
         return sorted(ready, key=self._evaluator.is_slow)
 
     def _settles(self, rule: ThresholdRule, at: datetime) -> bool:
@@ -348,7 +349,7 @@ class AlertManager:
     def _observe(self, evaluator: Evaluator, rule: ThresholdRule, end: datetime) -> Reading:
         return self._hearing.judge(rule, evaluator.observe(rule, end), end, evaluator.ever)
 
-    def _enter(self, rule: ThresholdRule, reading: Reading, at: datetime) -> None:
+    def _enter(self, rule: ThresholdRule, reading: Reading, at: datetime, end: datetime) -> None:
         if not reading.note and not reading.error:
             self._notes.pop(rule.name, None)
         elif reading.note and rule.name not in self._notes:
@@ -361,6 +362,7 @@ class AlertManager:
             last_error=f"rule {shorten(rule.name)}: {reading.error}" if failed else self._counters.last_error,
         )
         self._book.enter(rule, reading, at)
+        self._looks.looked(Look(rule, at, end, failed))
 
     def _readings(
         self, rule: ThresholdRule, at: datetime, evaluator: Evaluator, book: AlertBook
@@ -368,7 +370,7 @@ class AlertManager:
         """What the rule shows at ``at``; before that what watching would have seen, where nobody has watched."""
         last = self._observe(evaluator, rule, at + INCLUSIVE)
         broken = any(observation.outcome == "breach" for _, observation in last.groups)
-        if broken and rule.for_seconds and not book.watched(rule, at, 2 * self._interval):
+        if broken and rule.for_seconds and not book.watched(rule, at, 2 * max(self._interval, rule.interval_seconds)):
             for i in range(REPLAY_POINTS):
                 point = at - timedelta(seconds=rule.for_seconds * (1 - i / REPLAY_POINTS))
                 yield point, self._observe(evaluator, rule, point + INCLUSIVE)

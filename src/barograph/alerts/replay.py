@@ -72,7 +72,7 @@ def _slides(rule: ThresholdRule, end: datetime, project: str) -> bool:
 def _one_by_one(rule: ThresholdRule, reader: Reader, project: str, window: Window) -> Iterator[Look]:
     """A rule is asked as it is when it is live: what its windows are, or what it asks, only it knows."""
     asked = max(1, len(rule.questions(window.end, project)))
-    step = next((step for step in STEPS if window.seconds / step * asked <= MOST_QUESTIONS), STEPS[-1])
+    step = next((step for step in _steps(rule) if window.seconds / step * asked <= MOST_QUESTIONS), STEPS[-1])
     for at in _grid(window.start, window.end, step):
         rows = [row for row in rule.read(reader, at, project).rows if row.n or not rule.by]
         yield Look(at, _reading(rule, rows), step)
@@ -83,7 +83,7 @@ def _point_by_point(rule: AnomalyRule, reader: Reader, project: str, window: Win
     detectors = Detectors((rule,), project)
     for past in detectors.questions(rule, window.start):
         detectors.take(rule, reader.query(past).rows, past.window.end)
-    step = _closest(window, _groups(rule, reader, project, window), lambda step: 0)
+    step = _closest(rule, window, _groups(rule, reader, project, window), lambda step: 0)
     last = rule.floor(window.end)
     asked_to = taken_to = rule.floor(window.start)
     found: dict[datetime, list[MetricRow]] = {}
@@ -103,7 +103,7 @@ def _evaluated(rule: ExpressionRule, reader: Reader, project: str, window: Windo
     """Its samples are read ahead, a stretch at a time, and at each look its expression is evaluated over them."""
     groups = _groups(rule, reader, project, window)
     fitting = [step for step in STEPS if rule.window_seconds % step == 0]
-    step = _closest(window, groups, lambda step: 0 if step in fitting else MOST_QUESTIONS + 1)
+    step = _closest(rule, window, groups, lambda step: 0 if step in fitting else MOST_QUESTIONS + 1)
     start, measurements = _floor(window.start, step), None
     while start < window.end:
         for by in [step, *(longer for longer in fitting if longer > step and longer % MINUTE == 0)]:
@@ -149,7 +149,7 @@ def _sliding(rule: ThresholdRule, reader: Reader, project: str, window: Window) 
         stretch = max(step, min(most, _CELLS * step / groups))
         return math.ceil(window.seconds / stretch) * sum(_parts(length, step) for length in lengths)
 
-    step = _closest(window, groups, asked)
+    step = _closest(rule, window, groups, asked)
     stretch = timedelta(seconds=max(step, min(most, _CELLS * step / groups) // step * step))
     start = _floor(window.start, step)
     while start < window.end:
@@ -223,9 +223,15 @@ def _parts(length: int, step: float) -> int:
     return length // math.gcd(length, int(step))
 
 
-def _closest(window: Window, groups: int, asked: Callable[[float], int]) -> float:
+def _steps(rule: ThresholdRule) -> list[float]:
+    """How often it may be looked at: as it is live, or less often."""
+    live = rule.interval_seconds or INTERVAL_SECONDS
+    return [live, *(step for step in STEPS if step > live)]
+
+
+def _closest(rule: ThresholdRule, window: Window, groups: int, asked: Callable[[float], int]) -> float:
     """The shortest step by which the looks and the questions are not too many. Raises InvalidQuery."""
-    for step in STEPS:
+    for step in _steps(rule):
         if window.seconds / step * groups <= MOST_READ and asked(step) <= MOST_QUESTIONS:
             return step
     raise InvalidQuery(

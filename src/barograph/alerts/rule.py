@@ -18,6 +18,7 @@ from barograph.alerts.rules.burn_rate import make_burn_rate
 from barograph.alerts.rules.change import make_change
 from barograph.alerts.rules.expression import make_expression
 from barograph.alerts.rules.function import RuleFunction, make_function
+from barograph.alerts.rules.interval import interval_of
 from barograph.alerts.rules.ratio import make_ratio
 from barograph.alerts.rules.threshold import (
     GROUP_LIMIT,
@@ -87,7 +88,7 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFuncti
 
 
 def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
-    """The rule with what its alerts say beside the measured. Raises InvalidRule."""
+    """The rule with how often it is looked at, and what its alerts say beside the measured. Raises InvalidRule."""
     name = shorten(settings.name)
     taken = [label for label in settings.labels if label in RESERVED or label in settings.by or not label]
     if taken:
@@ -105,4 +106,5 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
         hint = f"There are {', '.join(sorted(known))}."
         raise InvalidRule(f"rule {name}: an annotation names a label that there is not", hint=hint, value=unknown[0])
     labels = {label: text for label, text in settings.labels.items() if label not in rule.by}  # those are of the group
-    return replace(rule, labels=labels, annotations=annotations, runbook=settings.runbook)
+    interval = interval_of(rule, settings)
+    return replace(rule, labels=labels, annotations=annotations, runbook=settings.runbook, interval_seconds=interval)

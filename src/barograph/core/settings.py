@@ -113,6 +113,13 @@ class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     above: A[float | None, M(description="Fires when the metric is greater")] = None
     below: A[float | None, M(description="Fires when the metric is less")] = None
     window: A[str, M(description="The time the metric is taken over; `5m`, of burn_rate `1h`, of unseen `7d`")] = ""
+    interval: A[
+        str,
+        M(
+            description="How often it is looked at: a multiple of 15 s, `5m` at most; unless given every 15 s, and "
+            "less often where `window` is longer than an hour"
+        ),
+    ] = ""
     for_: A[str, M(description="How long it must hold before it fires")] = "0s"
     resolve: A[
         float | None, M(description="A firing alert is resolved only when the metric is back at this, not at the limit")

@@ -1,7 +1,7 @@
 """What the rules measure, as series that Prometheus can scrape: ``export`` writes rules over these and no others.
 
 Read by ``/metrics``. A series is there as long as its alert stands by it: what fired and has no data now keeps its last
-value, as the alert itself goes on; what is gone, or was not looked at for five minutes, has none.
+value, as the alert itself goes on; what is gone, or was not looked at for five minutes when it was to be, has none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def rule_series(
 ) -> Iterator[Series]:
     """A series for each group of each rule that was measured; ``standing`` says where each stands."""
     for rule, group, condition in standing:
-        if condition.value is None or not _stands(condition, now):
+        if condition.value is None or not _stands(condition, now, LOOKBACK_SECONDS + rule.interval_seconds):
             continue
         names = label_names(rule.by)
         labels = {"rule": rule.name, "project": project, **{names[name]: text for name, text in group.items()}}
@@ -67,9 +67,9 @@ def served_name(name: str) -> str:
     return f"{MEASURED}{plain_name(name)}"
 
 
-def _stands(condition: Condition, now: datetime) -> bool:
+def _stands(condition: Condition, now: datetime, lookback: float) -> bool:
     at = condition.evaluated_at
-    if at is None or (now - at).total_seconds() > LOOKBACK_SECONDS:
+    if at is None or (now - at).total_seconds() > lookback:
         return False
     if condition.has_fired or condition.is_waiting:
         return True

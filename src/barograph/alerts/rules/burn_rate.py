@@ -35,6 +35,11 @@ class BurnRateRule(ThresholdRule, frozen=True, kw_only=True):
     objective: float
     short_seconds: float
 
+    @property
+    def shortest_seconds(self) -> float:
+        """The short window, in seconds."""
+        return self.short_seconds
+
     def questions(self, end: datetime, project: str) -> tuple[MetricQuery, ...]:
         """The long window, which says which groups there are, and the short one."""
         question = self.question(end, project)

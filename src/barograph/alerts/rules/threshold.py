@@ -68,6 +68,7 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
 
     ``window_seconds`` are seconds; ``minimum`` is the number of measured events below which the window says nothing.
     ``resolve`` is where the metric must be back before a firing alert is resolved, the limit where it is None.
+    It is looked at every ``interval_seconds``, at every tick where these are 0.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     below: float | None = None
     resolve: float | None = None
     window_seconds: float = 300.0
+    interval_seconds: float = 0.0
     policy: Policy = Policy()
     severity: Severity = "warning"
     by: tuple[str, ...] = ()
@@ -94,6 +96,11 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     def for_seconds(self) -> float:
         """How long the limit must be passed before the rule fires, in seconds."""
         return self.policy.for_seconds
+
+    @property
+    def shortest_seconds(self) -> float:
+        """The shortest of its windows, in seconds."""
+        return self.window_seconds
 
     def crossed(self, value: float) -> float | None:
         """The limit that the value has passed, or None; a value equal to the limit has not passed it."""
