@@ -61,6 +61,8 @@ class TestAsymptotic:
             (summary(1000, 0.1, 0.0), NONE, "does not vary"),
             (Summary(), NONE, "empty"),
             (summary(1, 0.1, 0.0), NONE, "100 units"),
+            (summary(1000, 1e307, 0.0), NONE, "does not vary"),
+            (summary(1000, 1e200, 1e304), NONE, "does not vary"),
         ],
     )
     def test_says_not_valid_here_and_gives_no_interval(

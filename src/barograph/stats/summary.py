@@ -70,7 +70,7 @@ class Summary(Struct, frozen=True, gc=False):
     @property
     def varies(self) -> bool:
         """Whether the numbers differ by more than the rounding of equal ones."""
-        return self.m2 > self.n * (ROUNDING_SHARE * self.mean) ** 2
+        return self.n > 0 and math.sqrt(self.m2 / self.n) > ROUNDING_SHARE * abs(self.mean)  # no square overflows
 
     def __add__(self, other: Summary) -> Summary:
         if not isinstance(other, Summary):
