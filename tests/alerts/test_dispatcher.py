@@ -142,7 +142,7 @@ def test_one_question_a_look_finds_silences_of_all_projects_that_another_process
     monkeypatch.setattr(SilenceRepository, "changes", lambda self: asked.append(self) or changes(self))
     clock.advance(LOOK_SECONDS)
     site.delivery.dispatcher.look()
-    holds = {one.project: one.explain(one.outside()[0], clock.now(), ZoneInfo("UTC"))[0] for one in site.notifiers}
+    holds = {one.project: one.explain(one.outside(), clock.now(), ZoneInfo("UTC"))[0][0] for one in site.notifiers}
     assert [project for project, hold in holds.items() if hold] == ["p7"]
     assert len(asked) == 1
 

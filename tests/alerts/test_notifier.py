@@ -369,7 +369,7 @@ def test_50_a_silence_holds_from_the_moment_it_is_acknowledged_and_says_so(site:
     site.notifier = site.delivery.notifier("default")  # kill -9, and a new start
     site.run(200, firing)
     assert site.told() == []
-    hold, (why,) = site.notifier.explain(firing, site.clock.now(), UTC_ZONE)
+    ((hold, (why,)),) = site.notifier.explain([firing], site.clock.now(), UTC_ZONE)
     assert hold is not None
     assert hold.kind == "silence"
     assert "index rebuild" in why.words
@@ -401,6 +401,21 @@ def test_a_list_of_alerts_says_whom_each_has_reached_in_one_question(
     )
     assert why["a2"].endswith("; not delivered to log/log: 400: no such hook")
     assert why["a3"].endswith("; waits to be sent to log/log")
+
+
+def test_what_holds_an_alert_back_is_said_of_one_that_no_step_has_seen_yet(site: Site) -> None:
+    hour = timedelta(hours=1)
+    create_silence(
+        site.delivery.silences, project="default", matchers=["alertname=a"], ends_at=START + hour, author="ann"
+    )
+    site.delivery.dispatcher.look()
+    seen, unseen = alert("b"), alert("a")
+    site.step(seen)
+    ((_, (why,)), (hold, (held,))) = site.notifier.explain([seen, unseen], site.clock.now(), UTC_ZONE)
+    assert why.words.startswith("waiting for group_wait until")
+    assert hold is not None
+    assert (hold.kind, held.words) == ("silence", "silenced by ann until 2026-11-24 10:00:00 UTC")
+    assert held.next_at == START + hour + timedelta(seconds=30)
 
 
 def test_an_acknowledged_alert_is_not_repeated(site: Site) -> None:

@@ -85,7 +85,7 @@ def test_the_whole_of_it_is_told_and_the_end_with_what_is_left(
     notifier.of_rules = lambda at: [firing]
     notifier.step(START)
     assert notifier.cut == 1
-    _, (why,) = notifier.explain(firing, START, zone_of("UTC"))
+    ((_, (why,)),) = notifier.explain([firing], START, zone_of("UTC"))
     assert "is remembered in part" in why.words
     notifier.of_rules = lambda at: []
     notifier.step(START + timedelta(hours=1))

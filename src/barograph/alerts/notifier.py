@@ -29,7 +29,7 @@ from barograph.control.outbox import ByGroup
 from barograph.control.routing import OutsideAlert, RoutingRepository
 from barograph.control.silences import Silence
 from barograph.core.prepared import prepare
-from barograph_client.clock import Clock
+from barograph_client.clock import Clock, as_utc
 from barograph_client.errors import BarographError, ControlError
 
 KEPT = timedelta(minutes=15)  # an alert from outside is known so long after it is over
@@ -267,11 +267,17 @@ class Notifier:
         self._keep(after, also=audit)
         self.wake()
 
-    def explain(self, alert: Alert, now: datetime, zone: ZoneInfo) -> tuple[Hold | None, tuple[Explanation, ...]]:
-        """What holds it back now; and why a notification about it was sent or is not, and when the next one is due."""
+    def explain(
+        self, alerts: Collection[Alert], now: datetime, zone: ZoneInfo
+    ) -> list[tuple[Hold | None, tuple[Explanation, ...]]]:
+        """What holds each of all the alerts back; and why a notification about it was sent or is not, and when the
+        next one is due. Raises ControlError."""
         with self._lock:
-            state = self._loaded()
-            return state.holds.get(alert.fingerprint), explain(self.router, state, alert, now, zone)
+            silences = self._silences.of(self.project)
+            state = self.router.ahead(self._loaded(), alerts, silences, as_utc(now))
+            return [
+                (state.holds.get(alert.fingerprint), explain(self.router, state, alert, now, zone)) for alert in alerts
+            ]
 
     @property
     def cut(self) -> int:

@@ -17,6 +17,7 @@ from barograph.alerts.active_alert import ActiveAlert
 from barograph.alerts.alert import Alert, rank_of
 from barograph.alerts.notifier import Notifier
 from barograph.alerts.routing.explanation import Explanation, explain_targets
+from barograph.alerts.routing.silences import Hold
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -52,21 +53,24 @@ def standings(
 
     ``told`` are those of the rules. Raises ControlError.
     """
-    found = [_standing(alert, notifier, at, zone, one) for one, alert in told if one.state != "resolved"]
+    known = [(alert, one) for one, alert in told if one.state != "resolved"]
+    found = [_standing(alert, one) for alert, one in known if one.state == "pending" or notifier is None]
     if notifier is not None:
-        outside = [alert for alert in notifier.outside() if alert.status(at) == "firing"]
-        found += [_standing(alert, notifier, at, zone) for alert in outside]
-        found = _with_targets(found, notifier, zone)
+        firing: list[tuple[Alert, ActiveAlert | None]] = [
+            *((alert, one) for alert, one in known if one.state != "pending"),
+            *((alert, None) for alert in notifier.outside() if alert.status(at) == "firing"),
+        ]
+        why = notifier.explain([alert for alert, _ in firing], at, zone)
+        routed = [_standing(alert, one, *said) for (alert, one), said in zip(firing, why, strict=True)]
+        found += _with_targets(routed, notifier, zone)
     return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
 
 def _standing(
-    alert: Alert, notifier: Notifier | None, at: datetime, zone: ZoneInfo, active: ActiveAlert | None = None
+    alert: Alert, active: ActiveAlert | None, hold: Hold | None = None, told: Iterable[Explanation] = ()
 ) -> Standing:
-    """Where an alert stands at that time; ``active`` is what is known of one of a rule. One that waits is not told."""
+    """Where an alert stands; ``active`` is what is known of one of a rule. One that waits is not told."""
     pending = active is not None and active.state == "pending"
-    routed = notifier if not pending else None
-    hold, told = routed.explain(alert, at, zone) if routed else (None, ())
     return Standing(
         fingerprint=alert.fingerprint,
         state="pending" if pending else "firing",

@@ -1,7 +1,7 @@
 """In words: why a notification about an alert was sent or is held, whom it has reached, and when the next one is due.
 
-Says what ``router`` decided at its last step, from the state alone, and what the outbox knows of the messages; for
-pages, the API and the command line.
+Says what ``router`` decided at its last step, and what it would decide of those that no step has seen yet, from the
+state alone, and what the outbox knows of the messages; for pages, the API and the command line.
 """
 
 from __future__ import annotations
@@ -107,10 +107,12 @@ class _Case:
             return self._resolved(route, group, told)
         if group is None:
             first = first_tick(self._alert.starts_at, route, self._now)
+            if self._hold is not None:
+                return self._held(self._hold, route, first, told)
             return f"new: waiting for group_wait until {self._time(first)}", first
         due = self._router.due_at(self._state, group)
         if self._hold is not None:
-            return self._held(self._hold, route, group, told)
+            return self._held(self._hold, route, due, told)
         if told is None:
             return self._waiting(route, group, due)
         if told.held:
@@ -129,11 +131,11 @@ class _Case:
         due = self._router.due_at(self._state, group)
         return f"resolved: told at the group's next tick, {self._time(due)}", due
 
-    def _held(self, hold: Hold, route: Route, group: Group, told: Told | None) -> tuple[str, datetime | None]:
+    def _held(self, hold: Hold, route: Route, due: datetime, told: Told | None) -> tuple[str, datetime | None]:
+        """``due`` is when its group's next tick is."""
         before = "told before, and now " if told else ""
         if hold.until is None:
             return f"{before}{hold.words} for as long as that fires", None
-        due = self._router.due_at(self._state, group)
         steps = -((due - hold.until) // route.group_interval)
         then = due + max(steps, 0) * route.group_interval
         return f"{before}{hold.words} until {self._time(hold.until)}", then

@@ -7,7 +7,7 @@ outbox: a crash before that repeats the step, with the same keys, and a crash af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
@@ -157,6 +157,22 @@ class Router:
             unsettled=0 if over else state.unsettled,
         )
         return after, notifications
+
+    def ahead(
+        self, state: RouterState, alerts: Collection[Alert], silences: Iterable[Silence], now: datetime
+    ) -> RouterState:
+        """The state, also with what holds those back that no step has seen fire yet; ``alerts`` are all there are."""
+        tracks = state.tracks
+        fires = {
+            identity: alert
+            for alert in alerts
+            if _flaps(tracks.get(identity := alert.fingerprint)) or alert.status(now) == "firing"
+        }
+        unseen = {identity for identity in fires if identity not in tracks or tracks[identity].status != "firing"}
+        if not unseen:
+            return state
+        held = self._held(fires, silences, now)
+        return replace(state, holds={**state.holds, **{key: held[key] for key in sorted(unseen & held.keys())}})
 
     @property
     def receivers(self) -> tuple[str, ...]:
