@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.support.dictionary_reader import DictionaryReader
 
+from barograph.alerts.incident_queries import with_queries
 from barograph.alerts.incidents import PAGE, by_rule, history, incidents_of, summed
+from barograph.alerts.rule import make_rule
+from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, Window
+from barograph.core.settings import RuleSettings
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=7))
@@ -173,3 +177,16 @@ def test_another_project_and_other_states_are_not_asked_for() -> None:
     events = [change(1, "firing", project="theirs"), change(1, "pending"), change(2, "firing")]
     found = history(DictionaryReader(events, lambda: UNTIL), WINDOW, UNTIL)
     assert [one.fired_at for one in found.incidents] == [START + timedelta(minutes=2)]
+
+
+def test_a_query_behind_a_ratio_is_told_in_the_unit_of_its_own_value() -> None:
+    settings = RuleSettings(name="slow", kind="ratio", metric="tokens.output", per="tokens.input", above=0.3)
+    rule = make_rule(settings, Catalogue())
+    at = START + timedelta(minutes=9)
+    query = {"kind": "query", "event_id": "q", "time": at, "output_tokens": 400, "project": "default"}
+    events = [change(10, "firing", metric="tokens.output", value=0.4, threshold=0.3), query]
+    reader = DictionaryReader(events, lambda: UNTIL)
+    found = history(reader, WINDOW, UNTIL)
+    found = with_queries(found, reader, lambda name: rule, Catalogue(), UNTIL, project="default")
+    (incident,) = found.incidents
+    assert (incident.unit, incident.queries_unit, incident.queries[0].value) == ("ratio", "tokens", 400)

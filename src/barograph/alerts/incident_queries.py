@@ -116,10 +116,11 @@ def with_queries(
     looked = 0
     for place, incident in enumerate(incidents):
         rule = _rule(rule_named, incident.rule)
-        metric = rule.metric if rule is not None else _metric(catalogue, incident.metric)
-        if metric is None:
+        shown = rule.metric if rule is not None else _metric(catalogue, incident.metric)
+        if shown is None:
             continue
-        incident = replace(incident, unit=metric.unit)
+        incident = replace(incident, unit=shown.unit)
+        metric = _metric(catalogue, shown.name) or shown  # a rule's own may be in another unit, as a ratio's is
         wanted = None if isinstance(rule, AbsenceRule) else sought(metric, high=_is_high(incident, rule, metric))
         if wanted is not None and looked < LOOKED_INTO and each:
             looked += 1
