@@ -98,7 +98,8 @@ def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str
 
     Refuses fewer than ``FEWEST_UNITS`` in an arm, and a skewness of the mean difference, or of one arm's mean, of more
     than ``LARGEST_SKEW``: an Edgeworth expansion has that as the first term of the error of a normal approximation.
-    ``skew`` is that of the values of ``arm`` and of ``baseline``; not knowing it is a reason too.
+    ``skew`` is that of the values of ``arm`` and of ``baseline``; not knowing it is a reason too. Kurtosis is not asked
+    for: values of infinite kurtosis that are not skewed (Student's t with 3 degrees) keep their rate at any split.
     """
     if min(arm.n, baseline.n) < FEWEST_UNITS:
         return (f"not valid here: a sequence needs {FEWEST_UNITS} units in each arm",)
