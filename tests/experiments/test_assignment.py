@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner
+from barograph_client.experiments.conditions import compiled, condition_fault
 from barograph_client.experiments.definition import Arm, Definition, Namespace
 from barograph_client.experiments.hashing import HashVersion, Places
 from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
@@ -23,7 +24,20 @@ from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
 HASHES: tuple[HashVersion, ...] = ("barograph", "growthbook-v1", "growthbook-v2")
 UNITS = [f"user-{number}" for number in range(20_000)]
 SURELY = 0.001  # a right share fails such a test once in a thousand seeds; the units are fixed
+PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 IDS = st.text(min_size=1, max_size=256)
+
+NAMES = st.sampled_from(
+    ["a", "b", "a.b", "$and", "$or", "$nor", "$not", "$in", "$nini", "$gt", "$lte", "$eq", "$ne", "$all", "$alli",
+     "$size", "$elemMatch", "$regex", "$regexi", "$exists", "$type", "$vgt", "$veq", "$inGroup", "$notInGroup", "$what"]
+)  # fmt: skip
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=4) |
+    st.sampled_from(["g", "(", "1.2.3", " 7 ", "Infinity", "1e999", "string", "\ud800"])
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
 
 
 def define(*weights: float, **values: object) -> Definition:
@@ -69,6 +83,7 @@ class TestStickiness:
         assert told.stdout.strip() == "".join(str(arm(define(), unit)) for unit in UNITS[:200])
 
     @pytest.mark.parametrize("hashed", HASHES)
+    @PATIENT
     @given(unit=IDS, one=st.floats(0.01, 1), other=st.floats(0.01, 1))
     def test_raising_the_coverage_only_adds(self, hashed: HashVersion, unit: str, one: float, other: float) -> None:
         low, high = sorted((one, other))
@@ -76,6 +91,7 @@ class TestStickiness:
         after = arm(define(coverage=high, hash_version=hashed), unit)
         assert before is None or after == before
 
+    @PATIENT
     @given(st.text(st.characters(), min_size=1, max_size=256), st.sampled_from(HASHES))
     def test_any_text_is_an_id_half_characters_too(self, unit: str, hashed: HashVersion) -> None:
         assigner = Assigner(define(hash_version=hashed))
@@ -86,6 +102,7 @@ class TestStickiness:
 
 
 class TestStickyBuckets:
+    @PATIENT
     @given(
         unit=IDS, first=st.floats(0.01, 0.99), then=st.floats(0.01, 0.99), hashed=st.sampled_from(HASHES),
         coverage=st.floats(0.01, 1),
@@ -178,6 +195,15 @@ class TestWhoTakesPart:
         assert targeted.decide({"user": "u1"}, {"country": "US"}).reason == "not targeted"
         assert targeted.decide({"user": "x1"}, {"country": "DE"}).reason == "not targeted"
         assert targeted.decide({"user": "u1"}).reason == "not targeted"
+
+    @PATIENT
+    @given(condition=st.dictionaries(NAMES, VALUES, max_size=3), attributes=st.dictionaries(NAMES, VALUES, max_size=3))
+    def test_no_condition_and_no_attributes_raise_anything(
+        self, condition: dict[str, Any], attributes: dict[str, Any]
+    ) -> None:
+        assert isinstance(condition_fault(condition), str)
+        fits = compiled(condition, {"g": [1, "a"]})(attributes)
+        assert compiled({"$not": condition}, {"g": [1, "a"]})(attributes) is not fits
 
     def test_a_forced_unit_gets_its_arm_even_when_nothing_runs_and_is_not_counted(self) -> None:
         decision = Assigner(define(state="stopped", forced={"tester": "1"})).decide({"user": "tester"})

@@ -78,9 +78,10 @@ def number(value: object) -> float:
 def version(value: object) -> list[tuple[int, int, str]]:
     """A version's parts as what compares like them: numbers before words, a release after its pre-releases.
 
-    https://semver.org, section 11; what follows a plus sign does not count.
+    https://semver.org, section 11; what follows a plus sign does not count. What is neither text nor a number is 0.
     """
-    written = _NO_VERSION.sub("", str(text(value)) if value is not None else "0")
+    told = None if isinstance(value, bool) else text(value)
+    written = _NO_VERSION.sub("", told if isinstance(told, str) and told else "0")
     parts = [
         (0, int(part), "") if part.isdecimal() and len(part) <= _LONGEST_NUMBER else (1, 0, part)
         for part in _VERSION_SPLIT.split(written)
