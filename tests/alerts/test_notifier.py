@@ -102,6 +102,35 @@ def test_a_rule_that_fires_and_resolves_is_told_once_each_with_its_sentence(site
     assert first.alerts[0].starts_at == next(one.time for one in recorded if one.state == "firing")
 
 
+def test_an_element_that_is_gone_is_told_as_it_ended_also_when_the_tick_of_its_group_comes_long_after(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path, {**ROUTE, "group_interval": "30m"})
+    rule = RuleSettings(
+        name="slow", kind="expression", expression="response_time_mean > 5", window="15s", by=("model",), lookback="0s"
+    )
+    events: list[dict[str, object]] = []
+    reader, states = DictionaryReader(events, site.clock.now), AlertStateRepository(site.plane)
+    manager = AlertManager(
+        reader, RuleSet(Catalogue(), [rule]), states, lambda event: None, site.clock, notifier=site.notifier
+    )
+    for tick in range(140):
+        site.clock.advance(15)
+        moment = site.clock.now() - timedelta(seconds=7)
+        events.append({"kind": "query", "time": moment, "response_time": 9.0 if tick < 10 else 1.0, "model": "m1"})
+        manager.run_due()
+        site.notifier.run_due(site.clock.now())
+    manager.stop()
+    assert [(status, alerts) for status, _, alerts in site.told()] == [
+        ("firing", ["slow firing"]),
+        ("resolved", ["slow resolved"]),
+    ]
+    (ended,) = msgspec.convert(site.delivery.outbox.list()[0].body, Notification).alerts
+    assert ended.annotations["summary"] == "Expression response_time_mean > 5 (model m1) holds no more (last: 9)"
+    assert ended.ends_at == START + timedelta(seconds=15 * 11)
+    site.plane.close()
+
+
 def test_15_a_repetition_tells_the_newest_annotations_and_the_wait_of_the_rule_is_not_begun_again(
     tmp_path: Path,
 ) -> None:

@@ -20,7 +20,7 @@ from barograph.alerts.active_alert import say
 from barograph.alerts.alert import fingerprint
 from barograph.alerts.detectors import START, Detectors
 from barograph.alerts.evaluator import Reading
-from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, shifted, step
+from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, has_aged, shifted, step
 from barograph.alerts.look import NOTHING_MEASURED
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.control.alert_states import AlertState, DetectorRow, Identity
@@ -173,7 +173,10 @@ class AlertBook:
     def _miss(
         self, rule: ThresholdRule, labels: dict[str, str], condition: Condition, reading: Reading, at: datetime
     ) -> None:
-        """A group without any event: what it means is the rule's choice; one that is not active is forgotten."""
+        """A group without any event: what it means is the rule's choice; one that is not active is forgotten, but
+        what was resolved lately is told first."""
+        if condition.state == "resolved" and not has_aged(condition, at):
+            return
         seen = Observation(outcome="gone", value=condition.value, reason="the group has no events any more")
         if reading.rest:
             seen = _ended(rule, reading.rest, condition)
@@ -181,7 +184,7 @@ class AlertBook:
         if unknown and len(self.of(rule)) <= MOST_GROUPS:
             seen = replace(seen, outcome="unheard", reason=unknown)
         after = self._move(rule, labels, seen, at)
-        if not after.has_fired and not after.is_waiting:
+        if not after.has_fired and not after.is_waiting and after.state != "resolved":
             with self._lock:
                 self._entries.pop((rule.name, fingerprint(labels)), None)
 

@@ -216,7 +216,7 @@ def _clear(condition: Condition, seen: Observation, at: datetime, policy: Policy
         if (at - clear_since).total_seconds() < policy.keep_firing_seconds:
             return replace(measured, state="firing", clear_since=clear_since)
         return replace(measured, state="resolved")
-    if condition.state == "resolved" and not _aged(condition, at):
+    if condition.state == "resolved" and not has_aged(condition, at):
         return measured
     return Condition(value=seen.value, reason=seen.reason)
 
@@ -245,7 +245,8 @@ def _interrupted(condition: Condition, at: datetime, policy: Policy) -> bool:
     return last is not None and (at - last).total_seconds() > policy.outage_seconds
 
 
-def _aged(condition: Condition, at: datetime) -> bool:
+def has_aged(condition: Condition, at: datetime) -> bool:
+    """Whether what was resolved is so no more, after so long."""
     return condition.since is None or (at - condition.since).total_seconds() >= RESOLVED_SECONDS
 
 

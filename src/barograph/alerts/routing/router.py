@@ -123,6 +123,7 @@ class Router:
         now = as_utc(now)
         state = _steadied(state, now, self.routes, self.tree)
         present = self._present(state, _newest(alerts), now, why_over)
+        state = replace(state, groups={key: _ended(group, present) for key, group in state.groups.items()})
         tracks = self._follow(state, present, now)
         fires = {
             identity: alert
@@ -326,6 +327,16 @@ def _gone(alert: Alert, now: datetime, why_over: WhyOver) -> Alert:
     why = why_over(alert) if alert.ends_at is None else ""
     annotations = {**alert.annotations, "summary": why} if why else alert.annotations
     return replace(alert, annotations=annotations, ends_at=min(alert.ends_at or now, now))
+
+
+def _ended(group: Group, present: Mapping[str, Alert]) -> Group:
+    """The group with its alerts as they ended: by the tick at which that is told they may be there no more."""
+    turned = {
+        identity: replace(told, alert=present[identity])
+        for identity, told in group.told.items()
+        if identity in present and (told.alert.ends_at is None) != (present[identity].ends_at is None)
+    }
+    return replace(group, told={**group.told, **turned}) if turned else group
 
 
 def _left(group: Group, members: Mapping[str, Member], now: datetime) -> dict[str, Member]:
