@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.cli.cli_support import several
 from tests.support import forked
 
@@ -25,6 +26,7 @@ from barograph.core.settings import RuleSettings
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock
+from barograph_client.experiments.sticky import StickyFile
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 SEED = {
@@ -369,6 +371,15 @@ class TestABTestFramework:
         arms = [experiments.assign("reranker", f"u{i}") for i in range(2000)]
         assert arms == [experiments.assign("reranker", f"u{i}") for i in range(2000)]
         assert arms.count("A") == pytest.approx(1000, abs=150)
+
+    def test_sticky_arms_are_kept_in_the_directory(self, dashboard: barograph.DashboardInterface) -> None:
+        dashboard.experiments.create(structs.replace(_experiment(), sticky=True))
+        dashboard.experiments.start("reranker")
+        arm = dashboard.experiments.assign("reranker", "u")
+        (path,) = (dashboard.parts.directory / "sticky").glob("*.db")
+        kept = StickyFile(path)
+        assert kept.of("user", "u") == {"reranker__0": arm}
+        kept.close()
 
     def test_the_better_arm_is_found_per_unit(
         self, dashboard: barograph.DashboardInterface, clock: ManualClock

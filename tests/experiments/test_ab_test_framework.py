@@ -23,6 +23,7 @@ from barograph_client.clock import ManualClock
 from barograph_client.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
 from barograph_client.experiments.definition import Namespace
 from barograph_client.experiments.exposures import Exposures
+from barograph_client.experiments.sticky import StickyFile
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 RERANK = Experiment(
@@ -181,6 +182,24 @@ class TestRevise:
         late = [f.assign("rerank", f"late-{n}") for n in range(200)]
         assert late.count("reranked") > 170
         assert f.get("rerank").reweighted_at == START
+
+    def test_where_arms_are_kept_in_a_file_a_restart_between_changes_nothing(self, lab: Lab, tmp_path: Path) -> None:
+        def opened() -> ABTestFramework:
+            return ABTestFramework(
+                lab.reader, ExperimentRepository(lab.plane), lab.record, lab.clock, Catalogue(),
+                sticky=StickyFile(tmp_path / "sticky.db"),
+            )  # fmt: skip
+
+        first = opened()
+        first.create(structs.replace(RERANK, sticky=True))
+        first.start("rerank")
+        before = [first.assign("rerank", f"user-{n}") for n in range(50)]
+        arms = tuple(structs.replace(one, weight=w) for one, w in zip(RERANK.variants, (0.01, 0.99), strict=True))
+        first.revise(structs.replace(RERANK, sticky=True, variants=arms))
+        first.close()
+        again = opened()
+        assert [again.assign("rerank", f"user-{n}") for n in range(50)] == before
+        again.close()
 
     def test_after_a_change_of_weights_there_is_no_verdict_and_the_reason_is_told(self, lab: Lab) -> None:
         f = lab.framework

@@ -47,7 +47,8 @@ from barograph.store.data_store import DataStore
 from barograph.store.metric_answers import check_question
 from barograph_client.clock import Clock, ManualClock
 from barograph_client.errors import InvalidQuery, InvalidRule, InvalidSettings, shorten
-from barograph_client.identifiers import IdentifierSource
+from barograph_client.experiments.sticky import StickyFile
+from barograph_client.identifiers import IdentifierSource, content_id
 
 USER_KEY = "user-hash.key"
 _HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
@@ -213,6 +214,7 @@ def _workspace(
             clock,
             catalogue,
             project,
+            sticky=StickyFile(journal.directory / "sticky" / f"{content_id(project.encode())}.db"),
         ),
         analytics=AnalyticsEngine(store, catalogue, clock, settings),
     )

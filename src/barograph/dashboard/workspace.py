@@ -107,8 +107,9 @@ class Workspaces:
         self._each(lambda workspace: workspace.alerts.stop())
 
     def close(self) -> None:
-        """Flush every collector. The first failure is raised at the end."""
+        """Flush every collector, let go of what experiments hold. The first failure is raised at the end."""
         self._each(lambda workspace: workspace.collector.close())
+        self._each(lambda workspace: workspace.experiments.close())
 
     def _each(self, step: Callable[[Workspace], None]) -> None:
         failed: Exception | None = None

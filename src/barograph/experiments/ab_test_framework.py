@@ -144,6 +144,10 @@ class ABTestFramework:
                 record.key: _assigned(_experiment(record)) for record in self._repository.list(self._project)
             }
 
+    def close(self) -> None:
+        """Let go of what is held open to keep the arms of sticky experiments."""
+        self._sticky.close()
+
     # -- assignment, in the host program's way ------------------------------------------------------------------
 
     def decide(

@@ -104,8 +104,7 @@ class CurrentDefinitions:
         if self._thread is not None:
             self._thread.join(timeout)
         self._transport.close()
-        if isinstance(self.sticky, StickyFile):
-            self.sticky.close()
+        self.sticky.close()
 
     def after_fork(self) -> None:
         """In the child: the thread is not here, and the connections are the parent's."""

@@ -38,6 +38,10 @@ class StickyStore(Protocol):
         """Keep the arm under ``experiment__version``; the one that stands, if another was kept before."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is held open; the next use opens it again."""
+        ...
+
 
 class MemoryStickyStore:
     """Arms of this process; those of the units that came first are forgotten when there are too many."""
@@ -59,6 +63,9 @@ class MemoryStickyStore:
                 if len(self._arms) > self._most:
                     del self._arms[next(iter(self._arms))]
         return kept
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def after_fork(self) -> None:
         """In the child: a thread of the parent may have held the lock."""
