@@ -248,6 +248,15 @@ class TestEpisodes:
             assert begins == [verdict.alarm for verdict in verdicts[1:]]
             assert sum(begins) == 1, seed
 
+    def test_what_is_worse_than_the_last_episode_is_told_at_once_though_the_means_still_hold_that(self) -> None:
+        for seed in range(times(4, 40)):
+            values = noise(900, seed)
+            values[700:703] = [value + 10 for value in values[700:703]]
+            values[755:] = [value + 100 for value in values[755:]]
+            alarms = [row for row, verdict in enumerate(watched(values)) if verdict.alarm and row >= 690]
+            assert len(alarms) == 2, seed
+            assert 755 <= alarms[1] < 758, seed
+
     def test_what_is_hot_while_it_learns_is_told_when_it_lasts(self) -> None:
         lasting = watched([*noise(LEARNING - 5), *noise(30, level=30)])
         assert [row for row, verdict in enumerate(lasting) if verdict.alarm] == [LEARNING]

@@ -26,7 +26,8 @@ START = 0.8  # threshold of a new series, and the least: the features are about 
 STEP = 0.2  # how far an alarm raises it
 CALM = 0.8  # a point whose score has come down below this share of the threshold is calm
 SETTLED = 5  # calm points in a row with which an episode is over
-REFRACTORY = 60  # points after an episode's last that was not calm, before the next: the longest window has left it
+REFRACTORY = 60  # points after an episode's last that was not calm, in which the longest window still holds it
+WORSE = 0.5  # by how much a score must pass all of an episode to begin one in those: its deviations are 1.65 times
 LEARNING = 100  # points before the first alarm can be given
 ACCEPTED = 500  # points after which a level that stayed is the usual one
 LARGEST = 1e37  # values beyond are taken as this one; their squares still have room in double precision
@@ -71,14 +72,16 @@ class DetectorState(Struct, frozen=True, kw_only=True):
     points: int = 0
     since_hot: int = REFRACTORY + 1
     episode: int = 0
+    peak: float = 0.0
 
 
 class Verdict(Struct, frozen=True, kw_only=True, gc=False):
     """What the detector says of one point.
 
-    ``alarm`` is true on the first point of an episode only, ``anomalous`` until it is over. No two episodes share a
-    point of the longest window: a spike is one, however long the means remember it. ``score`` is the mean of
-    log(1 + z) over the ``findings``; ``learning`` means that too little is known yet. A missing point has no findings.
+    ``alarm`` is true on the first point of an episode only, ``anomalous`` until it is over. While the longest window
+    holds a point of an episode, only what is worse than all of it begins another: a spike is one, however long the
+    means remember it. ``score`` is the mean of log(1 + z) over the ``findings``; ``learning`` means that too little is
+    known yet. A missing point has no findings.
     """
 
     score: float
@@ -100,14 +103,14 @@ class Detector:
         self._seasons = Season("daily", state.daily), Season("weekly", state.weekly)
         self._pattern: Pattern | None = state.pattern
         self._threshold, self._points = state.threshold, state.points
-        self._since_hot, self._episode = state.since_hot, state.episode
+        self._since_hot, self._episode, self._peak = state.since_hot, state.episode, state.peak
 
     def state(self) -> DetectorState:
         daily, weekly = self._seasons
         return DetectorState(
             raw=self._raw.state(), residual=self._residual.state(), daily=daily.state(), weekly=weekly.state(),
             pattern=self._pattern, threshold=self._threshold, points=self._points, since_hot=self._since_hot,
-            episode=self._episode,
+            episode=self._episode, peak=self._peak,
         )  # fmt: skip
 
     def update(self, at: datetime, value: float | None) -> Verdict:
@@ -160,9 +163,11 @@ class Detector:
         if self._episode:
             self._go_on(score)
             return False
-        if score < self._threshold or self._since_hot <= REFRACTORY:
+        worse = score >= self._peak + WORSE and self._points > LEARNING
+        held = self._since_hot <= REFRACTORY and not worse
+        if score < self._threshold or held:
             return False
-        self._since_hot = 0
+        self._since_hot, self._peak = 0, score
         self._threshold += STEP
         self._episode = 1
         return True
@@ -170,6 +175,7 @@ class Detector:
     def _go_on(self, score: float) -> None:
         """One point more of the episode, unless it is over."""
         self._episode += 1
+        self._peak = max(self._peak, score)
         if score >= CALM * self._threshold:
             self._since_hot = 0
         elif self._since_hot >= SETTLED:
