@@ -171,6 +171,13 @@ class TestShares:
         assert set(counted(define(0.45, 0.45, 0.0))) == {"0", "1"}  # far more of a gap than rounding leaves
 
 
+class TestGrowthBook:
+    @pytest.mark.parametrize(("unit", "position"), [("é", 0.8663), ("用户", 0.536)])
+    def test_who_is_not_called_in_ascii_keeps_the_arm(self, unit: str, position: float) -> None:
+        narrow = define(position, 0.0001, 0.9999 - position, salt="seed", hash_version="growthbook-v2")
+        assert arm(narrow, unit) == "1"  # the one ten-thousandth that JavaScript's code units give
+
+
 class TestWhoTakesPart:
     def test_experiments_of_a_namespace_share_no_unit_and_leave_none_out(self) -> None:
         parts = (Namespace(name="retrieval", end=0.4), Namespace(name="retrieval", start=0.4))

@@ -117,7 +117,10 @@ class Experiments:
 
     @property
     def problem(self) -> str:
-        """What keeps definitions, arms or sticky buckets from being what they should; empty when nothing does."""
+        """What keeps definitions or sticky buckets from being what they should, else why a call could not be decided.
+
+        Empty when nothing does, and none was.
+        """
         return self._definitions.problem or getattr(self._definitions.sticky, "problem", "") or self._fault
 
     # for the client
