@@ -160,7 +160,9 @@ class TestRatios:
     def test_with_a_weak_denominator_warn(self) -> None:
         uneven = RatioSummary.from_values([50, 1, 0, 1], [100, 1, 1, 1])
         estimate = compare_ratios(uneven, uneven)
-        assert any("too narrow" in warning for warning in estimate.warnings)
+        assert any("too uncertain" in warning for warning in estimate.warnings)
+        assert of(estimate.absolute).low is None
+        assert estimate.p_value is None
 
 
 class TestShares:

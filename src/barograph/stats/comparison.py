@@ -12,13 +12,16 @@ from msgspec import structs
 
 from barograph.stats.distributions import t_quantile, t_tail
 from barograph.stats.estimate import Alternative, Effect, Estimate
+from barograph.stats.fieller import ratio_difference, relative_bounds
 from barograph.stats.summary import RatioSummary, Summary
 from barograph_client.errors import InvalidInput
 
 DEFAULT_ALPHA = 0.05
 DELTA = "delta method, Welch's t"
+FIELLER = "Fieller's intervals of both ratios"
 WEAK_DENOMINATOR = 10.0  # below so many standard errors from zero the delta method is out of its depth (Fieller's g)
 LARGEST_SHARE = 1e9  # a mean that others are a billion times of is zero but for rounding
+CLOSE_TO_ZERO = "the baseline is close to zero, for its error: do not trust the relative effect"
 WEAK_BASELINE = 3.0  # below so many standard errors from zero a share of the baseline means little
 
 
@@ -34,10 +37,11 @@ def compare_means(
     """The difference of two means, absolute and relative.
 
     Source: Welch, "The generalization of Student's problem when several different population variances are
-    involved" (1947), degrees of freedom by Satterthwaite; the relative effect by the delta method. Assumes
-    independent units and means that are about normal: many units, or values without a heavy tail. Refuses
-    (effect without interval and p-value, with the reason in the warnings) an arm of fewer than two units and arms
-    that do not vary at all. The p-value is that of the absolute difference.
+    involved" (1947), degrees of freedom by Satterthwaite; the relative effect by the delta method, or by Fieller's
+    theorem where the baseline is within ``WEAK_BASELINE`` standard errors of zero. Assumes independent units and
+    means that are about normal: many units, or values without a heavy tail. Refuses (effect without interval and
+    p-value, with the reason in the warnings) an arm of fewer than two units and arms that do not vary at all. The
+    p-value is that of the absolute difference.
     """
     _require_alpha(alpha)
     warnings: list[str] = []
@@ -49,6 +53,8 @@ def compare_means(
         warnings += refused
     relative, refused = relative_difference(arm, baseline, alpha=alpha, alternative=alternative)
     if effect is not None and effect.low is not None:
+        if relative is not None and _weak_baseline(baseline):
+            relative, refused = _relative_by_fieller(arm, baseline, effect, relative, alpha, alternative)
         warnings += refused  # what already kept the absolute effect from being tested is said once
     return Estimate(
         arm=names[0], baseline=names[1], arm_value=arm.mean if arm.n else None,
@@ -68,8 +74,10 @@ def compare_ratios(
     """The difference of two ratios of sums, randomised by unit and measured many times a unit.
 
     Source: Deng, Knoblich, Lu (KDD 2018), on the linearised values of each unit (``RatioSummary.linearised``),
-    then Welch. Assumes independent units, not independent measurements. Refuses arms without any measurement,
-    and what ``compare_means`` refuses; warns where the mean denominator is weak against its own error.
+    then Welch. Where a mean denominator is within ``WEAK_DENOMINATOR`` standard errors of zero the delta method
+    rejects too often, and Fieller's intervals take its place (``fieller.ratio_difference``), with a warning; where
+    these have no end there is no interval. Assumes independent units, not independent measurements. Refuses arms
+    without any measurement, and what ``compare_means`` refuses.
     """
     names_without = [name for name, one in zip(names, (arm, baseline), strict=True) if one.ratio is None]
     if names_without:
@@ -82,10 +90,20 @@ def compare_ratios(
         arm.linearised(), baseline.linearised(), alpha=alpha, alternative=alternative, names=names, method=DELTA
     )
     weak = [name for name, one in zip(names, (arm, baseline), strict=True) if _weak_denominator(one)]
-    if not weak:
+    if not weak or estimate.absolute is None or estimate.absolute.low is None:
         return estimate
-    warning = f"few or very uneven measurements a unit in {' and '.join(weak)}: the interval is too narrow"
-    return structs.replace(estimate, warnings=(*estimate.warnings, warning))
+    uneven = f"few or very uneven measurements a unit in {' and '.join(weak)}"
+    effects = ratio_difference(arm, baseline, alpha=alpha, alternative=alternative)
+    if effects is None:
+        return structs.replace(
+            estimate, absolute=Effect(value=estimate.absolute.value),
+            relative=Effect(value=estimate.relative.value) if estimate.relative else None, method=FIELLER,
+            warnings=(f"{uneven}: the denominator is too uncertain for any interval",),
+        )  # fmt: skip
+    warnings = (f"{uneven}: the interval is wide, as the denominator is uncertain too",)
+    return structs.replace(
+        estimate, absolute=effects[0], relative=effects[1], method=FIELLER, warnings=warnings
+    )  # fmt: skip
 
 
 def welch(
@@ -138,8 +156,7 @@ def relative_difference(
     if error == 0:  # an arm that is zero in every unit is the whole baseline away, however uncertain that is
         return Effect(value=value), ("the arm is zero in every unit: the relative effect has no interval",)
     effect = t_effect(value, error, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0)
-    weak = abs(baseline.mean) < WEAK_BASELINE * math.sqrt(b)
-    return effect, ("the baseline is close to zero, for its error: do not trust the relative effect",) if weak else ()
+    return effect, (CLOSE_TO_ZERO,) if _weak_baseline(baseline) else ()
 
 
 def log_relative_difference(
@@ -211,6 +228,25 @@ def t_effect(
         value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error, statistic=statistic,
         degrees=degrees,
     )  # fmt: skip
+
+
+def _weak_baseline(baseline: Summary) -> bool:
+    return baseline.n > 1 and abs(baseline.mean) < WEAK_BASELINE * math.sqrt(baseline.mean_variance)
+
+
+def _relative_by_fieller(
+    arm: Summary, baseline: Summary, absolute: Effect, relative: Effect, alpha: float, alternative: Alternative
+) -> tuple[Effect, tuple[str, ...]]:
+    """The relative effect whose interval holds zero exactly where that of the absolute one does."""
+    degrees = absolute.degrees or math.inf
+    bounds = relative_bounds(arm, baseline, degrees, alpha if alternative == "two-sided" else 2 * alpha)
+    if bounds is None:
+        return Effect(value=relative.value), (
+            "the baseline cannot be told from zero: the relative effect has no interval",
+        )
+    low = -math.inf if alternative == "less" else min(bounds[0], relative.value)
+    high = math.inf if alternative == "greater" else max(bounds[1], relative.value)
+    return Effect(value=relative.value, low=low, high=high, p_value=absolute.p_value), (CLOSE_TO_ZERO,)
 
 
 def _refusal(arm: Summary, baseline: Summary) -> str:

@@ -13,6 +13,7 @@ from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.exact import fisher_exact, require_counts
+from barograph.stats.recovery import recovered_difference, recovered_quotient
 from barograph_client.errors import InvalidInput
 
 SMALL_EXPECTED = 5.0  # below so many expected in a cell the exact test is used (Cochran 1954)
@@ -84,13 +85,9 @@ def newcombe_interval(
     successes: int, n: int, baseline_successes: int, baseline_n: int, alpha: float = DEFAULT_ALPHA
 ) -> tuple[float, float]:
     """The interval of a difference of shares from the Wilson interval of each (Newcombe 1998, method 10)."""
-    share, baseline = successes / n, baseline_successes / baseline_n
-    low, high = wilson_interval(successes, n, alpha)
-    baseline_low, baseline_high = wilson_interval(baseline_successes, baseline_n, alpha)
-    difference = share - baseline
-    return (
-        difference - math.hypot(share - low, baseline_high - baseline),
-        difference + math.hypot(high - share, baseline - baseline_low),
+    return recovered_difference(
+        (successes / n, *wilson_interval(successes, n, alpha)),
+        (baseline_successes / baseline_n, *wilson_interval(baseline_successes, baseline_n, alpha)),
     )
 
 
@@ -174,22 +171,13 @@ def share_ratio_interval(
 ) -> tuple[float, float]:
     """The interval of share over baseline from the Wilson interval of each; infinite above a baseline of none.
 
-    Source: Donner and Zou, "Closed-form confidence intervals for functions of the normal mean and standard
-    deviation" (2012), the ratio by variance estimates recovery. Feels the uncertainty of both arms, and holds at 0 %
-    and 100 %. Refusals as above.
+    The quotient of ``recovery``: feels the uncertainty of both arms, and holds at 0 % and 100 %. Refusals as above.
     """
     _require_arms(successes, n, baseline_successes, baseline_n)
-    share, baseline = successes / n, baseline_successes / baseline_n
-    low, high = wilson_interval(successes, n, alpha)
-    baseline_low, baseline_high = wilson_interval(baseline_successes, baseline_n, alpha)
-    product = share * baseline
-    above, below = low * (2 * share - low), baseline_high * (2 * baseline - baseline_high)
-    floor = product + math.sqrt(max(0.0, product * product - above * below))
-    ratio_low = max(0.0, above / floor) if floor > 0 else 0.0
-    above, below = high * (2 * share - high), baseline_low * (2 * baseline - baseline_low)
-    if below <= 0:
-        return ratio_low, math.inf
-    return ratio_low, (product + math.sqrt(max(0.0, product * product - above * below))) / below
+    return recovered_quotient(
+        (successes / n, *wilson_interval(successes, n, alpha)),
+        (baseline_successes / baseline_n, *wilson_interval(baseline_successes, baseline_n, alpha)),
+    )
 
 
 def _likeliest_shares(

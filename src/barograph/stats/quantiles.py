@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.estimate import Effect
+from barograph.stats.recovery import recovered_difference
 from barograph.stats.summary import Numbers, finite_array
 from barograph_client.errors import InvalidInput
 
@@ -53,20 +54,20 @@ def quantile_interval(values: Numbers, q: float, alpha: float = DEFAULT_ALPHA) -
 
 
 def quantile_difference(arm: Numbers, baseline: Numbers, q: float, alpha: float = DEFAULT_ALPHA) -> Effect:
-    """The difference of two sample quantiles, with an interval from that of each arm.
+    """The difference of two sample quantiles, with an interval from that of each arm (``recovered_difference``).
 
-    Source of the combination: Zou and Donner, "Construction of confidence limits about effect measures" (2008): each
-    side is as far away as the two arms' nearer bounds together. Infinite where an arm is too small for its own bound.
-    Assumes independent units. Refusals as for ``quantile_interval``.
+    Infinite where an arm is too small for its own bound. Assumes independent units. Refusals as for
+    ``quantile_interval``.
     """
     ours, theirs = _sample(arm, q), _sample(baseline, q)
-    value, other = float(np.quantile(ours, q)), float(np.quantile(theirs, q))
-    low, high = quantile_interval(ours, q, alpha)
-    other_low, other_high = quantile_interval(theirs, q, alpha)
-    # a quantile between two values may lie beyond a bound that is one of them
-    below = math.hypot(max(0.0, value - low), max(0.0, other_high - other))
-    above = math.hypot(max(0.0, high - value), max(0.0, other - other_low))
-    return Effect(value=value - other, low=value - other - below, high=value - other + above)
+    one, other = (
+        (value, min(low, value), max(high, value))  # a quantile between two values may lie beyond a bound
+        for value, (low, high) in (
+            (float(np.quantile(sample, q)), quantile_interval(sample, q, alpha)) for sample in (ours, theirs)
+        )
+    )
+    low, high = recovered_difference(one, other)
+    return Effect(value=one[0] - other[0], low=low, high=high)
 
 
 def _sample(values: Numbers, q: float) -> NDArray[np.float64]:
