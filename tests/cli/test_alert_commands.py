@@ -126,12 +126,15 @@ def test_check_tells_every_wrong_rule_with_its_line_and_the_way_out(rules: Path,
     ])  # fmt: skip
     assert (told.returncode, broken.returncode, absent.returncode) == (Exit.FOUND, Exit.INPUT, Exit.INPUT)
     assert told.stdout.startswith("4 problems; 1 rule in order")
-    assert f"{rules}:14mis-typed:nosuchmetric." in "".join(told.stdout.split())  # where an editor opens it
+    assert f"{rules}:14mis-typed:nosuchmetric(goterror_rat)." in "".join(told.stdout.split())  # where an editor opens it
     assert "Did you mean error_rate" in told.stdout
     problems = json.loads(as_json.stdout)["problems"]
     lines = RULES.splitlines()
-    assert [(one["rule"], lines[one["line"] - 1].replace(" ", "")) for one in problems] == [
-        (name, "[[rules]]") for name in ("mis-typed", "never", "own metric", "slow")
+    assert [(one["rule"], one["place"], lines[one["line"] - 1].replace(" ", "")) for one in problems] == [
+        ("mis-typed", "rules[1]", "[[rules]]"),
+        ("never", "rules[2]", "[[rules]]"),
+        ("own metric", "rules[3].windw", 'windw="5m"'),
+        ("slow", "rules[4]", "[[rules]]"),
     ]
     assert [one["line"] for one in problems] == sorted(one["line"] for one in problems)
     assert "windw" in problems[2]["problem"]

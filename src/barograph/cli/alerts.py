@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -76,19 +77,19 @@ def backtest(
 
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help=f"A file with [[rules]]; the data directory's {FILE_NAME} if absent.")
+        Path | None, typer.Argument(help=f"A file of settings; the data directory's {FILE_NAME} if absent.")
     ] = None,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
-    """Look at every rule of a file: what is wrong with which, its line, and what to write instead. 1 if any is.
+    """Say all that would keep a server from starting with a file: what, its line, what to write instead. 1 if any is.
+
+    Rules, receivers with their secrets, routes and all other settings, with the variables that are set here.
 
     \b
     barograph alerts check draft.toml
     """
-    from barograph.dashboard.rule_file import read_rules
-
-    found = read_rules(file or data_dir / FILE_NAME)
+    found = checked(file or data_dir / FILE_NAME, data_dir)
     if json:
         print_json(found)
     else:
@@ -116,6 +117,20 @@ def export(
     if not prometheus:
         raise InvalidInput("rules are written in one form only", hint="Write --prometheus.")
     print(export_rules(file or data_dir / FILE_NAME), end="")
+
+
+def checked(file: Path, directory: Path) -> RuleFile:
+    """What a file holds, and all that would keep a server of that data directory from starting with it here."""
+    from barograph.control.database import CONTROL, ControlPlane
+    from barograph.control.keys import KeyRepository
+    from barograph.dashboard.rule_file import check_file
+    from barograph.server.serve import check as serving
+
+    keys_exist = True  # whether they do is only known where there is a directory
+    if (directory / CONTROL).is_file():
+        with ControlPlane(directory / CONTROL, SystemClock()) as plane:
+            keys_exist = KeyRepository(plane).any()
+    return check_file(file, os.environ, lambda server: serving(server, keys_exist=keys_exist))
 
 
 @contextlib.contextmanager
@@ -206,14 +221,14 @@ def _gaps(found: Backtest) -> str:
 def _tell(found: RuleFile) -> None:
     right = counted(len(found.rules), "rule")
     if not found.problems:
-        draw(Text(text=f"{found.path}: {right}, nothing wrong." if found.rules else f"{found.path} has no rules."))
+        draw(Text(text=f"{found.path}: {right}, nothing wrong."))
         return
     parts = [
         Panel(
             title="",
             parts=[
-                Text(text=f"{_place(found, one)}  {shorten(one.rule) or 'a rule without a name'}: {one.problem}."),
-                Text(text=one.hint, tone="muted"),
+                Text(text=f"{_where(found, one)}  {about(one)}{one.problem}."),
+                *([Text(text=one.hint, tone="muted")] if one.hint else []),
             ],
         )
         for one in found.problems
@@ -221,6 +236,12 @@ def _tell(found: RuleFile) -> None:
     draw(Page(title=f"{counted(len(found.problems), 'problem')}; {right} in order", parts=parts))
 
 
-def _place(found: RuleFile, one: RuleProblem) -> str:
+def _where(found: RuleFile, one: RuleProblem) -> str:
     """Where editors and terminals open it."""
     return f"{found.path}:{one.line}" if one.line else found.path
+
+
+def about(one: RuleProblem) -> str:
+    """Which rule or setting it is, as the beginning of a sentence."""
+    name = shorten(one.rule) or one.place
+    return f"{name}: " if name else ""

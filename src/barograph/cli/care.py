@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +15,13 @@ import msgspec
 import typer
 
 import barograph
+from barograph.cli.alerts import about, checked
 from barograph.cli.desk import desk_of
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory
 from barograph.cli.output import draw, print_json, stderr
 from barograph.core.event import KINDS
 from barograph.core.query import parse_duration
-from barograph.core.settings import load_settings
+from barograph.core.settings import FILE_NAME
 from barograph.core.unit import counted
 from barograph.visualize.charset import choose, test_pattern
 from barograph.visualize.chart import Column, Table
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from barograph.store.verification import Report
 
 LONGEST = 600  # characters of what doctor has found
+_START = "a server can start"
+_MADE = "`barograph init` makes it"
 
 
 def verify(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> None:
@@ -112,19 +116,33 @@ def _installation() -> list[Finding]:
 def _directory(directory: Path) -> list[Finding]:
     from barograph.dashboard.doctor import Finding
 
+    found = list(_settings(directory))
     if not is_data_directory(directory):
-        return [
-            Finding(about="data directory", ok=True, says=f"{directory} is not there yet; `barograph init` makes it")
-        ]
-    found = []
+        return [*found, Finding(about="data directory", ok=True, says=f"{directory} is not there yet; {_MADE}")]
     try:
-        load_settings(directory, os.environ)
-        found.append(Finding(about="settings", ok=True, says="readable"))
         with desk_of(directory) as desk:
             found += desk.findings()
     except BarographError as error:
-        found.append(Finding(about="data directory", ok=False, says=str(error)))
+        if not (isinstance(error, InvalidInput) and any(not one.ok for one in found)):  # of which it is told already
+            found.append(Finding(about="data directory", ok=False, says=str(error)))
     return found
+
+
+def _settings(directory: Path) -> Iterator[Finding]:
+    """What would keep a server from starting with the settings as they are now."""
+    from barograph.dashboard.doctor import Finding
+
+    file = directory / FILE_NAME
+    try:
+        problems = checked(file, directory).problems if file.is_file() else ()
+    except BarographError as error:
+        yield Finding(about=_START, ok=False, says=f"no; {error}")
+        return
+    for one in problems:
+        line = f"line {one.line}: " if one.line else ""
+        yield Finding(about=_START, ok=False, says=f"no; {line}{about(one)}{one.problem}. {one.hint}")
+    if not problems:
+        yield Finding(about=_START, ok=True, says="yes, with these settings")
 
 
 def _tell(found: Report, json: bool) -> None:

@@ -129,11 +129,11 @@ def add(
     barograph alerts add draft.toml
     A rule with `enabled = false` switches the default one with its name off.
     """
-    from barograph.dashboard.rule_file import read_rules
+    from barograph.dashboard.rule_file import read_rules, refused
 
     found = read_rules(file)
     for wrong in found.problems:
-        raise InvalidSettings(f"{file}, line {wrong.line}: {wrong.problem}", hint=wrong.hint, value=wrong.rule)
+        raise refused(found, wrong)
     if not found.rules:
         raise InvalidSettings(f"{file} has no rules", hint="Write each under [[rules]].")
     with rules_of(data_dir, project) as rules:

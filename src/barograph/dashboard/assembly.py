@@ -7,7 +7,6 @@ tested with something simpler.
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +34,10 @@ from barograph.control.experiments import ExperimentRepository
 from barograph.control.projects import ProjectRepository
 from barograph.control.rules import RuleRepository
 from barograph.core.metric import Catalogue, Measure, Metric
-from barograph.core.query import MetricQuery, Window
-from barograph.core.settings import FILE_NAME, MetricSettings, Settings, load_settings
+from barograph.core.query import MetricQuery, Window, parse_duration
+from barograph.core.settings import FILE_NAME, PREFIX, MetricSettings, Settings, load_settings
+from barograph.core.toml_lines import TomlLines
+from barograph.core.zone import zone_of
 from barograph.dashboard.delivery import Delivery
 from barograph.dashboard.housekeeping import Housekeeper
 from barograph.dashboard.workspace import Workspace, Workspaces
@@ -51,7 +52,7 @@ from barograph_client.experiments.sticky import StickyFile
 from barograph_client.identifiers import IdentifierSource, content_id
 
 USER_KEY = "user-hash.key"
-_HEADER = re.compile(r"^\s*\[\[\s*\"?rules\"?\s*\]\]", re.MULTILINE)
+RULES = f"{PREFIX}RULES"
 TRACES = "engine/traces.json"
 
 
@@ -116,6 +117,8 @@ def assemble(
 ) -> Components:
     """Open a data directory; it is made if it is not there. Raises InvalidSettings, JournalError or InvalidRule."""
     settings = load_settings(directory, environment, **overrides)
+    zone_of(settings.timezone)
+    _check_duration(settings.status.window, "status.window")
     catalogue = Catalogue(metric_of(own) for own in settings.metrics)
     make_directory(directory)
     identifiers = IdentifierSource(clock)
@@ -130,7 +133,7 @@ def assemble(
             _workspace, settings, clock, identifiers, catalogue, journal, store, SharedQuestions(store), control,
             delivery,
             from_settings(settings.collect, directory / USER_KEY),
-            [] if "rules" in overrides else _places(directory / FILE_NAME, settings),
+            [] if "rules" in overrides or RULES in environment else _places(directory / FILE_NAME, settings),
         )  # fmt: skip
         workspaces = Workspaces(make, projects, settings.project, clock)
         seconds = settings.collect.sampler_seconds
@@ -220,6 +223,13 @@ def _workspace(
     )
 
 
+def _check_duration(text: str, name: str) -> None:
+    try:
+        parse_duration(text)
+    except InvalidQuery as error:
+        raise InvalidSettings(f"{name}: {error.message}", hint=error.hint, value=text) from None
+
+
 def _check_names(settings: Settings, catalogue: Catalogue, clock: Clock) -> None:
     """Whether every metric of the settings can be asked for. Raises InvalidSettings."""
     window = Window.last(3600.0, clock.now())
@@ -230,16 +240,11 @@ def _check_names(settings: Settings, catalogue: Catalogue, clock: Clock) -> None
             raise InvalidSettings(f"metric {own.name}: {error.message}", hint=error.hint, value=own.of) from None
 
 
-def rule_lines(text: str, count: int) -> list[int]:
-    """The line at which each of so many rules of a file begins; 0 where an inline list has no lines of its own."""
-    lines = [text.count("\n", 0, found.end()) + 1 for found in _HEADER.finditer(text)]
-    return lines if len(lines) == count else [0] * count
-
-
 def _places(path: Path, settings: Settings) -> list[str]:
     """Where each rule stands, as ``barograph.toml, line 12``; nothing for what came another way."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [f"{path.name}, line {line}" if line else "" for line in rule_lines(text, len(settings.rules))]
+    lines = TomlLines(path.read_text(encoding="utf-8") if path.is_file() else "")
+    found = [lines.of(("rules", number)) for number in range(len(settings.rules))]
+    return [f"{path.name}, line {line}" if line else "" for line in found]
 
 
 def check_rule(catalogue: Catalogue, clock: Clock, rule: ThresholdRule) -> None:

@@ -48,9 +48,13 @@ class Delivery:
         self._kept = RoutingRepository(control)
         self._clock = clock
 
+    def check(self) -> None:
+        """Look for addresses and secrets. Raises InvalidSettings for one that is not there or no such."""
+        self._targets.check()
+
     def start(self) -> None:
         """Begin to deliver. Raises InvalidSettings for a secret that is not there, ControlError."""
-        self._targets.check()
+        self.check()
         self.sender.start()
         self.dispatcher.start()
 
