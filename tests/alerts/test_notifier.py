@@ -131,6 +131,26 @@ def test_an_element_that_is_gone_is_told_as_it_ended_also_when_the_tick_of_its_g
     site.plane.close()
 
 
+def test_one_that_is_held_or_somebodys_is_not_called_a_plain_alert(site: Site) -> None:
+    events = [{"kind": "query", "time": START - timedelta(seconds=7), "response_time": 9.0}]
+    rules = [msgspec.structs.replace(SLOW, name=name) for name in "abc"]
+    manager = AlertManager(
+        DictionaryReader(events, site.clock.now), RuleSet(Catalogue(), rules), AlertStateRepository(site.plane),
+        lambda event: None, site.clock, notifier=site.notifier,
+    )  # fmt: skip
+    assert [one.sentence.partition(":")[0] for one in manager.check()] == ["ALERT"] * 3
+    until = START + timedelta(hours=1)
+    create_silence(site.delivery.silences, project="default", matchers=["alertname=a"], ends_at=until, author="ann")
+    site.delivery.dispatcher.look()
+    site.clock.advance(1)
+    site.notifier.step(site.clock.now())
+    fingerprints = {one.labels["alertname"]: one.fingerprint for one in manager.alerts()}
+    site.notifier.acknowledge(fingerprints["b"], by="ann")
+    told = {one.rule: (one.kept_back, one.sentence.partition(":")[0]) for one in manager.active()}
+    assert told == {"a": ("held", "HELD"), "b": ("acknowledged", "ACKNOWLEDGED"), "c": ("", "ALERT")}
+    manager.stop()
+
+
 def test_15_a_repetition_tells_the_newest_annotations_and_the_wait_of_the_rule_is_not_begun_again(
     tmp_path: Path,
 ) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from barograph.alerts.alert import Alert
+from barograph.alerts.alert import Alert, KeptBack
 from barograph.alerts.lifecycle import Condition, State, is_active
 from barograph.alerts.prometheus.names import label_names
 from barograph.alerts.rule import Severity, ThresholdRule
@@ -34,8 +35,9 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
     """One alert of a rule, or about the rules, as people are told of it.
 
     ``state`` is firing or pending; or nodata or error, when nothing could be seen since it fired or its rule cannot be
-    evaluated. ``sentence`` begins with ``ALERT:`` or ``PENDING:``; ``labels`` say which group of the rule; ``data_at``
-    is up to when there were data, where there are none now.
+    evaluated. ``sentence`` begins with ``ALERT:`` or ``PENDING:``, or with what keeps people from being told of it
+    again, ``HELD:`` or ``ACKNOWLEDGED:``. ``labels`` say which group of the rule; ``data_at`` is up to when there were
+    data, where there are none now.
     """
 
     rule: str
@@ -51,6 +53,7 @@ class ActiveAlert(Struct, frozen=True, kw_only=True):
     data_at: datetime | None = None
     sentence: str
     reason: str = ""
+    kept_back: KeptBack = ""
 
 
 class RuleStatus(Struct, frozen=True, kw_only=True):
@@ -143,6 +146,20 @@ def active_alert(rule: ThresholdRule, labels: dict[str, str], condition: Conditi
         sentence=say(rule, labels, condition, at),
         reason=condition.reason,
     )
+
+
+def worst_first(
+    found: Iterable[tuple[ActiveAlert, Alert]], back: Mapping[str, KeptBack], at: datetime
+) -> list[ActiveAlert]:
+    """The alerts as people are told of them, the worst and then the oldest first; ``back`` is by fingerprint."""
+    told = [(alert.rank, _kept_back(one, back.get(alert.fingerprint, ""))) for one, alert in found]
+    return [one for _, one in sorted(told, key=lambda pair: (pair[0], pair[1].active_at or at, pair[1].rule))]
+
+
+def _kept_back(one: ActiveAlert, why: KeptBack) -> ActiveAlert:
+    if not why:
+        return one
+    return replace(one, kept_back=why, sentence=f"{why.upper()}: {one.sentence.partition(': ')[2]}")
 
 
 def about_rules(alert: Alert) -> ActiveAlert:

@@ -15,6 +15,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 Status = Literal["firing", "resolved"]
+KeptBack = Literal["", "held", "acknowledged"]  # why nobody is told of an alert that fires, or not again
 
 SEVERITIES = ("critical", "warning", "info")  # the worst first
 

@@ -28,6 +28,7 @@ from barograph.alerts.active_alert import (
     too_many,
     unusable,
     without_rule,
+    worst_first,
 )
 from barograph.alerts.alert import Alert
 from barograph.alerts.book import AlertBook, Entry
@@ -105,16 +106,8 @@ class AlertManager:
         self._notes: dict[str, tuple[str, datetime]] = {}  # by rule: why some groups are left out, and since when
         self._broken: dict[str, datetime] = {}  # kept rules that cannot be used, and since when
         self._evaluating = threading.Lock()  # one evaluation at a time; it may take long
-        self._book = AlertBook(
-            self._rules,
-            states,
-            record_transition,
-            project,
-            clock.now(),
-            self._evaluator.data_until,
-            self._detectors,
-            rules.gone,
-        )
+        until, learned = self._evaluator.data_until, self._detectors
+        self._book = AlertBook(self._rules, states, record_transition, project, clock.now(), until, learned, rules.gone)
         self._settled = self._standing_now()
         self._judged_to = self._book.evaluated_to  # the end of the data that were judged last
         self._onlooker = Evaluator(reader, project, rule_seconds, together=together)  # which a glance may keep waiting
@@ -172,11 +165,11 @@ class AlertManager:
         return self.active(moment)
 
     def active(self, at: datetime | None = None) -> list[ActiveAlert]:
-        """What people are to be told of, the worst and then the oldest first. Does not evaluate or wait."""
+        """What people are to be told of, the worst and then the oldest first. Does not evaluate."""
         moment = self._clock.now() if at is None else at
-        found = [(alert.rank, one) for one, alert in self._alerts(self._shown(), moment)]
-        told = [pair for pair in found if pair[1].state not in ("pending", "resolved")]
-        return [one for _, one in sorted(told, key=lambda pair: (pair[0], pair[1].active_at or moment, pair[1].rule))]
+        found = [pair for pair in self._alerts(self._shown(), moment) if pair[0].state not in ("pending", "resolved")]
+        back = self.notifier.kept_back([alert for _, alert in found], moment) if self.notifier else {}
+        return worst_first(found, back, moment)
 
     def rules(self) -> list[RuleStatus]:
         """Where each rule stands: the file's in its order, the kept ones, the default ones."""

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection
 
-from barograph.alerts.alert import Alert, Notification
+from barograph.alerts.alert import Alert, KeptBack, Notification
 from barograph.alerts.clock_steps import ClockSteps
 from barograph.alerts.routing.current_silences import CurrentSilences
 from barograph.alerts.routing.explanation import Explanation, explain
@@ -278,6 +278,20 @@ class Notifier:
             return [
                 (state.holds.get(alert.fingerprint), explain(self.router, state, alert, now, zone)) for alert in alerts
             ]
+
+    def kept_back(self, alerts: Collection[Alert], now: datetime) -> dict[str, KeptBack]:
+        """Which of the alerts of the rules are held, and which somebody takes care of, by fingerprint.
+
+        None, where the control plane does not answer.
+        """
+        try:
+            with self._lock:
+                silences = self._silences.of(self.project)
+                state = self.router.ahead(self._loaded(), [*alerts, *self._outside.values()], silences, as_utc(now))
+        except ControlError:
+            return {}
+        held: dict[str, KeptBack] = dict.fromkeys(state.holds, "held")
+        return {**dict.fromkeys(state.acknowledgements, "acknowledged"), **held}
 
     @property
     def cut(self) -> int:

@@ -158,7 +158,8 @@ def _alerts(alerts: Sequence[ActiveAlert], material: Material) -> list[Part]:
                      tone="muted")]  # fmt: skip
     tones: dict[str, Tone] = {"critical": "critical", "warning": "warning"}
     told: list[Part] = [
-        Text(text=alert.sentence, tone=tones.get(alert.severity, "plain")) for alert in alerts[:MOST_ALERTS]
+        Text(text=alert.sentence, tone="muted" if alert.kept_back else tones.get(alert.severity, "plain"))
+        for alert in alerts[:MOST_ALERTS]
     ]
     more = len(alerts) - MOST_ALERTS
     return [*told, Text(text=f"{more} more active: see the alerts page.", tone="warning")] if more > 0 else told
