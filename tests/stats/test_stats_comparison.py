@@ -36,8 +36,8 @@ class TestMeans:
     def test_agree_with_scipy(self, a: list[float], b: list[float]) -> None:
         arm, baseline = Summary.from_values(a), Summary.from_values(b)
         estimate = compare_means(arm, baseline)
-        if not (arm.varies and baseline.varies):
-            return
+        if not (arm.varies and baseline.varies) or min(arm.m2, baseline.m2) < 1e-150:
+            return  # scipy squares the variances, which vanish then
         expected = stats.ttest_ind(a, b, equal_var=False)
         assert estimate.p_value == pytest.approx(expected.pvalue, rel=1e-6)
         interval = expected.confidence_interval(0.95)

@@ -10,6 +10,7 @@ variances" (1979). Values and moments must be finite; what is not, or overflows 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,7 @@ from barograph_client.errors import InvalidInput
 # A standard deviation below this share of the mean is the rounding of equal numbers, not variation: double
 # precision resolves 2**-52, and an engine that sums in any order loses some bits more.
 ROUNDING_SHARE = 2.0**-46
+LEAST_M2 = sys.float_info.min / sys.float_info.epsilon  # squares below this have lost digits on their way to zero
 
 Numbers = Iterable[float] | NDArray[np.float64]
 
@@ -70,7 +72,9 @@ class Summary(Struct, frozen=True, gc=False):
     @property
     def varies(self) -> bool:
         """Whether the numbers differ by more than the rounding of equal ones."""
-        return self.n > 0 and math.sqrt(self.m2 / self.n) > ROUNDING_SHARE * abs(self.mean)  # no square overflows
+        if self.m2 < LEAST_M2:
+            return False
+        return math.sqrt(self.m2 / self.n) > ROUNDING_SHARE * abs(self.mean)  # no square overflows
 
     def __add__(self, other: Summary) -> Summary:
         if not isinstance(other, Summary):
