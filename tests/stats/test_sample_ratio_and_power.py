@@ -9,12 +9,16 @@ import pytest
 from scipy import stats
 
 from barograph.stats.power import days_needed, detectable_effect, power_of, sample_size
-from barograph.stats.sample_ratio import multinomial_exact, sample_ratio
+from barograph.stats.sample_ratio import chi_squared, multinomial_exact, sample_ratio
 from barograph_client.errors import InvalidInput
 
 
 class TestSampleRatio:
-    def test_an_arm_of_weight_zero_takes_no_part(self) -> None:
+    def test_defect_1_an_arm_of_weight_zero_takes_no_part_and_no_degree_of_freedom(self) -> None:
+        statistic, degrees, p_value = chi_squared([500, 560, 0], [0.5, 0.5, 0.0])
+        assert (statistic, degrees) == (pytest.approx(60**2 / 1060), 1)
+        assert p_value == pytest.approx(0.06534575162837782)
+        assert p_value != pytest.approx(stats.chi2.sf(statistic, 2))  # 0.183, which must not be said
         check = sample_ratio([5000, 5600, 0], [0.5, 0.5, 0.0])
         assert check.degrees == 1
         assert check.p_value == pytest.approx(stats.chisquare([5000, 5600]).pvalue)
