@@ -126,7 +126,8 @@ def test_check_tells_every_wrong_rule_with_its_line_and_the_way_out(rules: Path,
     ])  # fmt: skip
     assert (told.returncode, broken.returncode, absent.returncode) == (Exit.FOUND, Exit.INPUT, Exit.INPUT)
     assert told.stdout.startswith("4 problems; 1 rule in order")
-    assert f"{rules}:14mis-typed:nosuchmetric(goterror_rat)." in "".join(told.stdout.split())  # where an editor opens it
+    place = f"{rules}:14"  # where an editor opens it
+    assert f"{place}mis-typed:nosuchmetric(goterror_rat)." in "".join(told.stdout.split())
     assert "Did you mean error_rate" in told.stdout
     problems = json.loads(as_json.stdout)["problems"]
     lines = RULES.splitlines()
@@ -171,14 +172,19 @@ def test_a_rule_of_a_file_is_tried_on_what_is_stored_also_by_a_server(rules: Pat
     recorded = barograph("record", "-d", directory, stdin=history())
     assert recorded.returncode == 0, recorded.stderr
     asked = ["alerts", "test", "slow", "--file", rules, "--last", "2h", "-d", directory]
-    text, own, unknown, refused, long = several([
+    code = tmp_path / "code.toml"
+    code.write_text('[[rules]]\nname = "code"\nkind = "function"\nfunction = "operator:truth"\n', encoding="utf-8")
+    played = ["alerts", "test", "code", "--file", code, "--last", "5m", "--json", "-d", directory]
+    text, own, unknown, refused, long, ran = several([
         asked,
         [*asked, "--json"],
         ["alerts", "test", "nothing of that name", "-d", directory],
         ["alerts", "test", "mis-typed", "--file", rules, "-d", directory],
         ["alerts", "test", "slow", "--file", rules, "--last", "100d", "-d", directory],
+        played,
     ])  # fmt: skip
-    assert text.returncode == 0, text.stderr
+    assert (text.returncode, ran.returncode) == (0, 0), text.stderr + ran.stderr
+    assert len(json.loads(ran.stdout)["firings"]) == 1
     assert "It would have fired 1 time" in text.stdout
     assert "response_time.mean above 5 s over 1 min" in text.stdout
     assert max(map(len, text.stdout.splitlines())) <= 80
@@ -191,8 +197,13 @@ def test_a_rule_of_a_file_is_tried_on_what_is_stored_also_by_a_server(rules: Pat
     assert "draft.toml, line 14" in refused.stderr
     assert "92 days at most" in long.stderr
     with Serving(directory) as serving:
-        served, unknown = several([[*asked, "--json"], ["alerts", "test", "nothing of that name", "-d", directory]])
+        served, unknown, code_refused = several([
+            [*asked, "--json"],
+            ["alerts", "test", "nothing of that name", "-d", directory],
+            played,
+        ])  # fmt: skip
         assert (served.returncode, unknown.returncode) == (0, Exit.INPUT), served.stderr
+        assert "runs no code that somebody sends it" in code_refused.stderr
         (again,) = json.loads(served.stdout)["firings"]
         assert again == firing
         assert serving.stop() == 0

@@ -12,6 +12,7 @@ import msgspec
 from barograph.alerts.backtest import Backtest
 from barograph.alerts.incident_queries import EACH
 from barograph.alerts.incidents import History
+from barograph.alerts.rules.function import load_function
 from barograph.cli.desk import (
     COUNTED,
     UNKNOWN_TRACE,
@@ -167,7 +168,10 @@ class LocalDesk:
 
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
         self._dashboard.flush()
-        found = self._dashboard.backtest(trial.definition or trial.rule, Window(*trial.window), progress)
+        tried = trial.definition
+        function = load_function(tried.name, tried.function) if tried and tried.kind == "function" else None
+        window = Window(*trial.window)
+        found = self._dashboard.backtest(tried or trial.rule, window, progress, function=function)
         return found, self._dashboard.settings.timezone
 
     def alerts(self, choice: Choice) -> tuple[OpenAlerts, str]:

@@ -287,6 +287,12 @@ class RemoteDesk:
 
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
         start, end = trial.window
+        if trial.definition is not None and trial.definition.kind == "function":
+            raise InvalidInput(
+                "a server has this data directory open, and runs no code that somebody sends it",
+                hint="Stop it to try a function rule of a file; one that stands in its own barograph.toml it plays.",
+                value=trial.definition.function,
+            )
         asked = {"rule": trial.rule, "definition": trial.definition, "from": start, "to": end, "fresh": True}
         found = self._ask("POST", "alerts/test", body=msgspec.json.encode(asked), patience=CARE_PATIENCE)
         told = msgspec.json.decode(self._ask("GET", "status"), type=Told)

@@ -303,7 +303,9 @@ def read_tree(path: Path) -> tuple[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None
     except OSError as error:
-        raise InvalidSettings(f"{path} cannot be read: {error.strerror}", hint="Name one that is there and may be read.") from None
+        raise InvalidSettings(
+            f"{path} cannot be read: {error.strerror}", hint="Name one that is there and may be read."
+        ) from None
 
 
 def _checked(tree: dict[str, Any], source: str, text: str = "") -> Settings:

@@ -239,13 +239,21 @@ class DashboardInterface:
         return self._work.alerts.check()
 
     def backtest(
-        self, rule: str | RuleSettings, window: Window, progress: Callable[[float], None] = lambda share: None
+        self,
+        rule: str | RuleSettings,
+        window: Window,
+        progress: Callable[[float], None] = lambda share: None,
+        *,
+        function: RuleFunction | None = None,
     ) -> Backtest:
         """What a rule would have done in a window: one that is in use, by its name, or one that is only tried.
 
-        ``progress`` is told the share that is done. Raises InvalidRule, InvalidQuery or EngineError.
+        One of kind ``function`` that is only tried asks ``function``. ``progress`` is told the share that is done.
+        Raises InvalidRule, InvalidQuery or EngineError.
         """
-        known = self._work.alerts.rule(rule) if isinstance(rule, str) else make_rule(rule, self._parts.catalogue)
+        known = (
+            self._work.alerts.rule(rule) if isinstance(rule, str) else make_rule(rule, self._parts.catalogue, function)
+        )
         return backtest(known, self._parts.store, self._work.project, window, progress)
 
     # drawing
