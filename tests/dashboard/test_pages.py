@@ -451,6 +451,27 @@ def test_many_alerts_of_a_rule_are_a_table_of_the_worst_and_its_ratio_is_a_share
     assert re.search(r"ok → firing +\d+ %", text)
 
 
+def test_rules_without_a_judgement_say_why_once_and_how_many_more_there_are_and_which_are_off(build: Build) -> None:
+    def named(name: str, metric: str, **more: Any) -> RuleSettings:
+        return RuleSettings(name=name, metric=metric, above=0.5, **more)
+
+    rules = (
+        named("slower", "response_time.mean", kind="change", compare="day"),
+        named("dearer", "cost", kind="change", compare="day"),
+        RuleSettings(name="odd", kind="anomaly", metric="cost", window="1h"),
+        named("few", "error_rate", minimum=9_000),
+        named("own", "low_rating_rate"),
+        named("not now", "error_rate", enabled=False),
+    )
+    house = build(queries(30, 0.05, 0.04, response_time=8.0, cost=0.1), rules=rules, default_rules=False)
+    house.alerts.check()
+    note = plain(text_of(build_page("alerts", house.material()), width=200)).split("Condition")[1]
+    assert "slower, dearer: nothing to compare: no data now, or none but zero in the day before;" in note
+    assert "odd: nothing was measured in the last point of 60 min that is over;" in note
+    assert "few: 30 events in the window, 9000 are needed; and 1 more, for other reasons" in note
+    assert "switched off: not now" in note
+
+
 def test_incidents_tell_how_soon_they_were_over_and_which_queries_stand_behind_the_newest(build: Build) -> None:
     slow = RuleSettings(name="slow responses", metric="response_time.p95", above=5.0, window="10m", for_="5m",
                         where=("pipeline:eq:sales-qa",), by=("model",))  # fmt: skip

@@ -21,7 +21,6 @@ from barograph.alerts.alert import fingerprint
 from barograph.alerts.detectors import START, Detectors
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, has_aged, shifted, step
-from barograph.alerts.look import NOTHING_MEASURED
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.control.alert_states import AlertState, DetectorRow, Identity
 from barograph.core.event import MAX_NUMBER, Alert
@@ -327,8 +326,8 @@ def _whole(rule: ThresholdRule, reading: Reading, condition: Condition) -> Obser
     if reading.rest:
         return _ended(rule, reading.rest, condition)
     if rule.policy.missing == "prometheus":
-        return Observation(outcome="gone", reason=NOTHING_MEASURED)
-    return _nothing(reading, NOTHING_MEASURED)
+        return Observation(outcome="gone", reason=rule.nothing)
+    return _nothing(reading, rule.nothing)
 
 
 def _ended(rule: ThresholdRule, rest: Observation, condition: Condition) -> Observation:

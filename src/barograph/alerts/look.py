@@ -13,8 +13,6 @@ from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.core.query import MetricRow
 from barograph.core.unit import counted
 
-NOTHING_MEASURED = "nothing was measured in the window"
-
 
 def look(rule: ThresholdRule, row: MetricRow) -> Observation:
     """One row against the rule's limits. NaN, None and fewer events than the minimum are no data; ±inf compares.
@@ -27,9 +25,9 @@ def look(rule: ThresholdRule, row: MetricRow) -> Observation:
         return Observation(outcome="breach", value=value, n=row.n)
     as_prometheus = rule.policy.missing == "prometheus"
     if value is None:
-        return Observation(outcome="gone" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
+        return Observation(outcome="gone" if as_prometheus else "nodata", n=row.n, reason=rule.nothing)
     if math.isnan(value):
-        return Observation(outcome="clear" if as_prometheus else "nodata", n=row.n, reason=NOTHING_MEASURED)
+        return Observation(outcome="clear" if as_prometheus else "nodata", n=row.n, reason=rule.nothing)
     if row.n < rule.minimum:
         return Observation(
             outcome="nodata",

@@ -65,6 +65,11 @@ class AnomalyRule(ThresholdRule, frozen=True, kw_only=True):
         return tuple(asked)
 
     @property
+    def nothing(self) -> str:
+        """The point under way is judged when it is over."""
+        return f"nothing was measured in the last point of {format_value(self.window_seconds, 's')} that is over"
+
+    @property
     def condition(self) -> str:
         """The rule in short."""
         by = f" by {', '.join(self.by)}" if self.by else ""

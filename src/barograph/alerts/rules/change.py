@@ -34,6 +34,11 @@ class ChangeRule(ThresholdRule, frozen=True, kw_only=True):
         return [_changed(row, before.get(tuple(row.group.values()))) for row in answers[0].rows]
 
     @property
+    def nothing(self) -> str:
+        """There is a change only from what was."""
+        return f"nothing to compare: no data now, or none but zero in {_WORDS[self.compare]}"
+
+    @property
     def condition(self) -> str:
         """The rule in short."""
         return self.stated(f"change of {self.metric.name} against {_WORDS[self.compare]}")

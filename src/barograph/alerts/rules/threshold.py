@@ -93,6 +93,11 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     back: ClassVar[str] = "is back within its threshold"  # how the end of an alert of one with a limit is told
 
     @property
+    def nothing(self) -> str:
+        """Why there is no value, in words, where the events of the window are not too few but none."""
+        return "nothing was measured in the window"
+
+    @property
     def for_seconds(self) -> float:
         """How long the limit must be passed before the rule fires, in seconds."""
         return self.policy.for_seconds

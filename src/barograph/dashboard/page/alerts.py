@@ -19,6 +19,7 @@ from barograph.dashboard.page.shapes import framed, guarded, number_in, span_tex
 from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text
 
 LISTED = 20
+REASONS = 3  # under the rules
 _SHOWN = {"inactive": "ok", "nodata": "no data", "error": "cannot be evaluated"}
 
 
@@ -58,14 +59,26 @@ def _rules(material: Material, rules: list[RuleStatus]) -> Table:
         Column(title="Severity"), Column(title="Condition", most=160, wraps=True), Column(title="Groups", most=32),
     ]  # fmt: skip
     kept = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
-    notes = [f"{rule.rule}: {rule.reason}" for rule in rules if rule.reason and rule.state != "inactive"]
-    note = "; ".join(notes[:3])
     default = sum(rule.source == "default" for rule in rules)
-    if default:
-        said = f"{default} of them are default rules: one of yours with the same name takes its place"
-        note = "; ".join(filter(None, [note, said]))
+    said = [f"{default} of them are default rules: one of yours with the same name takes its place"] if default else []
     return Table(title="Rules", columns=[columns[i] for i in kept], rows=[[row[i] for i in kept] for row in rows],
-                 note=note)  # fmt: skip
+                 note="; ".join([*_reasons(rules), *said, *_off(material)]))  # fmt: skip
+
+
+def _reasons(rules: list[RuleStatus]) -> list[str]:
+    """Why rules are not simply in order, the same of several said once; how many more have a reason."""
+    about: dict[str, list[str]] = {}
+    for rule in rules:
+        if rule.reason and rule.state != "inactive":
+            about.setdefault(rule.reason, []).append(rule.rule)
+    told = [f"{', '.join(names)}: {reason}" for reason, names in list(about.items())[:REASONS]]
+    more = sum(len(names) for names in list(about.values())[REASONS:])
+    return [*told, f"and {more} more, for other reasons"] if more else told
+
+
+def _off(material: Material) -> list[str]:
+    off = material.alerts.rule_set.off
+    return [f"switched off: {', '.join(off)}"] if off else []
 
 
 def _groups(rule: RuleStatus) -> str | None:
