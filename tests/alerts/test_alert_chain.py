@@ -38,10 +38,11 @@ RULE_SECONDS = 3.0
 KILLS = 30
 QUICK = f"""
 from functools import partial
-from barograph.alerts import alert_manager
+from barograph.alerts import alert_manager, rule
 from barograph.cli.main import main
 from barograph.dashboard import assembly
 alert_manager.STALLED_SECONDS = 3.0
+rule.SHORTEST_WINDOW = 1.0
 assembly.AlertManager = partial(alert_manager.AlertManager, interval=1.0, delay=0.0, rule_seconds={RULE_SECONDS})
 main()
 """

@@ -42,6 +42,24 @@ def make(**changes: Any) -> Any:
         ({"for_": "soon"}, "for: not a duration", "15m"),
         ({"by": ("query",)}, "group", "tag.<name>"),
         ({"by": ("tag.",)}, "group", "tag.<name>"),
+        ({"metric": "queries", "above": None, "below": 0.0}, "can never fire, queries is never below 0", "inside"),
+        ({"metric": "queries", "above": None, "below": 5.0, "minimum": 10}, "never fire, a window with", "above 10"),
+        ({"metric": "queries_per_minute", "above": None, "below": 2.0, "minimum": 10}, "never fire", "above 2,"),
+        ({"metric": "queries", "above": None, "below": 1.0}, "has no data", 'kind = "absence"'),
+        ({"metric": "cost", "above": None, "below": -1.0}, "never fire", "inside"),
+        ({"metric": "cost", "above": -1.0}, "always fire", "inside"),
+        (
+            {"metric": "system.cpu", "above": None, "below": 101.0},
+            "always fire, system.cpu is never above 100",
+            "inside",
+        ),
+        ({"resolve": -1.0}, "never resolve", "inside"),
+        ({"window": "0.1s"}, "never be seen", "15 s"),
+        ({"by": ("model", "model")}, "twice", "one out"),
+        ({"name": "slow\n"}, "a line of text", "line breaks"),
+        ({"labels": {"1 x": "a"}}, "not the name of a label", "letters"),
+        ({"labels": {"v": "{{ $value }}"}}, "the same for all its alerts", "annotation"),
+        ({"runbook": "https://"}, "no address", "https://host"),
         ({"where": ("pipeline=support",)}, "where: not a filter", "field:op:value"),
     ],
 )
@@ -76,6 +94,22 @@ def test_a_users_own_percentage_may_be_above_a_hundred() -> None:
     )  # fmt: skip
     rule = make_rule(RuleSettings(name="growth", metric="growth", above=150.0), Catalogue([growth]))
     assert rule.crossed(151.0) == 150.0
+
+
+@pytest.mark.parametrize(
+    "able",
+    [
+        {"metric": "metric.balance", "above": None, "below": -5.0},
+        {"metric": "metric.balance", "above": None, "below": -2.0, "kind": "change", "compare": "day"},
+        {"metric": "retrieval.top_score", "above": -3.0},
+        {"metric": "queries", "above": None, "below": 1.0, "no_data": "alerting"},
+        {"metric": "queries", "above": None, "below": 11.0, "minimum": 10},
+        {"metric": "queries", "above": 0.0},
+        {"runbook": "http://wiki:8080?page=slow"},
+    ],
+)
+def test_what_can_fire_and_be_over_is_taken(able: dict[str, Any]) -> None:
+    assert make(**able).name == "slow"
 
 
 def test_the_condition_reads_as_a_person_would_write_it() -> None:

@@ -108,7 +108,7 @@ def only(timelines: dict[str, str]) -> str:
         ("response_time.p95 > 1", {}, "'.' is not part of an expression", ""),
         ('ALERTS{alertname="x"} == 1', {}, "names no metric", "inhibition"),
         ('{__name__=~"error.*"} > 1', {}, "names no metric, or several", "error_rate"),
-        ('error_rate{model="a"} > 1', {}, "a label that is not in `by`", 'by = ["model"]'),
+        ('error_rate{model="a"} > 0.1', {}, "a label that is not in `by`", 'by = ["model"]'),
         ("sum by (modle) (error_rate) > 1", {"by": ("model",)}, "a label that is not in `by`", "model"),
         ("error_rate > on (tag_team) queries", {"by": ("model",)}, "a label that is not", 'by = ["model", "tag.team"]'),
         ("histogram_quantile(0.9, error_rate) > 1", {}, "there are no buckets here", "response_time_p95"),
@@ -123,13 +123,15 @@ def only(timelines: dict[str, str]) -> str:
             "A day",
         ),
         ("max_over_time((queries > 1)[1d:5s]) > 1", {}, "would read 190,091 samples of each series", "100,000"),
-        ("error_rate > 1", {"window": "20s"}, "an expression has no such window", "15 s"),
-        ("error_rate > 1", {"window": "2d"}, "an expression has no such window", "a day at most"),
-        ("error_rate > 1", {"above": 1.0}, "above says nothing to an expression", "> 5"),
-        ("error_rate > 1", {"resolve": 1.0}, "resolve says nothing to an expression", "> 5"),
-        ("error_rate > 1", {"missing": "keep"}, "missing says nothing to an expression", "absent"),
-        ("error_rate > 1", {"no_data": "alerting"}, "no_data says nothing to an expression", "absent"),
-        ("error_rate > 1", {"labels": {"x": "{{ nonsense }}"}}, "a template that is not known here", "$value"),
+        ("error_rate > 2", {}, "it can never fire, error_rate is never above 1", "0.05"),
+        ("queries < 0", {}, "it can never fire", "inside"),
+        ("error_rate > 0.1", {"window": "20s"}, "an expression has no such window", "15 s"),
+        ("error_rate > 0.1", {"window": "2d"}, "an expression has no such window", "a day at most"),
+        ("error_rate > 0.1", {"above": 1.0}, "above says nothing to an expression", "> 5"),
+        ("error_rate > 0.1", {"resolve": 1.0}, "resolve says nothing to an expression", "> 5"),
+        ("error_rate > 0.1", {"missing": "keep"}, "missing says nothing to an expression", "absent"),
+        ("error_rate > 0.1", {"no_data": "alerting"}, "no_data says nothing to an expression", "absent"),
+        ("error_rate > 0.1", {"labels": {"x": "{{ nonsense }}"}}, "a template that is not known here", "$value"),
     ],
 )
 def test_what_could_not_work_is_refused_with_a_hint(
@@ -162,7 +164,7 @@ def test_a_metric_is_named_as_in_the_exposition_or_as_it_is(expression: str, met
 
 def test_an_alert_has_the_labels_that_an_element_can_have() -> None:
     by = {"by": ("model", "pipeline", "tag.team")}
-    assert made("error_rate > 1", **by).by == by["by"]
+    assert made("error_rate > 0.1", **by).by == by["by"]
     assert made("sum by (tag_team) (queries) > 1", **by).by == ("tag.team",)
     assert made("max without (model) (queries) > 1", **by).by == ("pipeline", "tag.team")
     assert made("queries > on (model) error_rate", **by).by == ("model",)

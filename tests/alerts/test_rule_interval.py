@@ -46,7 +46,7 @@ def test_the_longer_the_window_the_less_often_but_never_less_than_its_waits_need
     assert (interval(**burn), interval(**burn, short_window="5m")) == (300, 0)
     assert interval(metric="cost", kind="budget", period="month") == 300
     assert (interval(window="1d", interval="15s"), interval(interval="1m")) == (0, 60)
-    expression = RuleSettings(name="one", kind="expression", expression="error_rate > 1", window="1d")
+    expression = RuleSettings(name="one", kind="expression", expression="error_rate > 0.1", window="1d")
     assert make_rule(expression, Catalogue()).interval_seconds == 0  # whose samples are 15 s apart
 
 

@@ -5,6 +5,7 @@ The kinds stand in ``rules``, a module each. What could never work is refused he
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -24,18 +25,20 @@ from barograph.alerts.rules.threshold import (
     GROUP_LIMIT,
     Severity,
     ThresholdRule,
-    make_threshold,
+    make_limit,
     metric_of,
 )
 from barograph.alerts.rules.unseen import make_unseen
+from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.settings import RuleSettings
+from barograph.core.unit import format_value
 from barograph_client.errors import InvalidRule, shorten
 
 __all__ = ["GROUP_LIMIT", "Severity", "ThresholdRule", "make_rule"]
 
 _KINDS: dict[str, Callable[[RuleSettings, Metric, Catalogue], ThresholdRule]] = {
-    "threshold": lambda settings, metric, catalogue: make_threshold(settings, metric),
+    "threshold": lambda settings, metric, catalogue: make_limit(settings, metric),
     "ratio": make_ratio,
     "change": make_change,
     "absence": make_absence,
@@ -57,9 +60,14 @@ _ONLY = {  # settings that say something to one kind alone
     "function": "function",
     "expression": "expression",
 }
+_NOTHING = {"window": "budget", "minimum": "absence"}  # and those that say nothing to one kind
 _PLAIN = RuleSettings(name="-")
 _WINDOWS = {"burn_rate": "1h", "unseen": "7d"}
 USUAL_WINDOW = "5m"
+SHORTEST_WINDOW = INTERVAL_SECONDS
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has
 
 
@@ -68,12 +76,7 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFuncti
 
     Raises InvalidRule, with the rule's name and what to write instead.
     """
-    for field, kind in _ONLY.items():
-        if settings.kind != kind and getattr(settings, field) != getattr(_PLAIN, field):
-            raise InvalidRule(
-                f"rule {shorten(settings.name)}: {field} says nothing to a rule of kind {settings.kind}",
-                hint=f'Leave it out, or write kind = "{kind}".',
-            )
+    _check_settings(settings)
     settings = replace(settings, window=settings.window or _WINDOWS.get(settings.kind, USUAL_WINDOW))
     if settings.kind == "function":
         return _told(make_function(settings, catalogue, function), settings)
@@ -87,15 +90,48 @@ def make_rule(settings: RuleSettings, catalogue: Catalogue, function: RuleFuncti
     return _told(_KINDS[settings.kind](settings, metric_of(settings, settings.metric, catalogue), catalogue), settings)
 
 
+def _check_settings(settings: RuleSettings) -> None:
+    """Refuse what is of no use whatever the kind, or to this one. Raises InvalidRule."""
+    name = shorten(settings.name)
+    if not settings.name.strip() or _CONTROL.search(settings.name):
+        raise InvalidRule(
+            f"rule {name}: a name is a line of text", hint="Leave out tabs and line breaks.", value=settings.name
+        )
+    if len(set(settings.by)) != len(settings.by):
+        raise InvalidRule(f"rule {name}: by names a group twice", hint="Leave one out.", value=", ".join(settings.by))
+    useless = {field: f', or write kind = "{kind}"' for field, kind in _ONLY.items() if settings.kind != kind}
+    useless |= {field: "" for field, kind in _NOTHING.items() if settings.kind == kind}
+    for field, other in useless.items():
+        if getattr(settings, field) != getattr(_PLAIN, field):
+            raise InvalidRule(
+                f"rule {name}: {field} says nothing to a rule of kind {settings.kind}", hint=f"Leave it out{other}."
+            )
+
+
 def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
     """The rule with how often it is looked at, and what its alerts say beside the measured. Raises InvalidRule."""
     name = shorten(settings.name)
-    taken = [label for label in settings.labels if label in RESERVED or label in settings.by or not label]
+    taken = [label for label in settings.labels if label in RESERVED or label in settings.by]
     if taken:
         hint = f"Not {', '.join(RESERVED)}, nor one of `by`."
         raise InvalidRule(f"rule {name}: that label is set already", hint=hint, value=taken[0])
-    if settings.runbook and not settings.runbook.startswith(("http://", "https://")):
-        raise InvalidRule(f"rule {name}: runbook is no address", hint="Write https://…", value=settings.runbook)
+    wrong = next((label for label in settings.labels if not _LABEL.fullmatch(label)), None)
+    if wrong is not None:
+        raise InvalidRule(f"rule {name}: not the name of a label", hint="Use letters, digits and _.", value=wrong)
+    fixed = next((text for text in settings.labels.values() if "{{" in text and settings.kind != "expression"), None)
+    if fixed is not None:
+        hint = 'Say it as an annotation; labels are filled in where kind = "expression".'
+        raise InvalidRule(
+            f"rule {name}: a label of this kind of rule is the same for all its alerts", hint=hint, value=fixed
+        )
+    if settings.runbook and not _ADDRESS.fullmatch(settings.runbook):
+        hint = "Write https://host/…"
+        raise InvalidRule(f"rule {name}: runbook is no address", hint=hint, value=settings.runbook)
+    if rule.window_seconds < SHORTEST_WINDOW and settings.kind != "anomaly":  # whose points are all looked at
+        hint = f"Choose a window of {format_value(SHORTEST_WINDOW, 's')} or more."
+        raise InvalidRule(
+            f"rule {name}: what comes between two windows would never be seen", hint=hint, value=settings.window
+        )
     try:
         annotations = {key: Template(text) for key, text in settings.annotations.items()}
     except InvalidRule as error:

@@ -52,7 +52,7 @@ def _rule(rule: ThresholdRule) -> dict[str, Yaml]:
     if rule.policy.keep_firing_seconds:
         exported["keep_firing_for"] = duration(rule.policy.keep_firing_seconds)
     names = _own_names(rule)
-    own = {names[name]: _literally(text) for name, text in rule.labels.items()}
+    own = {names[name]: text for name, text in rule.labels.items()}
     if isinstance(rule, ExpressionRule):
         own |= {plain_name(name): made.text for name, made in rule.filled.items()}
     exported["labels"] = {"severity": rule.severity, **own}

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import Bounds
 from barograph.alerts.rules.threshold import LONGEST_WINDOW, ThresholdRule, grouped, inside, make_threshold, seconds_of
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window
@@ -71,6 +72,6 @@ def make_absence(settings: RuleSettings, metric: Metric, catalogue: Catalogue) -
     made = make_threshold(
         replace(settings, below=1.0, minimum=1, lookback="", message=message),
         replace(metric, title=f"Events of {inside(metric)}", unit="1"),
-        in_range=False,
+        Bounds("the number of events", 0),
     )
     return AbsenceRule(**asdict(made), remembered_seconds=remembered or max(REMEMBERED_SECONDS, 2 * window))

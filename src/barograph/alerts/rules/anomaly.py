@@ -86,7 +86,7 @@ def make_anomaly(settings: RuleSettings, metric: Metric, catalogue: Catalogue) -
             hint='Leave above, below and resolve out, or write kind = "threshold".',
         )
     remembered = seconds_of(name, "lookback", settings.lookback, LONGEST_WINDOW) if settings.lookback else None
-    made = make_threshold(replace(settings, above=0.0), metric, in_range=False)
+    made = make_threshold(replace(settings, above=0.0), metric)
     window = made.window_seconds
     if window > DAY or window != int(window):
         raise InvalidRule(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import bounds_of
 from barograph.alerts.rules.threshold import ThresholdRule, inside, make_threshold
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window
@@ -88,6 +89,6 @@ def make_budget(settings: RuleSettings, metric: Metric, catalogue: Catalogue) ->
         raise InvalidRule(f"rule {name}: {error.message}", hint=error.hint, value=settings.timezone) from None
     when = "today" if period == "day" else "this month"
     title = f"Forecast of {inside(metric)} {when}" if settings.forecast else f"{metric.title} {when}"
-    made = make_threshold(settings, replace(metric, title=title), in_range=False)
+    made = make_threshold(settings, replace(metric, title=title), bounds_of(metric))
     made = replace(made, window_seconds=_LENGTHS[period])
     return BudgetRule(**asdict(made), period=period, timezone=settings.timezone, forecast=settings.forecast)

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import Bounds
 from barograph.alerts.rules.threshold import LONGEST_WINDOW, ThresholdRule, grouped, inside, make_threshold, seconds_of
 from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.metric import Catalogue, Metric
@@ -87,9 +88,11 @@ def make_burn_rate(settings: RuleSettings, metric: Metric, catalogue: Catalogue)
             hint="99.9 % good is objective = 0.999.",
             value=objective,
         )
-    if burn is None or settings.below is not None:
+    if burn is None or burn <= 0 or settings.below is not None:
         raise InvalidRule(
-            f"rule {name}: a burn rate has the limit above alone", hint="Write above = 14.4, or another burn rate."
+            f"rule {name}: a burn rate has the limit above alone, which is more than 0",
+            hint="Write above = 14.4, or another burn rate.",
+            value=burn,
         )
     needed = burn * (1 - objective)
     if needed >= 1:
@@ -119,5 +122,5 @@ def make_burn_rate(settings: RuleSettings, metric: Metric, catalogue: Catalogue)
             value=settings.short_window or settings.window,
         )
     shown = replace(metric, title=f"Burn of the error budget by {inside(metric)}", unit="×")
-    made = make_threshold(settings, shown, in_range=False)
+    made = make_threshold(settings, shown, Bounds("a burn rate", 0, 1 / (1 - objective)))
     return BurnRateRule(**asdict(made), objective=objective, short_seconds=short)

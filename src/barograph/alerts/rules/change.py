@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import bounds_of_change
 from barograph.alerts.rules.threshold import ThresholdRule, grouped, inside, make_threshold
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Period
@@ -56,11 +57,6 @@ def make_change(settings: RuleSettings, metric: Metric, catalogue: Catalogue) ->
     name = shorten(settings.name)
     if settings.compare is None:
         raise InvalidRule(f"rule {name}: a change needs compare", hint='Write compare = "previous", "day" or "week".')
-    if settings.below is not None and settings.below <= -1 and metric.unit != "score":
-        raise InvalidRule(
-            f"rule {name}: it can never fire, nothing falls by more than all of it",
-            hint="A fall by 30 % is below = -0.3.",
-            value=settings.below,
-        )
     shown = replace(metric, title=f"Change of {inside(metric)} against {_WORDS[settings.compare]}", unit="ratio")
-    return ChangeRule(**asdict(make_threshold(settings, shown, in_range=False)), compare=settings.compare)
+    made = make_threshold(settings, shown, bounds_of_change(f"the change of {metric.name}", metric))
+    return ChangeRule(**asdict(made), compare=settings.compare)

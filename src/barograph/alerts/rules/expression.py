@@ -17,7 +17,10 @@ from msgspec.structs import asdict, replace
 
 from barograph.alerts.prometheus.expression import (
     NAME,
+    Binary,
     Node,
+    Number,
+    Selector,
     cost,
     element_labels,
     is_scalar,
@@ -30,6 +33,7 @@ from barograph.alerts.prometheus.measurements import Measurements
 from barograph.alerts.prometheus.names import label_names, plain_name
 from barograph.alerts.prometheus.parser import parse
 from barograph.alerts.prometheus.template import Template
+from barograph.alerts.rules.bounds import bounds_of
 from barograph.alerts.rules.threshold import GROUP_LIMIT, Measured, ThresholdRule, make_threshold, metric_of
 from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.metric import FAMILIES, Catalogue, Measure, Metric
@@ -155,9 +159,10 @@ def make_expression(settings: RuleSettings, catalogue: Catalogue) -> ExpressionR
         name=settings.name, title=f"expression {text}", unit=unit, aggregation="last", better="neutral", sentence="",
         of=Measure("metric", "value", name=settings.name), user_defined=True,
     )  # fmt: skip
-    made = make_threshold(replace(settings, above=0.0, missing="prometheus"), of, in_range=False)
+    made = make_threshold(replace(settings, above=0.0, missing="prometheus"), of)
     lookback = made.policy.lookback_seconds
     metrics = _metrics(name, asks, catalogue)
+    _check_comparison(name, asks, metrics, catalogue)
     _check_tree(name, asks, settings)
     _check_cost(name, asks, made, settings)
     plain = label_names(settings.by)
@@ -215,6 +220,22 @@ def _check_tree(name: str, asks: Node, settings: RuleSettings) -> None:
                 f"rule {name}: the expression names a label that is not in `by`", hint=_label_hint(label, settings),
                 value=label,
             )  # fmt: skip
+
+
+def _check_comparison(name: str, asks: Node, metrics: Mapping[str, str], catalogue: Catalogue) -> None:
+    """Refuse a metric beside a number that it never passes. Raises InvalidRule."""
+    if not isinstance(asks, Binary) or not isinstance(asks.left, Selector) or not isinstance(asks.right, Number):
+        return
+    (named,) = (one.value for one in asks.left.matchers if one.name == NAME)
+    limit, bounds = asks.right.value, bounds_of(catalogue.get(metrics[named]))
+    never = {
+        ">": limit >= bounds.greatest,
+        ">=": limit > bounds.greatest,
+        "<": limit <= bounds.least,
+        "<=": limit < bounds.least,
+    }
+    if never.get(asks.operator, False) and not asks.as_number:
+        raise bounds.refusal(name, "can never fire", limit, "above" if asks.operator.startswith(">") else "below")
 
 
 def _check_cost(name: str, asks: Node, made: ThresholdRule, settings: RuleSettings) -> None:

@@ -153,7 +153,7 @@ def make_function(settings: RuleSettings, catalogue: Catalogue, function: RuleFu
     if settings.above is None and settings.below is None:
         said = (inspect.getdoc(function) or "").partition("\n")[0].removesuffix(".")
         limits = replace(settings, above=0.0, message=settings.message or said or f"{called(function)} says so")
-    made = make_threshold(replace(limits, by=()), of, in_range=False)
+    made = make_threshold(replace(limits, by=()), of)
     return FunctionRule(**asdict(replace(made, by=settings.by)), function=function)
 
 

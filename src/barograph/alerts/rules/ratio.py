@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import bounds_of_quotient
 from barograph.alerts.rules.threshold import ThresholdRule, grouped, inside, make_threshold, metric_of
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow
@@ -48,4 +49,5 @@ def make_ratio(settings: RuleSettings, metric: Metric, catalogue: Catalogue) -> 
     per = metric_of(settings, settings.per, catalogue)
     unit = "ratio" if metric.unit == per.unit else metric.unit
     shown = replace(metric, title=f"{metric.title} / {inside(per)}", unit=unit)
-    return RatioRule(**asdict(make_threshold(settings, shown, in_range=False)), per=per)
+    bounds = bounds_of_quotient(f"{metric.name} / {per.name}", metric, per)
+    return RatioRule(**asdict(make_threshold(settings, shown, bounds)), per=per)

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 
 from barograph.alerts.lifecycle import LOOKBACK_SECONDS, VANISHED_SECONDS, Policy
 from barograph.alerts.prometheus.template import Template
+from barograph.alerts.rules.bounds import ANYTHING, Bounds, bounds_of
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import (
     DIMENSIONS,
@@ -40,16 +41,6 @@ LONGEST_FOR = 30 * 86400.0
 GROUP_LIMIT = 500  # groups of one rule that are watched; the evaluator says so when there are more
 
 _ZERO = re.compile(r"\A0+(\.0+)?(ms|s|m|h|d|w)?\Z")
-_RANGES: dict[str, tuple[float, float]] = {
-    "ratio": (0, 1),
-    "%": (0, 100),
-    "rating": (1, 5),
-    "s": (0, math.inf),
-    "USD": (0, math.inf),
-    "tokens": (0, math.inf),
-    "B": (0, math.inf),
-    "1/min": (0, math.inf),
-}
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -166,14 +157,29 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
         return f"{subject} {' or '.join(limits)} over {format_value(self.window_seconds, 's')}{by}"
 
 
-def make_threshold(settings: RuleSettings, metric: Metric, *, in_range: bool = True) -> ThresholdRule:
+def make_limit(settings: RuleSettings, metric: Metric) -> ThresholdRule:
+    """The rule of kind ``threshold`` of those settings: the metric itself is compared. Raises InvalidRule."""
+    made = make_threshold(settings, metric, bounds_of(metric))
+    minutes = {"count": 1.0, "rate": made.window_seconds / 60}.get(metric.aggregation)
+    if made.below is not None and minutes and made.below * minutes <= made.minimum and settings.no_data != "alerting":
+        more = f"below above {made.minimum / minutes:g}, a smaller minimum, " if made.minimum > 1 else ""
+        raise InvalidRule(
+            f"rule {shorten(made.name)}: it can never fire, a window with fewer events than {made.minimum} has no data",
+            hint=f'Choose {more}no_data = "alerting" or kind = "absence".',
+            value=made.below,
+        )
+    return made
+
+
+def make_threshold(settings: RuleSettings, metric: Metric, bounds: Bounds = ANYTHING) -> ThresholdRule:
     """The threshold rule of those settings. Raises InvalidRule.
 
-    ``in_range`` refuses limits that the metric never passes; not for a kind whose number is another one.
+    ``bounds`` are those of the number that is compared: a limit that it never passes, or always, is refused.
     """
     name = shorten(settings.name)
-    _check_limits(name, settings, metric if in_range else None)
+    _check_limits(name, settings)
     _check_resolve(name, settings)
+    bounds.check(name, settings.above, settings.below, settings.resolve)
     try:
         where = tuple(Filter.parse(text) for text in settings.where)
     except InvalidQuery as error:
@@ -222,7 +228,7 @@ def grouped(rows: Sequence[MetricRow]) -> dict[tuple[str, ...], MetricRow]:
     return {tuple(row.group.values()): row for row in rows}
 
 
-def _check_limits(name: str, settings: RuleSettings, metric: Metric | None) -> None:
+def _check_limits(name: str, settings: RuleSettings) -> None:
     above, below = settings.above, settings.below
     if above is None and below is None:
         raise InvalidRule(f"rule {name}: it has no limit", hint="Write above = …, below = …, or both.")
@@ -233,18 +239,6 @@ def _check_limits(name: str, settings: RuleSettings, metric: Metric | None) -> N
         raise InvalidRule(
             f"rule {name}: every value is above {above:g} or below {below:g}",
             hint="'below' must be the smaller of the two: the rule fires outside the band between them.",
-        )
-    if metric is None:
-        return
-    everything = (-math.inf, math.inf)  # a user's own number in per cent may well be above 100
-    lowest, highest = everything if metric.user_defined else _RANGES.get(metric.unit, everything)
-    share = " A share is between 0 and 1: 5 % is 0.05." if metric.unit == "ratio" else ""
-    if (above is not None and above >= highest) or (below is not None and below <= lowest):
-        limit = above if above is not None and above >= highest else below
-        raise InvalidRule(
-            f"rule {name}: it can never fire, {metric.name} lies between {lowest:g} and {highest:g}",
-            hint=f"Choose a limit inside.{share}",
-            value=limit,
         )
 
 

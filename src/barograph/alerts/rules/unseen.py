@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from msgspec.structs import asdict, replace
 
+from barograph.alerts.rules.bounds import Bounds
 from barograph.alerts.rules.threshold import LONGEST_WINDOW, ThresholdRule, grouped, inside, make_threshold, seconds_of
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window
@@ -72,16 +73,11 @@ def make_unseen(settings: RuleSettings, metric: Metric, catalogue: Catalogue) ->
         )
     if settings.known and settings.lookback:
         raise InvalidRule(f"rule {name}: known and lookback say the same", hint="Leave one of them out.")
-    above, below = settings.above, settings.below
-    if (above is not None and above >= 1) or (below is not None and below <= 0):
-        raise InvalidRule(
-            f"rule {name}: it can never fire, a share lies between 0 and 1",
-            hint="Nine out of ten are above = 0.9.",
-            value=below if above is None else above,
-        )
     lookback = seconds_of(name, "lookback", settings.lookback or LOOKBACK, LONGEST_WINDOW)
     shown = replace(metric, title=f"Share of {inside(metric)} not seen", unit="ratio")
-    made = make_threshold(replace(settings, lookback=""), shown, in_range=False)
+    made = make_threshold(
+        replace(settings, lookback=""), shown, Bounds("a share", 0, 1, "Nine out of ten are above = 0.9.")
+    )
     if not settings.known and lookback <= made.window_seconds:
         raise InvalidRule(
             f"rule {name}: what is known would be what is seen",

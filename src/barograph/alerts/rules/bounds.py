@@ -1,0 +1,99 @@
+"""Between which values a number lies, whatever happens: by this a limit that nothing, or everything, passes is found.
+
+The bounds of an event's numbers are those of ``core.event``; a mean, a percentile and the last value lie within them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from barograph.core.event import KINDS
+from barograph.core.metric import Metric
+from barograph_client.errors import InvalidRule
+
+_COUNTS = ("count", "rate", "distinct")
+_DERIVED_COUNTS = ("document_count", "cited_count")  # of the query event's passages
+
+
+class Bounds(Struct, frozen=True):
+    """``subject`` is never below ``least`` and never above ``greatest``; ``hint`` is how people write a limit of it."""
+
+    subject: str
+    least: float = -math.inf
+    greatest: float = math.inf
+    hint: str = ""
+
+    def check(self, name: str, above: float | None, below: float | None, resolve: float | None) -> None:
+        """Refuse limits that are of no use. Raises InvalidRule with the rule's name."""
+        if above is not None:
+            if above >= self.greatest:
+                raise self.refusal(name, "can never fire", above, "above")
+            if above < self.least:
+                raise self.refusal(name, "would always fire", above, "below")
+            if resolve is not None and resolve < self.least:
+                raise self.refusal(name, "would never resolve", resolve, "below")
+        if below is not None:
+            if below <= self.least:
+                raise self.refusal(name, "can never fire", below, "below")
+            if below > self.greatest:
+                raise self.refusal(name, "would always fire", below, "above")
+            if resolve is not None and resolve > self.greatest:
+                raise self.refusal(name, "would never resolve", resolve, "above")
+
+    def refusal(self, name: str, what: str, limit: float, side: Literal["above", "below"]) -> InvalidRule:
+        """The error for a limit at or beyond that end."""
+        end = self.greatest if side == "above" else self.least
+        return InvalidRule(
+            f"rule {name}: it {what}, {self.subject} is never {side} {end:g}",
+            hint=f"Choose a limit inside. {self.hint}".strip(),
+            value=limit,
+        )
+
+
+ANYTHING = Bounds("it")
+
+
+def bounds_of(metric: Metric) -> Bounds:
+    """Those of a metric of the catalogue."""
+    if metric.aggregation in _COUNTS:
+        return Bounds(metric.name, 0)
+    if metric.aggregation == "ratio":
+        hint = "A share is between 0 and 1: 5 % is 0.05."
+        return Bounds(metric.name) if metric.user_defined else Bounds(metric.name, 0, 1, hint)
+    least, greatest = _numbers(metric.of.kind).get(metric.of.field, (-math.inf, math.inf))
+    if metric.aggregation == "sum":
+        return Bounds(metric.name, 0 if least >= 0 else -math.inf)
+    return Bounds(metric.name, least, greatest)
+
+
+def bounds_of_quotient(subject: str, of: Metric, per: Metric) -> Bounds:
+    """Those of one metric over another."""
+    return Bounds(subject, 0) if bounds_of(of).least >= 0 and bounds_of(per).least >= 0 else Bounds(subject)
+
+
+def bounds_of_change(subject: str, metric: Metric) -> Bounds:
+    """Those of a metric's rise as a share of what it was; what was zero has none."""
+    known = bounds_of(metric)
+    if known.least < 0:
+        return Bounds(subject)
+    most = known.greatest / known.least - 1 if known.least else math.inf
+    return Bounds(subject, known.least / known.greatest - 1, most, "A fall by 30 % is below = -0.3.")
+
+
+@cache
+def _numbers(kind: str) -> dict[str, tuple[float, float]]:
+    """The bounds of a kind's numbers by their names."""
+    info = msgspec.inspect.type_info(KINDS[kind])
+    assert isinstance(info, msgspec.inspect.StructType)
+    found: dict[str, tuple[float, float]] = dict.fromkeys(_DERIVED_COUNTS, (0, math.inf)) if kind == "query" else {}
+    for field in info.fields:
+        type_ = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+        for one in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
+            if isinstance(one, msgspec.inspect.FloatType | msgspec.inspect.IntType):
+                found[field.name] = (-math.inf if one.ge is None else one.ge, math.inf if one.le is None else one.le)
+    return found
