@@ -239,3 +239,12 @@ def test_a_text_that_wraps_goes_on_in_the_rows_below_and_loses_nothing() -> None
     body = lines[3:]
     assert [line[:6].strip() for line in body] == ["alerts", "", "", "", "disk"]
     assert " ".join(line[8:].strip() for line in body[:4]) == says
+
+
+def test_of_texts_that_wrap_no_word_is_broken_while_another_column_can_give_way() -> None:
+    columns = [Column(title="Rule", wraps=True), Column(title="Severity"), Column(title="Condition", wraps=True)]
+    row = ["a long name that people gave to it", "critical", "retrieval.distinct_documents below 5"]
+    body = Visualizer("ascii", 60, False, "UTC").draw(Table(title="t", columns=columns, rows=[row])).splitlines()[3:]
+    assert any("retrieval.distinct_documents" in line for line in body)
+    begin = body[0].index("critical")
+    assert " ".join(line[:begin].strip() for line in body).strip() == row[0]

@@ -65,6 +65,7 @@ class RuleStatus(Struct, frozen=True, kw_only=True):
     rule: str
     metric: str
     condition: str
+    for_seconds: float = 0.0
     severity: Severity
     state: State
     groups: dict[str, int] = field(default_factory=dict)
@@ -83,6 +84,7 @@ def rule_status(rule: ThresholdRule, conditions: Sequence[Condition], note: str,
         rule=rule.name,
         metric=rule.metric.name,
         condition=rule.condition,
+        for_seconds=rule.for_seconds,
         severity=rule.severity,
         state=worst.state if worst else "inactive",
         groups=dict(Counter(str(condition.state) for condition in conditions)),
@@ -93,6 +95,11 @@ def rule_status(rule: ThresholdRule, conditions: Sequence[Condition], note: str,
         evaluated_at=max((c.evaluated_at for c in conditions if c.evaluated_at is not None), default=None),
         source=source,
     )
+
+
+def held_for(condition: str, for_seconds: float) -> str:
+    """The condition, and how long it must hold before the rule fires."""
+    return f"{condition}, for {format_value(for_seconds, 's')}" if for_seconds else condition
 
 
 def broken_status(broken: BrokenRule) -> RuleStatus:

@@ -175,7 +175,12 @@ def metrics(data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False) -> 
         return
     rows: list[tuple[str, str, str, str]] = [(m.name, m.unit, m.better, m.sentence) for m in catalogue]
     rows += [(f"{family}.<name>", "", "", sentence) for family, sentence in FAMILIES.items()]
-    columns = [Column(title="name"), Column(title="unit"), Column(title="better"), Column(title="means", most=70)]
+    columns = [
+        Column(title="name"),
+        Column(title="unit"),
+        Column(title="better"),
+        Column(title="means", most=160, wraps=True),
+    ]
     draw(Table(title="Metrics", columns=columns, rows=rows))
 
 

@@ -38,6 +38,7 @@ class RuleLine(Struct, frozen=True, kw_only=True):
     source: str
     severity: str
     condition: str
+    for_seconds: float = 0.0
     problem: str = ""
     off: bool = False
 
@@ -84,7 +85,8 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
     with rules_of(data_dir, project, run_code=True) as rules:
         lines = [
             RuleLine(
-                name=rule.name, source=rules.source(rule.name), severity=rule.severity, condition=rule.condition
+                name=rule.name, source=rules.source(rule.name), severity=rule.severity, condition=rule.condition,
+                for_seconds=rule.for_seconds,
             )
             for rule in rules.rules
         ] + [
@@ -99,7 +101,7 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
         print_json(lines)
         return
     columns = [
-        Column(title="Rule", most=28),
+        Column(title="Rule", wraps=True),
         Column(title="From"),
         Column(title="Severity"),
         Column(title="Condition", most=160, wraps=True),
@@ -113,7 +115,11 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
 def _condition(line: RuleLine) -> str:
     if line.off:
         return "off"
-    return f"cannot be used: {line.problem}" if line.problem else line.condition
+    if line.problem:
+        return f"cannot be used: {line.problem}"
+    from barograph.alerts.active_alert import held_for
+
+    return held_for(line.condition, line.for_seconds)
 
 
 def add(

@@ -222,7 +222,7 @@ def _rule(status: RuleStatus, rule: ThresholdRule | None, alerts: list[Standing]
     return {
         "name": status.rule,
         "query": status.condition,
-        "duration": rule.for_seconds if rule else 0.0,
+        "duration": status.for_seconds,
         "labels": {**(rule.labels if rule else {}), "severity": status.severity},
         "annotations": {**annotations, **({"runbook_url": rule.runbook} if rule and rule.runbook else {})},
         "alerts": [open_alert(one, rule) for one in alerts],

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from barograph.alerts.active_alert import RuleStatus
+from barograph.alerts.active_alert import RuleStatus, held_for
 from barograph.analytics.worst import time_of
 from barograph.core.query import Window
 from barograph.core.unit import counted, format_value
@@ -50,19 +50,18 @@ def _active(material: Material) -> list[Part]:
 
 def _rules(material: Material, rules: list[RuleStatus]) -> Table:
     rows: list[list[Cell]] = [
-        [rule.rule, _SHOWN.get(rule.state, rule.state), format_value(rule.value, rule.unit), rule.severity,
-         rule.condition, _groups(rule)]
+        [rule.rule, _standing(rule), format_value(rule.value, rule.unit), rule.severity,
+         held_for(rule.condition, rule.for_seconds)]
         for rule in rules
     ]  # fmt: skip
     columns = [
-        Column(title="Rule", most=28), Column(title="State"), Column(title="Now", align="right"),
-        Column(title="Severity"), Column(title="Condition", most=160, wraps=True), Column(title="Groups", most=32),
+        Column(title="Rule", wraps=True), Column(title="State", wraps=True), Column(title="Now", align="right"),
+        Column(title="Severity"), Column(title="Condition", most=160, wraps=True),
     ]  # fmt: skip
-    kept = [i for i in range(len(columns)) if i < 5 or any(row[i] for row in rows)]
     default = sum(rule.source == "default" for rule in rules)
     said = [f"{default} of them are default rules: one of yours with the same name takes its place"] if default else []
-    return Table(title="Rules", columns=[columns[i] for i in kept], rows=[[row[i] for i in kept] for row in rows],
-                 note="; ".join([*_reasons(rules), *said, *_off(material)]))  # fmt: skip
+    note = "; ".join([*_reasons(rules), *said, *_off(material)])
+    return Table(title="Rules", columns=columns, rows=rows, note=note)
 
 
 def _reasons(rules: list[RuleStatus]) -> list[str]:
@@ -81,9 +80,10 @@ def _off(material: Material) -> list[str]:
     return [f"switched off: {', '.join(off)}"] if off else []
 
 
-def _groups(rule: RuleStatus) -> str | None:
+def _standing(rule: RuleStatus) -> str:
+    """Its state, or of several groups how many are in which."""
     if len(rule.groups) < 2 and sum(rule.groups.values()) < 2:
-        return None
+        return _SHOWN.get(rule.state, rule.state)
     return ", ".join(f"{count} {_SHOWN.get(state, state)}" for state, count in rule.groups.items())
 
 

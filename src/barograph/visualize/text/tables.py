@@ -15,6 +15,7 @@ from barograph.visualize.text.pen import Pen, Row, heading
 
 GAP = 2
 _SHORTEST_TEXT = 8  # cells that a text column keeps before a column is left out
+_LONGEST_WORD = 28  # cells that a word may ask for
 
 
 def draw_table(table: Table, pen: Pen) -> list[Row]:
@@ -30,7 +31,8 @@ def draw_table(table: Table, pen: Pen) -> list[Row]:
     stiff = [
         numeric[index] or any(isinstance(row[index], datetime) for row in table.rows) for index in range(len(titles))
     ]
-    widths = _shrink(widths, stiff, pen.width)
+    words = [_longest_word(column, [row[index] for row in cells]) for index, column in enumerate(table.columns)]
+    widths = _shrink(widths, stiff, words, pen.width)
     left_out = len(table.columns) - len(widths)
     rows.append(_row(titles, widths, numeric, pen, "strong"))
     rule = (" " * GAP).join(pen.glyphs.horizontal * width for width in widths)
@@ -74,19 +76,27 @@ def _cell(cell: Cell, column: Column, pen: Pen) -> str:
     return pen.value(cell, column.unit)
 
 
-def _shrink(widths: list[int], stiff: Sequence[bool], most: int) -> list[int]:
-    """Widths that fit: the widest text gives way first, then columns are left out from the right.
+def _longest_word(column: Column, texts: Sequence[str]) -> int:
+    """Cells that a column asks to keep: where a text goes on in the rows below, its words should not be broken."""
+    words = (word for text in texts for word in text.split()) if column.wraps else ()
+    return min(max(map(display_width, words), default=0), _LONGEST_WORD)
+
+
+def _shrink(widths: list[int], stiff: Sequence[bool], words: Sequence[int], most: int) -> list[int]:
+    """Widths that fit: the widest text gives way first; then words are broken; then columns are left out from the end.
 
     Numbers and times, the ``stiff`` columns, are never cut while another column can give way.
     """
     widths = list(widths)
+    least = [max(_SHORTEST_TEXT, length) for length in words]
     while (excess := sum(widths) + GAP * (len(widths) - 1) - most) > 0:
-        texts = [index for index in range(len(widths)) if not stiff[index] and widths[index] > _SHORTEST_TEXT]
+        texts = [index for index in range(len(widths)) if not stiff[index] and widths[index] > least[index]]
         if texts:
             widest = max(texts, key=lambda index: widths[index])
-            second = max((widths[index] for index in texts if index != widest), default=_SHORTEST_TEXT)
-            give = min(excess, max(1, widths[widest] - second))
-            widths[widest] = max(_SHORTEST_TEXT, widths[widest] - give)
+            second = max([least[widest], *(widths[index] for index in texts if index != widest)])
+            widths[widest] -= min(excess, max(1, widths[widest] - second))
+        elif max(least) > _SHORTEST_TEXT:
+            least = [_SHORTEST_TEXT] * len(widths)
         elif len(widths) > 1:
             widths.pop()
         else:
