@@ -25,6 +25,7 @@ from barograph.stats.comparison import (
     compare_means,
     equivalence,
     log_relative_difference,
+    non_inferiority,
     relative_difference,
     welch,
 )
@@ -105,9 +106,8 @@ def _ratio_logarithmic(case: Case) -> Case:
 
 
 def _non_inferiority(case: Case) -> Case:
-    margin, higher = case["inputs"]["margin"], case["inputs"]["higher_is_better"]
-    null, alternative = (-margin, "greater") if higher else (margin, "less")
-    return _told(welch(*_arms(case["inputs"]), null=null, alternative=alternative)[0])
+    i = case["inputs"]
+    return _told(non_inferiority(*_arms(i), i["margin"], higher_is_better=i["higher_is_better"])[0])
 
 
 def _equivalence(case: Case) -> Case:

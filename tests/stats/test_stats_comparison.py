@@ -15,6 +15,7 @@ from barograph.stats.comparison import (
     compare_ratios,
     equivalence,
     log_relative_difference,
+    non_inferiority,
     relative_difference,
     welch,
 )
@@ -132,6 +133,34 @@ class TestMeans:
     def test_a_risk_that_is_none_is_refused(self, alpha: float) -> None:
         with pytest.raises(InvalidInput, match="alpha"):
             compare_means(Summary(9, 1, 1), Summary(9, 1, 1), alpha=alpha)
+
+    @given(samples, samples, st.floats(0, 50), st.booleans())
+    def test_non_inferiority_is_settled_where_the_one_sided_interval_ends_before_the_margin(
+        self, a: list[float], b: list[float], margin: float, higher: bool
+    ) -> None:
+        arm, baseline = Summary.from_values(a), Summary.from_values(b)
+        effect, _ = non_inferiority(arm, baseline, margin, higher_is_better=higher)
+        if effect.p_value is None or effect.low is None or effect.high is None or abs(effect.p_value - 0.05) < 1e-9:
+            return
+        assert (effect.p_value < 0.05) == (effect.low > -margin if higher else effect.high < margin)
+
+    @given(samples, samples, st.floats(1, 50))
+    def test_equivalence_is_settled_where_the_interval_at_twice_alpha_lies_in_the_range(
+        self, a: list[float], b: list[float], margin: float
+    ) -> None:
+        arm, baseline = Summary.from_values(a), Summary.from_values(b)
+        above, below = equivalence(arm, baseline, -margin, margin)
+        effect, _ = welch(arm, baseline, alpha=0.1)
+        if above.p_value is None or below.p_value is None or effect.low is None or effect.high is None:
+            return
+        p_value = max(above.p_value, below.p_value)
+        if abs(p_value - 0.05) > 1e-9:
+            assert (p_value < 0.05) == (-margin < effect.low and effect.high < margin)
+
+    @pytest.mark.parametrize("margin", [-1.0, math.inf, math.nan])
+    def test_a_margin_that_is_none_is_refused(self, margin: float) -> None:
+        with pytest.raises(InvalidInput, match="margin"):
+            non_inferiority(Summary(9, 1, 1), Summary(9, 1, 1), margin)
 
     def test_equivalence_needs_a_range(self) -> None:
         with pytest.raises(InvalidInput):

@@ -197,6 +197,26 @@ def equivalence(arm: Summary, baseline: Summary, low: float, high: float) -> tup
     return above, below
 
 
+def non_inferiority(
+    arm: Summary,
+    baseline: Summary,
+    margin: float,
+    *,
+    higher_is_better: bool = True,
+    alpha: float = DEFAULT_ALPHA,
+) -> tuple[Effect, tuple[str, ...]]:
+    """Is the arm at most ``margin`` worse than the baseline? The one-sided test of that, and the reasons why not.
+
+    Settled at alpha where the p-value is below it, which is where the bound of the interval is nearer than the margin.
+    Assumptions and refusals as for ``welch``; refuses a margin that is negative or not finite.
+    """
+    if not 0 <= margin < math.inf:
+        raise InvalidInput("a margin is how much worse may be, zero or more", value=margin)
+    if higher_is_better:
+        return welch(arm, baseline, alpha=alpha, alternative="greater", null=-margin)
+    return welch(arm, baseline, alpha=alpha, alternative="less", null=margin)
+
+
 def satterthwaite(a: float, n_a: int, b: float, n_b: int) -> float:
     """The degrees of freedom of a difference of means whose variances are ``a`` and ``b``.
 
