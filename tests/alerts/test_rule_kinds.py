@@ -158,7 +158,7 @@ def test_56_both_windows_must_burn(house: House) -> None:
     house.manual.advance(300)
     traffic(house, 0, 50, ago=60)
     assert manager.check() == []
-    assert condition(FAST) == "error_rate burns 14.4 × the budget of 0.99 over 60 min and 5 min"
+    assert condition(FAST) == "error_rate burns 14.4 × the budget of a 99\u202f% objective over 60 min and 5 min"
 
 
 def test_57_a_burn_rate_that_could_never_fire_is_refused_with_the_arithmetic() -> None:

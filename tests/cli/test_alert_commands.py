@@ -291,7 +291,7 @@ def test_of_a_rule_with_many_groups_the_worst_are_shown_and_all_are_counted(tmp_
     ])  # fmt: skip
     assert text.returncode == 0, text.stderr
     lines = text.stdout.splitlines()
-    assert "61 fire." in lines
+    assert "61 alerts fire." in lines
     assert any(line.startswith("slow: 60 fire  the worst 5, warning") for line in lines)
     assert [line.split()[3:5] for line in lines if "model=m" in line] == [["9", "s"]] * 5
     assert any(line.startswith("FIRING few: ") for line in lines)

@@ -69,7 +69,9 @@ def listed(
         print_json(found)
         return
     nothing = "No such alert waits or fires." if rule or state or matchers else "Nothing waits or fires."
-    parts: list[Part] = [Text(text=f"{counts(found.by_name)}.") if found.total else Text(text=nothing, tone="good")]
+    parts: list[Part] = [
+        Text(text=f"{counts(found.by_name, of_what='alert')}.") if found.total else Text(text=nothing, tone="good")
+    ]
     if found.total and not live:
         parts.append(
             Text(text="No server has the directory: nobody is told until `barograph serve` runs.", tone="warning")

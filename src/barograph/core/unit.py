@@ -70,7 +70,7 @@ def format_value(
 def _magnitude(value: float, unit: str, digits: int, headed: bool) -> str:
     """The size of a number, without its sign."""
     if unit == "s":
-        return _spoken(value) if value >= 120 and digits == DIGITS and not headed else _duration(value, digits)
+        return _spoken(value) if value >= 60 and digits == DIGITS and not headed else _duration(value, digits)
     if unit == "USD":
         return _money(value, digits)
     if unit in ("ratio", "%"):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from barograph.alerts.alert import SEVERITIES, Alert, Notification
+from barograph.core.unit import counted
 from barograph_client.clock import as_utc
 
 TITLE_LENGTH = 180
@@ -133,19 +134,19 @@ def compose(notification: Notification, external_url: str = "") -> Message:
 
 def _title(notification: Notification, firing: int, severity: str) -> str:
     common = {**notification.group_labels, **notification.common_labels}
-    name = common.get("alertname") or (f"{len(notification.alerts)} alerts" if notification.alerts else "alert")
+    name = common.get("alertname") or (counted(len(notification.alerts), "alert") if notification.alerts else "alert")
     about = _labels(common)
     state = "Resolved" if notification.status == "resolved" else severity.capitalize()
     ended = len(notification.alerts) - firing
-    counted = [f"{firing} firing"] if firing > 1 or (firing and ended) else []
+    numbers = [f"{firing} firing"] if firing > 1 or (firing and ended) else []
     if ended and notification.status == "firing":
-        counted.append(f"{ended} resolved")
+        numbers.append(f"{ended} resolved")
     if notification.truncated:
-        counted.append(f"{notification.truncated:,} more")
+        numbers.append(f"{notification.truncated:,} more")
     title = f"{state}: {neutral(name, LABEL_LENGTH)}"
     if about:
         title += f" ({about})"
-    return neutral(f"{title} - {', '.join(counted)}" if counted else title, TITLE_LENGTH)
+    return neutral(f"{title} - {', '.join(numbers)}" if numbers else title, TITLE_LENGTH)
 
 
 def _item(alert: Alert, notification: Notification) -> Item:

@@ -70,7 +70,8 @@ class BurnRateRule(ThresholdRule, frozen=True, kw_only=True):
         """The rule in short."""
         windows = f"{format_value(self.window_seconds, 's')} and {format_value(self.short_seconds, 's')}"
         by = f" by {', '.join(self.by)}" if self.by else ""
-        return f"{self.metric.name} burns {self.above:g} × the budget of {self.objective:.4g} over {windows}{by}"
+        goal = format_value(self.objective, "ratio", precise=True)
+        return f"{self.metric.name} burns {self.above:g} × the budget of a {goal} objective over {windows}{by}"
 
 
 def make_burn_rate(settings: RuleSettings, metric: Metric, catalogue: Catalogue) -> BurnRateRule:

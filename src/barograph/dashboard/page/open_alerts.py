@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time
 from barograph.dashboard.open_alerts import OpenAlert, OpenAlerts, OpenCount, Telling, group_words
 from barograph.visualize.chart import Cell, Column, Panel, Part, Table, Text, Tone
@@ -51,16 +51,20 @@ def open_alert_parts(found: OpenAlerts, zone: ZoneInfo) -> list[Part]:
     return [*parts, Panel(title="", parts=left)] if left else parts
 
 
-def counts(of: Sequence[OpenCount]) -> str:
-    """How many there are, in words; those that are held fire too."""
+def counts(of: Sequence[OpenCount], *, of_what: str = "") -> str:
+    """How many there are, in words; those that are held fire too. ``of_what`` names them where nothing else does."""
     firing, pending, held = (sum(getattr(one, state) for one in of) for state in ("firing", "pending", "held"))
     words = []
     if firing:
         kept = "" if not held else ", held back" if held == firing else f", {held:,} of them held back"
-        words.append(f"{firing:,} {'fires' if firing == 1 else 'fire'}{kept}")
+        words.append(f"{_many(firing, of_what)} {'fires' if firing == 1 else 'fire'}{kept}")
     if pending:
-        words.append(f"{pending:,} {'waits' if pending == 1 else 'wait'}")
+        words.append(f"{_many(pending, '' if words else of_what)} {'waits' if pending == 1 else 'wait'}")
     return "; ".join(words)
+
+
+def _many(number: int, thing: str) -> str:
+    return counted(number, thing) if thing else f"{number:,}"
 
 
 def why(told: Telling, zone: ZoneInfo) -> str:
