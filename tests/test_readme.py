@@ -92,4 +92,7 @@ def test_the_picture_is_what_the_demo_draws(tmp_path: Path) -> None:
     for line in shown:
         name = line.split(":")[0]
         assert any(other.startswith(name) for other in drawn), line
+    watched = re.search(r"\d+ rules are watched", picture[1])
+    assert watched
+    assert watched[0] in finished.stdout
     assert "n=19,366" in finished.stdout
