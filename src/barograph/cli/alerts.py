@@ -135,9 +135,9 @@ def checked(file: Path, directory: Path) -> RuleFile:
 
 @contextlib.contextmanager
 def _told_of(what: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal, moved by the share that is done."""
-    with progress(100, what) as bar:
-        yield lambda share: bar.update(bar.task_ids[0], completed=round(100 * share))
+    """A bar on a terminal, moved by the share that is done; a server does not tell it, and then it says how long."""
+    with progress(None, what) as bar:
+        yield lambda share: bar.update(bar.task_ids[0], total=100, completed=round(100 * share))
 
 
 def draw_backtest(found: Backtest, timezone: str) -> None:
