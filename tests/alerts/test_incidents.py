@@ -18,6 +18,7 @@ from barograph.alerts.rule import make_rule
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, Window
 from barograph.core.settings import RuleSettings
+from barograph.dashboard.page.incidents import resolve_text
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(days=7))
@@ -32,7 +33,7 @@ def change(minute: float, state: str, previous: str = "", **fields: object) -> d
             "threshold": 5.0, "project": "default", **fields}  # fmt: skip
 
 
-STATES = st.sampled_from(["firing", "resolved", "pending", "nodata", "error", "inactive"])
+STATES = st.sampled_from(["firing", "resolved", "removed", "pending", "nodata", "error", "inactive"])
 CHANGES = st.lists(
     st.builds(
         lambda minute, state, rule, model: change(minute, state, rule=rule, labels={"model": model} if model else {}),
@@ -70,7 +71,8 @@ def test_lengths_add_up_and_no_two_of_a_group_overlap(changes: list[dict[str, An
     total, rules = summed("", found), by_rule(found)
     assert total.count == len(found) == sum(one.count for one in rules)
     assert total.open == sum(one.open for one in rules) == sum(one.resolved_at is None for one in found)
-    lengths = [one.seconds for one in found if one.resolved_at]
+    assert total.removed == sum(one.removed for one in rules) == sum(one.removed for one in found)
+    lengths = [one.seconds for one in found if one.resolved_at and not one.removed]
     assert total.resolved_seconds == sum(lengths) == sum(one.resolved_seconds for one in rules)
     if lengths:
         assert total.mean_seconds_to_resolve == pytest.approx(sum(lengths) / len(lengths))
@@ -112,6 +114,20 @@ def test_data_that_are_away_for_a_while_do_not_end_an_incident_and_its_worst_val
     low = [change(1, "firing", value=0.4, threshold=0.5), change(2, "firing", "error", value=0.2, threshold=0.5)]
     assert incidents_of(low, WINDOW, UNTIL)[0].worst == 0.2
     assert incidents_of([change(1, "firing", threshold=None)], WINDOW, UNTIL)[0].worst is None
+
+
+def test_what_ended_with_its_rule_is_no_time_to_resolve() -> None:
+    changes = [
+        change(0, "firing"),
+        change(10, "resolved", "firing"),
+        change(20, "firing"),
+        change(95, "removed", "firing"),
+    ]
+    removed, resolved = incidents_of(changes, WINDOW, UNTIL)
+    assert (removed.seconds, removed.removed, resolved.removed) == (4500.0, True, False)
+    total = summed("", [removed, resolved])
+    assert (total.count, total.open, total.removed, total.mean_seconds_to_resolve) == (2, 0, 1, 600.0)
+    assert resolve_text(total) == "mean time to resolve 10 min (1 resolved, 1 ended with the rule not counted)"
 
 
 def test_what_fired_and_was_resolved_at_one_moment_is_over() -> None:

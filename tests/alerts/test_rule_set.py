@@ -178,7 +178,7 @@ class TestWhileItRuns:
         house.tick(manager, 1, response_time=9.0)
         assert manager.rules() == []
         assert manager.alerts() == []
-        assert house.told()[-1] == ("firing", "resolved")
+        assert house.told()[-1] == ("firing", "removed")
         assert house.recorded[-1].message == "RESOLVED: the rule slow was removed while it fired"
         assert AlertStateRepository(house.plane).load("default") == []
 
@@ -221,7 +221,7 @@ class TestWhileItRuns:
             house.tick(one, 1, response_time=1.0)
             assert {"model": "a"} not in [alert.labels for alert in one.active()]
         ended = [(a.previous, a.state) for a in house.recorded[1:] if a.labels == {"model": "a"}]
-        assert ended == [("firing", "resolved")] * 2
+        assert ended == [("firing", "removed")] * 2
 
     def test_here_it_is_heeded_before_the_next_tick(self, house: Kept) -> None:
         manager = house.watch(house.set())

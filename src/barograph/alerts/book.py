@@ -303,7 +303,7 @@ class AlertBook:
             project=self._project,
             origin="internal",
             rule=state.rule,
-            state="resolved",
+            state="removed",
             previous=state.state,
             value=state.value,
             worst=state.worst,

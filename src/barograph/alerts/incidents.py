@@ -28,7 +28,8 @@ PAGE = 1_000  # events asked for at once, the most that a page has
 MOST_PAGES = 10
 LISTED = 50
 
-_BEGIN_AND_END = (Filter("state", "in", ("firing", "resolved")),)
+_ENDS = ("resolved", "removed")
+_BEGIN_AND_END = (Filter("state", "in", ("firing", *_ENDS)),)
 
 
 class OffendingQuery(Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class Incident(Struct, frozen=True, kw_only=True):
 
     ``seconds`` is its length, of an open one so far. ``labels`` say which group of the rule. ``worst`` is the value
     farthest beyond the threshold while it fired, in ``unit``; where there is no threshold, the one at which it fired.
+    ``removed``: it ended because its rule was switched off, removed or grouped otherwise, not because all was well.
     ``queries_are`` says which queries stand behind it (``Slowest queries``; '' where none were looked for) and
     ``queries_problem`` why they could not be asked for.
     """
@@ -69,6 +71,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     worst: float | None
     threshold: float | None
     message: str
+    removed: bool = False
     unit: str = "1"
     queries_are: str = ""
     queries_unit: str = ""
@@ -77,7 +80,8 @@ class Incident(Struct, frozen=True, kw_only=True):
 
 
 class RuleHistory(Struct, frozen=True, kw_only=True):
-    """The incidents of one rule, or of all. Times are of those that were resolved; open ones are not counted in.
+    """The incidents of one rule, or of all. Times are of those that were resolved: open ones are not counted in, nor
+    those ``removed`` with their rule, which nobody resolved.
 
     ``resolved_seconds`` is their total, ``mean_seconds_to_resolve`` their mean, None when none was resolved.
     """
@@ -85,6 +89,7 @@ class RuleHistory(Struct, frozen=True, kw_only=True):
     rule: str = ""
     count: int = 0
     open: int = 0
+    removed: int = 0
     resolved_seconds: float = 0.0
     mean_seconds_to_resolve: float | None = None
 
@@ -122,7 +127,7 @@ class _Row(Struct):
     @property
     def order(self) -> tuple[datetime, int]:
         """By time; what fired and was resolved at one time fired first, unless it says that it fired again."""
-        return self.time, 1 if self.state == "resolved" else 2 if self.previous == "resolved" else 0
+        return self.time, 1 if self.state in _ENDS else 2 if self.previous in _ENDS else 0
 
 
 def history(
@@ -172,7 +177,7 @@ def incidents_of(items: Iterable[Mapping[str, Any]], window: Window, until: date
         key = (row.rule, *sorted(row.labels.items()))
         if row.state == "firing":
             open_now.setdefault(key, []).append(row)
-        elif row.state == "resolved" and key in open_now:
+        elif row.state in _ENDS and key in open_now:
             ended.append(_incident(open_now.pop(key), row, until))
     ended += [_incident(firing, None, until) for firing in open_now.values()]
     inside = [
@@ -192,12 +197,13 @@ def by_rule(incidents: Iterable[Incident]) -> list[RuleHistory]:
 
 
 def summed(rule: str, incidents: Sequence[Incident]) -> RuleHistory:
-    """How many, how many of them open, and how long it took to resolve the others."""
-    lengths = [one.seconds for one in incidents if one.resolved_at is not None]
+    """How many, how many of them open or removed with their rule, and how long it took to resolve the others."""
+    lengths = [one.seconds for one in incidents if one.resolved_at is not None and not one.removed]
     return RuleHistory(
         rule=rule,
         count=len(incidents),
-        open=len(incidents) - len(lengths),
+        open=sum(one.resolved_at is None for one in incidents),
+        removed=sum(one.removed for one in incidents),
         resolved_seconds=sum(lengths),
         mean_seconds_to_resolve=sum(lengths) / len(lengths) if lengths else None,
     )
@@ -238,6 +244,7 @@ def _incident(firing: Sequence[_Row], resolved: _Row | None, until: datetime) ->
         worst=_worst([*(row.value for row in firing), resolved.worst if resolved else None], first.threshold),
         threshold=first.threshold,
         message=first.message,
+        removed=resolved is not None and resolved.state == "removed",
     )
 
 

@@ -76,7 +76,9 @@ def _parts(found: History, timezone: str) -> list[Part]:
 
 def _resolved(one: RuleHistory) -> str:
     """How soon they were over, and how many are not counted in."""
-    still = f" {one.open:,} open, not counted." if one.open else ""
+    from barograph.dashboard.page.incidents import left_out
+
+    still = f" {left_out(one)}, not counted." if left_out(one) else ""
     if one.mean_seconds_to_resolve is None:
         return f"None is resolved yet.{still}"
     mean = format_value(one.mean_seconds_to_resolve, "s")

@@ -239,7 +239,10 @@ class Alert(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag=
     """A transition of an alert from one state to another."""
 
     rule: A[Name, M(description="The rule's name")]
-    state: A[Literal["inactive", "pending", "firing", "resolved", "nodata", "error"], M(description="The new state")]
+    state: A[
+        Literal["inactive", "pending", "firing", "resolved", "nodata", "error", "removed"],
+        M(description="The new state; removed: it fired when its rule was switched off, removed or grouped otherwise"),
+    ]
     previous: A[Label, M(description="The state before")] = ""
     severity: A[Label, M(description="info, warning or critical")] = ""
     metric: A[Label, M(description="The metric the rule watches")] = ""

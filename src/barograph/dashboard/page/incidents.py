@@ -35,11 +35,15 @@ def resolve_text(total: RuleHistory) -> str:
     """How soon incidents were over, and of how many that is said: ``mean time to resolve 12 min (3 resolved)``."""
     if total.mean_seconds_to_resolve is None:
         return "none is resolved yet"
-    still = f", {total.open:,} open not counted" if total.open else ""
-    return (
-        f"mean time to resolve {format_value(total.mean_seconds_to_resolve, 's')} "
-        f"({total.count - total.open:,} resolved{still})"
-    )
+    resolved = total.count - total.open - total.removed
+    others = f", {left_out(total)} not counted" if left_out(total) else ""
+    return f"mean time to resolve {format_value(total.mean_seconds_to_resolve, 's')} ({resolved:,} resolved{others})"
+
+
+def left_out(total: RuleHistory) -> str:
+    """Of which incidents the mean time is not: ``1 open and 2 ended with the rule``; '' where there are none."""
+    open_, removed = f"{total.open:,} open", f"{total.removed:,} ended with the rule"
+    return " and ".join(text for text, count in ((open_, total.open), (removed, total.removed)) if count)
 
 
 def _incidents(material: Material, found: History, window: Window) -> Table:
@@ -54,7 +58,8 @@ def incident_table(incidents: list[Incident], *, subtitle: str = "", note: str =
     grouped = any(one.labels for one in incidents)
     rows: list[list[Cell]] = []
     for one in incidents:
-        length = format_value(one.seconds, "s") + ("" if one.resolved_at else ", open")
+        length = format_value(one.seconds, "s")
+        length += ", open" if one.resolved_at is None else ", rule removed" if one.removed else ""
         row: list[Cell] = [one.fired_at, one.rule, length, format_value(one.worst, one.unit)]
         rows.append([*row, group_text(one) or "all"] if grouped else row)
     columns = [Column(title="Fired"), Column(title="Rule", most=28), Column(title="Length", align="right"),
