@@ -87,7 +87,7 @@ def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_pa
         ]
     )
     assert wrong.returncode == Exit.INPUT
-    assert "line 14: no such metric" in wrong.stderr
+    assert "line 14: mis-typed: no such metric" in wrong.stderr
     assert "names no code to run" in function.stderr
     assert "blind.toml, line 5" in unanswerable.stderr
     assert "nonsense" in unanswerable.stderr

@@ -137,7 +137,7 @@ def test_every_mistake_of_a_file_is_found_with_its_line_and_what_to_write() -> N
     found = {lines.of(one.at): one for one in mistakes(tomllib.loads(MISTAKEN), Settings)}
     assert found.keys() == wanted.keys()
     for line, parts in wanted.items():
-        told = f"{dotted(found[line].at)}: {found[line].says}. {found[line].hint}"
+        told = f"{dotted(found[line].at)}: {found[line].says}. {found[line].instead}"
         assert all(part in told for part in parts), told
 
 

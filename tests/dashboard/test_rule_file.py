@@ -38,7 +38,7 @@ function = "no_such_module:rule"                                    # runs: func
 [[rules]]
 name = "few"
 metric = "queries"
-below = 1
+below = 3
 runbook = "x"                                                       # few: runbook is no address
 [[receivers]]
 name = "x"
@@ -139,7 +139,7 @@ def test_where_the_server_could_not_listen_is_told_of_that_setting(tmp_path: Pat
 def test_rules_are_read_without_the_secrets_of_receivers(tmp_path: Path) -> None:
     path = tmp_path / "draft.toml"
     path.write_text(
-        '[[rules]]\nname = "a"\nmetric = "queries"\nbelow = 1\n'
+        '[[rules]]\nname = "a"\nmetric = "queries"\nbelow = 3\n'
         '[[receivers]]\nname = "b"\ntargets = [{ type = "slack", url_env = "NO_SUCH_URL" }]\n',
         encoding="utf-8",
     )

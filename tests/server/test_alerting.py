@@ -306,6 +306,18 @@ def test_what_is_wrong_is_refused_with_a_hint_and_changes_nothing(serving: Servi
     assert (serving.ask("/api/v2/alerts").json, serving.ask("/api/v1/silences").json) == before
 
 
+def test_a_rule_with_a_setting_that_there_is_not_is_refused_with_its_name_and_the_likely_one(serving: Serving) -> None:
+    for wrong, said in (
+        ({"sevrity": "info"}, "Did you mean severity?"),
+        ({"severity": "crit"}, "must be one of info, warning, critical"),
+        ({"above": "5"}, "must be a number, not text"),
+    ):
+        reply = serving.ask("/api/v1/rules", {"name": "x", "metric": "queries", **wrong})
+        told = json.loads(reply.body)
+        assert (reply.status, told["field"]) == (400, *wrong)
+        assert said in told["detail"] + told["hint"]
+
+
 def test_alerts_silences_and_acknowledgements_survive_a_kill(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("killed") / "data"
     with Serving(directory, toml=TOML) as running:

@@ -227,7 +227,7 @@ def _tell(found: RuleFile) -> None:
         Panel(
             title="",
             parts=[
-                Text(text=f"{_where(found, one)}  {about(one)}{one.problem}."),
+                Text(text=f"{_where(found, one)}  {one.about}{one.problem}."),
                 *([Text(text=one.hint, tone="muted")] if one.hint else []),
             ],
         )
@@ -239,9 +239,3 @@ def _tell(found: RuleFile) -> None:
 def _where(found: RuleFile, one: RuleProblem) -> str:
     """Where editors and terminals open it."""
     return f"{found.path}:{one.line}" if one.line else found.path
-
-
-def about(one: RuleProblem) -> str:
-    """Which rule or setting it is, as the beginning of a sentence."""
-    name = shorten(one.rule) or one.place
-    return f"{name}: " if name else ""

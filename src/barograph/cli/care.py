@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 import barograph
-from barograph.cli.alerts import about, checked
+from barograph.cli.alerts import checked
 from barograph.cli.desk import desk_of
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Exit, Json, existing, is_data_directory
 from barograph.cli.output import draw, print_json, stderr
@@ -140,7 +140,7 @@ def _settings(directory: Path) -> Iterator[Finding]:
         return
     for one in problems:
         line = f"line {one.line}: " if one.line else ""
-        yield Finding(about=_START, ok=False, says=f"no; {line}{about(one)}{one.problem}. {one.hint}")
+        yield Finding(about=_START, ok=False, says=f"no; {line}{one.about}{one.problem}. {one.hint}")
     if not problems:
         yield Finding(about=_START, ok=True, says="yes, with these settings")
 

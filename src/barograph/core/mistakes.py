@@ -1,7 +1,7 @@
 """Every mistake in a tree of settings, and not only the first: where, what is wrong, what to write instead.
 
-msgspec judges, part by part; what it says is told here in the language of the file. Read by ``settings`` and by
-whatever looks at a file before it is in use.
+msgspec judges, part by part; what it says is told here in words. Read by ``settings``, by whatever looks at a file
+before it is in use, and by the server of what it is sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from barograph.core.reason import WORDS, Reason, reason
+from barograph.core.reason import WORDS, reason
 from barograph.core.toml_lines import Place
 from barograph_client.errors import shorten
 
@@ -25,13 +25,36 @@ _MOST = 12  # names of a hint
 
 
 class Mistake(Struct, frozen=True, kw_only=True):
-    """One mistake. ``at`` is the setting; ``expected`` a type of ``reason.WORDS``, where it has another."""
+    """One mistake, at a setting. ``near`` has the names that may have been meant, or all that there are, in a sentence.
+
+    ``expected`` and ``got`` are types of ``reason.WORDS``, where a type is wrong.
+    """
 
     at: Place
     says: str
-    hint: str = SEE
+    near: str = ""
     value: object = None
     expected: str = ""
+    got: str = ""
+
+    @property
+    def instead(self) -> str:
+        """What to write in a file."""
+        name = self.at[-1] if self.at and isinstance(self.at[-1], str) else "name"
+        match self.expected, self.got:
+            case "int" | "float" | "bool", "str":
+                return "Write it without quotes."
+            case "str", "int" | "float" | "bool" | "datetime" | "date":
+                return "Write it in quotes."
+            case "int", "float":
+                return "Write it without a fraction."
+            case "array", "object":
+                return f"Write [[{name}]], in double brackets."
+            case "object", "array":
+                return f"Write [{name}], in single brackets."
+            case "array", "str":
+                return f'Write {name} = ["…"].'
+        return self.near or SEE
 
 
 def mistakes(tree: object, kind: Any, at: Place = (), *, strict: bool = True) -> list[Mistake]:
@@ -45,7 +68,7 @@ def mistakes(tree: object, kind: Any, at: Place = (), *, strict: bool = True) ->
         try:
             msgspec.convert(tree, kind, strict=strict)
         except msgspec.ValidationError as error:
-            found.append(_mistake(error, tree, bare, at, strict))
+            found.append(_mistake(error, tree, bare, at))
     return found
 
 
@@ -54,13 +77,13 @@ def did_you_mean(name: object, known: Sequence[str]) -> str:
     near = get_close_matches(shorten(name, 40).lower(), known, n=2, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"There are: {', '.join(known)}." if len(known) <= _MOST else SEE
+    return f"There are: {', '.join(known)}." if len(known) <= _MOST else ""
 
 
 def _in_parts(tree: Any, bare: Any, at: Place, strict: bool) -> Iterator[Mistake]:
     """Those of its parts, each looked at alone."""
     origin = typing.get_origin(bare)
-    if isinstance(tree, list) and origin is tuple:
+    if isinstance(tree, list) and origin in (tuple, list):
         for number, one in enumerate(tree):
             yield from mistakes(one, typing.get_args(bare)[0], (*at, number), strict=strict)
     elif not isinstance(tree, dict):
@@ -68,9 +91,9 @@ def _in_parts(tree: Any, bare: Any, at: Place, strict: bool) -> Iterator[Mistake
     elif origin is dict:
         for key, one in tree.items():
             yield from mistakes(one, typing.get_args(bare)[1], (*at, key), strict=strict)
-    elif origin in (types.UnionType, typing.Union):
+    elif origin in (types.UnionType, typing.Union) and all(map(_is_struct, typing.get_args(bare))):
         yield from _in_one_of(tree, typing.get_args(bare), at, strict)
-    elif isinstance(bare, type) and issubclass(bare, Struct):
+    elif _is_struct(bare):
         yield from _in_struct(tree, bare, at, strict)
 
 
@@ -80,8 +103,8 @@ def _in_struct(tree: dict[str, Any], kind: type[Struct], at: Place, strict: bool
     for key, one in tree.items():
         if key in fields:
             yield from mistakes(one, fields[key].type, (*at, key), strict=strict)
-        elif key != tag:
-            yield Mistake(at=(*at, key), says="there is no such setting", hint=did_you_mean(key, list(fields)))
+        elif key != tag and kind.__struct_config__.forbid_unknown_fields:
+            yield Mistake(at=(*at, key), says="there is no such setting", near=did_you_mean(key, list(fields)))
     for name, field in fields.items():
         if field.required and name not in tree:
             yield Mistake(at=(*at, name), says="is missing")
@@ -93,11 +116,15 @@ def _in_one_of(tree: dict[str, Any], kinds: Sequence[type[Struct]], at: Place, s
     tagged = {str(kind.__struct_config__.tag): kind for kind in kinds}
     given = tree.get(tag)
     if given is None:
-        yield Mistake(at=(*at, tag), says="is missing", hint=f"There are: {', '.join(tagged)}.")
+        yield Mistake(at=(*at, tag), says="is missing", near=f"There are: {', '.join(tagged)}.")
     elif not isinstance(given, str) or given not in tagged:
         yield _not_of(list(tagged), given, (*at, tag))
     else:
         yield from _in_struct(tree, tagged[given], at, strict)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _bare(kind: Any) -> Any:
@@ -110,37 +137,16 @@ def _bare(kind: Any) -> Any:
     return kind
 
 
-def _mistake(error: msgspec.ValidationError, value: object, bare: Any, at: Place, strict: bool) -> Mistake:
+def _mistake(error: msgspec.ValidationError, value: object, bare: Any, at: Place) -> Mistake:
     message = str(error).partition(" - at `")[0]
     if message.startswith("Invalid enum value"):
         return _not_of([str(one) for one in typing.get_args(bare)], value, at)
     found = reason(message, value, _WORDS)
     told = value if isinstance(value, int | float) else None  # a text may be a secret
-    return Mistake(
-        at=at, says=found.says, hint=_instead(found, at) if strict else SEE, value=told, expected=found.expected
-    )
+    return Mistake(at=at, says=found.says, value=told, expected=found.expected, got=found.got)
 
 
 def _not_of(known: Sequence[str], value: object, at: Place) -> Mistake:
     near = get_close_matches(shorten(value, 40).lower(), known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else SEE
-    return Mistake(at=at, says=f"must be one of {', '.join(known)}", hint=hint, value=value)
-
-
-def _instead(found: Reason, at: Place) -> str:
-    """What to write, in TOML."""
-    name = at[-1] if at and isinstance(at[-1], str) else "name"
-    match found.expected, found.got:
-        case "int" | "float" | "bool", "str":
-            return "Write it without quotes."
-        case "str", "int" | "float" | "bool" | "datetime" | "date":
-            return "Write it in quotes."
-        case "int", "float":
-            return "Write it without a fraction."
-        case "array", "object":
-            return f"Write [[{name}]], in double brackets."
-        case "object", "array":
-            return f"Write [{name}], in single brackets."
-        case "array", "str":
-            return f'Write {name} = ["…"].'
-    return SEE
+    meant = f"Did you mean {near[0]}?" if near else ""
+    return Mistake(at=at, says=f"must be one of {', '.join(known)}", near=meant, value=value)

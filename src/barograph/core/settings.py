@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta as M
 from msgspec import Struct, field
 
-from barograph.core.mistakes import Mistake, mistakes
+from barograph.core.mistakes import SEE, Mistake, mistakes
 from barograph.core.receiver_settings import DeliverySettings, ReceiverSettings
 from barograph.core.routing_settings import RoutingSettings
 from barograph.core.toml_lines import TomlLines, dotted
@@ -319,7 +319,7 @@ def _checked(tree: dict[str, Any], source: str, text: str = "") -> Settings:
         more = f" `barograph alerts check` tells of {len(found) - 1} more." if len(found) > 1 else ""
         raise InvalidSettings(
             f"{source}{f', line {line}' if line else ''}: {dotted(first.at)}: {first.says}",
-            hint=first.hint + more,
+            hint=first.instead + more,
             value=first.value,
         ) from None
 
@@ -339,7 +339,7 @@ def _from_variable(name: str, keys: list[str], text: str) -> dict[str, Any]:
 def _from_json(name: str, keys: list[str], text: str, refused: Mistake) -> Any:
     """Settings with what a variable sets, from JSON where a list or a table is wanted. Raises InvalidSettings."""
     is_list = refused.expected in ("array", "object")
-    hint = f"A list or a table is written as JSON: {name}='[\"…\"]'." if is_list else refused.hint
+    hint = f"A list or a table is written as JSON: {name}='[\"…\"]'." if is_list else refused.near or SEE
     wrong = refused
     if is_list:
         with contextlib.suppress(msgspec.DecodeError):

@@ -48,6 +48,12 @@ class RuleProblem(Struct, frozen=True, kw_only=True):
     problem: str
     hint: str = ""
 
+    @property
+    def about(self) -> str:
+        """Which rule or setting it is, as the beginning of a sentence."""
+        name = shorten(self.rule) or self.place
+        return f"{name}: " if name else ""
+
 
 class RuleFile(Struct, frozen=True, kw_only=True):
     """What a file holds: the rules that are right, and what is wrong with the rest, by line.
@@ -108,10 +114,7 @@ def export_rules(path: Path) -> str:
 def refused(file: RuleFile, problem: RuleProblem) -> InvalidSettings:
     """The error for whoever needs the file to be right."""
     line = f", line {problem.line}" if problem.line else ""
-    about = f"{problem.place}: " if problem.place and not problem.rule else ""
-    return InvalidSettings(
-        f"{file.path}{line}: {about}{problem.problem}", hint=problem.hint, value=problem.rule or None
-    )
+    return InvalidSettings(f"{file.path}{line}: {problem.about}{problem.problem}", hint=problem.hint)
 
 
 class _Look:
@@ -127,7 +130,7 @@ class _Look:
         self._places: list[str] = []
         for one in mistakes(self._tree, Settings):
             got = "" if one.value is None else f" (got {shorten(one.value)})"
-            self._add(one.at, one.says + got, one.hint)
+            self._add(one.at, one.says + got, one.instead)
 
     def found(self) -> RuleFile:
         problems = sorted(self._problems, key=lambda one: one.line)

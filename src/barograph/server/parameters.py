@@ -7,6 +7,8 @@ bad one is told by its name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated as A
 from typing import Any, Literal, TypeVar
@@ -19,8 +21,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from barograph.analytics.period import recent
 from barograph.core.event import CALLER_KINDS
+from barograph.core.mistakes import Mistake, mistakes
 from barograph.core.query import OPS, Calendar, Filter, Period, Window, parse_duration, parse_moment
 from barograph.core.settings import RuleSettings
+from barograph.core.toml_lines import dotted
 from barograph.dashboard.open_alerts import Choice, Chosen
 from barograph.server.problems import DESCRIBED, Problem
 from barograph_client.aliases import ALIASES
@@ -229,7 +233,7 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _bad(error, "parameter") from None
+        raise _bad(error, "parameter", mistakes(given, kind, strict=False)) from None
 
 
 async def from_body(request: Request, kind: type[B], seconds: float, longest: int = LONGEST_BODY) -> B:
@@ -255,16 +259,20 @@ async def from_body(request: Request, kind: type[B], seconds: float, longest: in
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise _bad(error, "field") from None
+        found: list[Mistake] = []
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            found = mistakes(msgspec.json.decode(body or b"{}"), kind)
+        raise _bad(error, "field", found) from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Problem(400, "invalid-json", f"the body is no JSON: {error}", hint=DESCRIBED) from None
 
 
-def _bad(error: msgspec.ValidationError, what: str) -> Problem:
-    reason, _, where = str(error).partition(" - at `$")
-    name = where.strip("`").removeprefix(".")
-    return Problem(400, "invalid-input", f"{what} {name}: {reason}" if name else reason, field=name,
-                   hint=DESCRIBED)  # fmt: skip
+def _bad(error: msgspec.ValidationError, what: str, found: Sequence[Mistake]) -> Problem:
+    """The first of what is wrong, in words; what msgspec says where looking again has found nothing."""
+    first = found[0] if found else Mistake(at=(), says=str(error))
+    name = dotted(first.at)
+    return Problem(400, "invalid-input", f"{what} {name}: {first.says}" if name else first.says, field=name,
+                   hint=first.near or DESCRIBED)  # fmt: skip
 
 
 def filters(texts: list[str], kind: str) -> tuple[Filter, ...]:
