@@ -81,7 +81,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "alerts", "A tick of the alert rules",
         "20 rules over 5 and 10 minutes, grouped by model, of which there are 500: 10,000 rule-series every 15 s; 100 "
-        "events a second come in between, and are loaded before a tick.",
+        "events a second come in between, and are loaded before a tick. Then the whole process with projects of one "
+        "event each, four ticks long.",
         part="alert_rules.measure",
     ),
     Question(

@@ -1,12 +1,14 @@
 """What a tick of the alert rules costs: 20 rules, grouped by model, of which there are 500: 10,000 rule-series.
 
-Ten minutes of events lie in the store when the first tick comes; before each other one comes what a quarter of a minute
-brings. Nothing else runs. The evaluator has 15 seconds for a tick.
+Ten minutes of events lie in the store when the first tick comes; before each other one comes what 15 seconds bring.
+Nothing else runs. The evaluator has 15 seconds for a tick. Then what the default rules cost in fifty projects in which
+nothing happens.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -29,10 +31,12 @@ LIMITS = {  # some groups pass them at any time, as in a bad hour
     "tokens.output": 40_000.0,
 }  # fmt: skip
 WINDOWS = ("5m", "10m")
+PROJECTS = 50
+BEGINNING_SECONDS, IDLE_SECONDS = 35, 60  # the first looks of all rules, and four ticks
 
 
 def measure(run: Run) -> Iterable[Figure]:
-    """Seconds of a tick, and how many rule-series it evaluated."""
+    """Seconds of a tick, and how many rule-series it evaluated; the share of a core that idle projects take."""
     models = run.count(MODELS, 5)
     chance, series, wall = random.Random(7), Series(), SystemClock()
     clock = ManualClock(START)
@@ -56,7 +60,22 @@ def measure(run: Run) -> Iterable[Figure]:
             series.add("rules evaluated in it", "", dashboard.alerts.counters.evaluations - before)
         groups = sum(sum(status.groups.values()) for status in dashboard.alerts.rules())
         series.add("rule-series", "", groups)
-    return series.figures(at_most={"a tick": INTERVAL_SECONDS / 2} if run.scale == 1 else None)
+    yield from series.figures(at_most={"a tick": INTERVAL_SECONDS / 2} if run.scale == 1 else None)
+    yield _idle(run)
+
+
+def _idle(run: Run) -> Figure:
+    projects = run.count(PROJECTS, 2)
+    with DashboardInterface(run.directory / "idle", environment={}) as dashboard:
+        for number in range(projects):
+            dashboard.parts.projects.create(f"project-{number}", actor="bench")
+            dashboard.for_project(f"project-{number}").record_query_execution({"query": "is anybody here"})
+        time.sleep(run.seconds(BEGINNING_SECONDS))
+        began, used = time.monotonic(), time.process_time()
+        time.sleep(run.seconds(IDLE_SECONDS))
+        share = (time.process_time() - used) / (time.monotonic() - began)
+    name = f"a core's time that {projects} idle projects take, under the default rules"
+    return Figure(name=name, unit="%", samples=(100 * share,), at_most=10.0 if run.scale == 1 else None)
 
 
 def _pass(
