@@ -66,6 +66,15 @@ def test_the_default_rules_stand_beside_the_others_and_one_of_the_same_name_take
     assert rules.rules[0].above == 9.0
 
 
+def test_a_default_rule_gives_way_to_one_that_watches_the_very_same_under_another_name(house: Kept) -> None:
+    rules = house.set(changed(SLOW, name="mine", severity="critical", labels={"team": "search"}))
+    assert stand(rules) == [("mine", "file"), ("errors", "default")]
+    assert stand(house.set(changed(SLOW, name="mine", above=9.0)))[-1] == ("slow", "default")
+    rules = house.set()
+    rules.keep(changed(ERRORS, name="kept"), actor="ann")
+    assert stand(rules) == [("kept", "kept"), ("slow", "default")]
+
+
 def test_one_that_is_not_enabled_holds_its_name_and_does_nothing(house: Kept) -> None:
     rules = house.set(RuleSettings(name="slow", enabled=False))
     assert stand(rules) == [("errors", "default")]

@@ -1,8 +1,9 @@
 """Which rules are in force in a project, and where each comes from.
 
 They stand in the file, were added in Python, are kept in the control plane, or are the default ones. A name is one
-rule: that of the first of these that has it, so that whoever writes a rule with a default one's name replaces it. One
-that is not ``enabled`` holds its name and is not evaluated. ``alert_manager`` asks at each tick for what has changed.
+rule: that of the first of these that has it, so that whoever writes a rule with a default one's name replaces it, and
+so does one that watches the very same under another name: nobody is told twice in the same words. One that is not
+``enabled`` holds its name and is not evaluated. ``alert_manager`` asks at each tick for what has changed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from barograph.alerts.rule import make_rule
 from barograph.alerts.rules.function import RuleFunction
@@ -213,8 +215,12 @@ class RuleSet:
         sources: dict[str, Source] = {}
         off: list[str] = []
         broken = [one for one in self._unreadable if not any(one.settings.name in self._stand[by] for by in _WRITTEN)]
+        others = (stand for source, stand in self._stand.items() if source != "default")
+        watched = [_watched(settings) for stand in others for settings in stand.values()]
         for source, stand in self._stand.items():
             for settings in stand.values():
+                if source == "default" and _watched(settings) in watched:
+                    continue
                 if sources.setdefault(settings.name, source) != source:
                     continue
                 if not settings.enabled:
@@ -229,6 +235,11 @@ class RuleSet:
                 self._made[settings.name] = settings, rule
                 rules.append(rule)
         return _InForce(rules=tuple(rules), sources=sources, broken=tuple(broken), off=tuple(off))
+
+
+def _watched(settings: RuleSettings) -> RuleSettings:
+    """What a rule watches, whatever it is called and its alerts say."""
+    return replace(settings, name="", severity="warning", message="", labels={}, annotations={}, runbook="")
 
 
 @contextlib.contextmanager
