@@ -109,6 +109,15 @@ def test_arms_too_small_or_constant_get_no_interval_and_a_reason(rows: list[tupl
         assert estimate.warnings
 
 
+@pytest.mark.parametrize("pre", [[1.0] * 5, [0.1 + 0.2, 0.3, 0.3, 0.3, 0.3], [1.0, 2.0, 3.0, 4.0, 5.0]])
+def test_the_rounding_of_equal_values_is_not_taken_for_variation(pre: list[float]) -> None:
+    arm = PairSummary.from_values(pre, [0.1 + 0.2, 0.3, 0.3, 0.3, 0.3])
+    for compare in (compare_cuped, compare_lin):
+        estimate = compare(arm, PairSummary.from_values(pre, [0.5] * 5))
+        assert estimate.p_value is None
+        assert any("no test applies" in warning for warning in estimate.warnings)
+
+
 @pytest.mark.parametrize("slopes", [(1.0, 1.0), (2.0, 0.5)])
 def test_intervals_cover_the_effect_as_often_as_stated_also_with_slopes_of_their_own(
     slopes: tuple[float, float],

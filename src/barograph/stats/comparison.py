@@ -12,7 +12,7 @@ from msgspec import structs
 
 from barograph.stats.distributions import t_quantile, t_tail
 from barograph.stats.estimate import Alternative, Effect, Estimate
-from barograph.stats.fieller import ratio_difference, relative_bounds
+from barograph.stats.fieller import LARGEST_SHARE, ratio_difference, relative_bounds
 from barograph.stats.summary import RatioSummary, Summary
 from barograph_client.errors import InvalidInput
 
@@ -20,7 +20,6 @@ DEFAULT_ALPHA = 0.05
 DELTA = "delta method, Welch's t"
 FIELLER = "Fieller's intervals of both ratios"
 WEAK_DENOMINATOR = 10.0  # below so many standard errors from zero the delta method is out of its depth (Fieller's g)
-LARGEST_SHARE = 1e9  # a mean that others are a billion times of is zero but for rounding
 CLOSE_TO_ZERO = "the baseline is close to zero, for its error: do not trust the relative effect"
 WEAK_BASELINE = 3.0  # below so many standard errors from zero a share of the baseline means little
 

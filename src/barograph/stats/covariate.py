@@ -11,6 +11,7 @@ import math
 from msgspec import Struct
 
 from barograph.stats.comparison import (
+    CLOSE_TO_ZERO,
     DEFAULT_ALPHA,
     WEAK_BASELINE,
     compare_means,
@@ -19,6 +20,7 @@ from barograph.stats.comparison import (
     welch,
 )
 from barograph.stats.estimate import Alternative, Effect, Estimate
+from barograph.stats.fieller import LARGEST_SHARE
 from barograph.stats.joint import PairSummary
 from barograph.stats.summary import Summary
 
@@ -26,6 +28,7 @@ CUPED = "Welch's t, adjusted by the pre-period (CUPED)"
 LIN = "regression on the pre-period, one slope an arm (Lin)"
 FEWEST_FOR_A_SLOPE = 4  # two for the line, and two more for the spread around it
 IMBALANCE_ALPHA = 0.001  # as strict as the sample ratio check: arms that differ before are a fault, not a finding
+AS_GOOD_AS_ZERO = "the baseline is zero, or as good as: there is no relative effect"
 LITTLE = 0.1  # a correlation below this takes less than one percent of the variance away
 
 
@@ -152,12 +155,15 @@ def compare_lin(
         degrees = satterthwaite(ours.variance, ours.degrees + 1, theirs.variance, theirs.degrees + 1)
         absolute = t_effect(difference, math.sqrt(variance), degrees, alpha, alternative)
         relative = None
-        if theirs.value:
+        refused: tuple[str, ...] = (AS_GOOD_AS_ZERO,)
+        if abs(theirs.value) * LARGEST_SHARE > abs(difference):
             ratio = ours.value / theirs.value
-            spread = ours.variance + ratio * ratio * theirs.variance + (ours.slope - ratio * theirs.slope) ** 2 * chance
-            error = math.sqrt(spread) / abs(theirs.value)
-            relative = t_effect(difference / abs(theirs.value), error, degrees, alpha, alternative)
-        warnings += _weakness(theirs.value, theirs.variance)
+            error = math.hypot(
+                math.sqrt(ours.variance), ratio * math.sqrt(theirs.variance),
+                (ours.slope - ratio * theirs.slope) * math.sqrt(chance),
+            )  # fmt: skip
+            relative, refused = _relative(difference, error, theirs.value, theirs.variance, degrees, alpha, alternative)
+        warnings += refused
     return Estimate(
         arm=names[0], baseline=names[1], arm_value=ours.value, baseline_value=theirs.value, arm_n=arm.n,
         baseline_n=baseline.n, absolute=absolute, relative=relative, alpha=alpha, method=LIN,
@@ -176,9 +182,11 @@ class _Line(Struct, frozen=True):
     @classmethod
     def fitted(cls, pairs: PairSummary, at: float) -> _Line:
         if not pairs.pre.varies:
-            return cls(pairs.post.mean, 0.0, pairs.post.mean_variance, pairs.n - 1)
+            variance = pairs.post.mean_variance if pairs.post.varies else 0.0
+            return cls(pairs.post.mean, 0.0, variance, pairs.n - 1)
         slope = pairs.cross / pairs.pre.m2
-        spread = pairs.adjusted(slope, at).m2 / (pairs.n - 2)
+        rest = pairs.adjusted(slope, at)
+        spread = rest.m2 / (pairs.n - 2) if rest.varies else 0.0
         distance = at - pairs.pre.mean
         variance = spread * (1 / pairs.n + distance * distance / pairs.pre.m2)
         return cls(pairs.post.mean + slope * distance, slope, variance, pairs.n - 2)
@@ -186,28 +194,40 @@ class _Line(Struct, frozen=True):
 
 def _relative_to_plain(
     arm: PairSummary, baseline: PairSummary, slope: float, absolute: Effect, alpha: float, alternative: Alternative
-) -> tuple[Effect, tuple[str, ...]]:
+) -> tuple[Effect | None, tuple[str, ...]]:
     """The adjusted difference over the baseline's plain mean, at the plain means of both arms."""
-    plain, value = baseline.post.mean, absolute.value / abs(baseline.post.mean)
+    plain = baseline.post.mean
+    if abs(plain) * LARGEST_SHARE <= abs(absolute.value):
+        return None, (AS_GOOD_AS_ZERO,)
     if absolute.standard_error is None or absolute.degrees is None:
-        return Effect(value=value), ()
+        return Effect(value=absolute.value / abs(plain)), ()
     # (arm - slope * pre of arm) / plain, and -(share * post - slope * pre) of the baseline over plain
     share = arm.post.mean / plain
     theirs = share * share * baseline.post.variance - 2 * slope * share * baseline.cross / (baseline.n - 1)
     theirs += slope * slope * baseline.pre.variance
     variance = arm.adjusted(slope, 0.0).mean_variance + max(0.0, theirs) / baseline.n
-    if variance == 0:
-        return Effect(value=value), ("the relative effect has no interval: nothing varies in it",)
-    error = math.sqrt(variance) / abs(plain)
-    effect = t_effect(value, error, absolute.degrees, alpha, alternative)
-    return effect, _weakness(plain, baseline.post.mean_variance)
+    return _relative(
+        absolute.value, math.sqrt(variance), plain, baseline.post.mean_variance, absolute.degrees, alpha, alternative
+    )
 
 
-def _weakness(baseline: float, variance: float) -> tuple[str, ...]:
-    if baseline == 0:
-        return ("the baseline is zero: there is no relative effect",)
-    weak = abs(baseline) < WEAK_BASELINE * math.sqrt(variance)
-    return ("the baseline is close to zero, for its error: do not trust the relative effect",) if weak else ()
+def _relative(
+    difference: float,
+    error: float,
+    baseline: float,
+    variance: float,
+    degrees: float,
+    alpha: float,
+    alternative: Alternative,
+) -> tuple[Effect | None, tuple[str, ...]]:
+    """The difference over the baseline's size; ``error`` is that of the quotient, times the same size."""
+    size = abs(baseline)
+    if not error < size * LARGEST_SHARE:
+        return None, (AS_GOOD_AS_ZERO,)
+    if error / size == 0:
+        return Effect(value=difference / size), ("the relative effect has no interval: nothing varies in it",)
+    effect = t_effect(difference / size, error / size, degrees, alpha, alternative)
+    return effect, (CLOSE_TO_ZERO,) if size < WEAK_BASELINE * math.sqrt(variance) else ()
 
 
 def _within_arms(arm: PairSummary, baseline: PairSummary) -> PairSummary | None:

@@ -16,6 +16,7 @@ from barograph.stats.recovery import Bounded, recovered_difference, recovered_qu
 from barograph.stats.summary import RatioSummary, Summary
 
 LEAST_RISK = 1e-12  # p-values are searched down to this
+LARGEST_SHARE = 1e9  # a ratio that others are a billion times of is zero but for rounding
 RISK_DIGITS = 1e-9  # and to so many digits
 
 
@@ -27,13 +28,18 @@ def quotient_bounds(
     Source: Fieller, "Some problems in interval estimation" (1954): all q for which (above - q below)² is at most
     critical² var(above - q below). ``variances`` are those of above and below.
     """
-    square = critical * critical
-    leading = below * below - square * variances[1]
-    if leading <= 0:
+    errors = math.sqrt(variances[0]), math.sqrt(variances[1])
+    size, unit = max(abs(above), errors[0]), abs(below)
+    if unit <= critical * errors[1]:
         return None
-    middle, last = above * below - square * covariance, above * above - square * variances[0]
-    root = math.sqrt(max(0.0, middle * middle - leading * last))
-    return (middle - root) / leading, (middle + root) / leading
+    if size == 0:
+        return 0.0, 0.0
+    # in units of the two sizes, so that no square over- or underflows
+    above, error, below_error = above / size, critical * errors[0] / size, critical * errors[1] / unit
+    leading = 1 - below_error * below_error
+    middle = math.copysign(above, above * below) - critical * critical * (covariance / size / unit)
+    root = math.sqrt(max(0.0, middle * middle - leading * (above * above - error * error)))
+    return (middle - root) / leading * size / unit, (middle + root) / leading * size / unit
 
 
 def ratio_bounds(summary: RatioSummary, alpha: float) -> tuple[float, float] | None:
@@ -91,7 +97,7 @@ def ratio_difference(
     if alternative != "two-sided":
         p_value = p_value / 2 if (difference > 0) == (alternative == "greater") else 1 - p_value / 2
     absolute = _one_sided(difference, recovered_difference(*both), p_value, alternative)
-    if theirs == 0:
+    if abs(theirs) * LARGEST_SHARE <= abs(difference):
         return absolute, None
     sign = math.copysign(1.0, theirs)
     (_, low, high), mirrored = both[1], (abs(theirs), *sorted((sign * both[1][1], sign * both[1][2])))

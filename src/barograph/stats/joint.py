@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Self
 
+import numpy as np
 from msgspec import Struct
 
 from barograph.stats.summary import ROUNDING_SHARE, Numbers, Summary, centred
@@ -51,7 +52,10 @@ class JointSummary(Struct, frozen=True, gc=False):
         n = sizes.pop()
         if n == 0:
             return cls()
-        products = tuple(float(one @ other) for index, (_, one) in enumerate(centres) for _, other in centres[index:])
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as infinite
+            products = tuple(
+                float(one @ other) for index, (_, one) in enumerate(centres) for _, other in centres[index:]
+            )
         return cls(n, tuple(mean for mean, _ in centres), products)
 
     def product(self, one: int, other: int) -> float:

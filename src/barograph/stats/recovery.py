@@ -38,6 +38,6 @@ def recovered_quotient(one: Bounded, other: Bounded) -> tuple[float, float]:
     floor = product + math.sqrt(max(0.0, product * product - above * below))
     least = above / floor if floor > 0 else 0.0
     above, below = high * (2 * value - high), other_low * (2 * other_value - other_low)
-    if other_low <= 0:
+    if other_low <= 0 or below <= 0:
         return least, math.inf
     return least, (product + math.sqrt(max(0.0, product * product - above * below))) / below

@@ -95,9 +95,9 @@ def bootstrap_difference(
     low, high = (
         float(np.quantile(drawn, _corrected(tail, shift, acceleration))) for tail in (alpha / 2, 1 - alpha / 2)
     )
-    return Effect(
-        value=value, low=min(low, value), high=max(high, value), standard_error=float(drawn.std(ddof=1))
-    )  # fmt: skip
+    largest = float(np.abs(drawn).max())
+    error = float((drawn / largest).std(ddof=1)) * largest
+    return Effect(value=value, low=min(low, value), high=max(high, value), standard_error=error)
 
 
 class _Arm(Struct, frozen=True):
@@ -153,10 +153,13 @@ class _Arm(Struct, frozen=True):
 
 def _acceleration(ours: Rows, theirs: Rows) -> float:
     """A sixth of the skewness of the influences, each over the number of units in its own arm."""
-    scaled = [ours / ours.size, theirs / theirs.size]
+    largest = max(float(np.abs(ours).max()), float(np.abs(theirs).max()))
+    if not 0 < largest < math.inf:
+        return 0.0
+    scaled = [ours / largest / ours.size, theirs / largest / theirs.size]  # the same at any scale
     squares = sum(float((one**2).sum()) for one in scaled)
     cubes = sum(float((one**3).sum()) for one in scaled)
-    return cubes / (6 * squares**1.5) if squares > 0 and math.isfinite(cubes) else 0.0
+    return cubes / (6 * math.sqrt(squares) ** 3)
 
 
 def _corrected(tail: float, shift: float, acceleration: float) -> float:

@@ -50,7 +50,8 @@ class Summary(Struct, frozen=True, gc=False):
         if numbers.size == 0:
             return cls()
         mean, deviations = _centre(numbers)
-        return cls(numbers.size, mean, float(deviations @ deviations))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cls(numbers.size, mean, float(deviations @ deviations))
 
     @classmethod
     def from_variance(cls, n: int, mean: float, variance: float) -> Summary:
@@ -122,7 +123,8 @@ class RatioSummary(Struct, frozen=True, gc=False):
         above_mean, a = _centre(above)
         below_mean, b = _centre(below)
         measured = int(np.count_nonzero((above != 0) | (below != 0)))
-        return cls(above.size, above_mean, below_mean, float(a @ a), float(b @ b), float(a @ b), measured)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cls(above.size, above_mean, below_mean, float(a @ a), float(b @ b), float(a @ b), measured)
 
     @property
     def measured_units(self) -> int:
