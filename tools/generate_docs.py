@@ -156,17 +156,12 @@ def events_page() -> str:
     known = schemas(*events.KINDS.values(), events.Document)
     head = ("Field", "Values", "Meaning")
     common = list(events.Event.__struct_fields__)
+    shared = fields_of(known["Query"], _all_but(known["Query"], common))
     parts = [
         MADE.format(source="event.py"),
         EVENTS_HEAD.format(most=MAX_LINE),
         "\n## Every kind\n\n",
-        table(
-            head,
-            [
-                ("`kind`", "text", "One of the names below"),
-                *fields_of(known["Query"], _all_but(known["Query"], common)),
-            ],
-        ),
+        table(head, [("`kind`", "text", "One of the names below"), *shared]),
     ]
     for title, kinds in (("", events.CALLER_KINDS), ("derived", events.DERIVED_KINDS)):
         for kind, struct in kinds.items():
@@ -275,11 +270,7 @@ def settings_page() -> str:
             plain.append(name)
     head = ("Setting", "Values", "Default", "Meaning", "Environment")
     top = {"properties": {name: known["Settings"]["properties"][name] for name in plain}}
-    parts = [
-        MADE.format(source="settings.py"),
-        SETTINGS_HEAD,
-        table(head, settings_rows(top, "")),
-    ]
+    parts = [MADE.format(source="settings.py"), SETTINGS_HEAD, table(head, settings_rows(top, ""))]
     for name, schema in groups:
         inner = _inner(known, schema)
         parts.append(f"\n## [{name}]\n\n{schema.get('description', '')}\n\n")

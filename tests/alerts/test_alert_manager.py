@@ -462,7 +462,7 @@ def test_the_alerts_of_a_rule_that_was_removed_are_resolved_and_forgotten(house:
     house.query(9.0)
     first.check()
     house.manager(RuleSettings(name="other", metric="queries", above=1e6)).check()
-    assert [(a.rule, a.state) for a in house.recorded] == [("slow", "firing"), ("slow", "resolved")]
+    assert [(a.rule, a.state) for a in house.recorded] == [("slow", "firing"), ("slow", "removed")]
     assert [state.rule for state in AlertStateRepository(house.plane).load("default")] == []
 
 

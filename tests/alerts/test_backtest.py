@@ -267,4 +267,5 @@ def test_a_rule_still_firing_at_the_end_is_told_as_open_and_blind_steps_are_coun
         (START + timedelta(minutes=50, seconds=45), None)
     ]
     assert (found.steps, found.blind) == (240, 202)
+    assert found.alerts_a_month == pytest.approx(30 * 86400 / (38 * 15), rel=0.03)  # of the time that could be judged
     assert found.firing_seconds == 555.0

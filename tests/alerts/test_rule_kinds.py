@@ -132,6 +132,8 @@ def test_absence_by_group_misses_the_groups_that_there_were(house: House) -> Non
     assert (alert.labels, alert.value) == ({"pipeline": "gone"}, 0.0)
     both = rule("queries", "absence", window="30m", by=("pipeline",), lookback="7d")
     assert {one.labels["pipeline"] for one in house.manager(both).check()} == {"gone", "long ago"}
+    slow = rule("queries", "absence", window="30h", by=("pipeline",))  # remembered for twice its window
+    assert {one.labels["pipeline"] for one in house.manager(slow).check()} == {"long ago"}
 
 
 # Burn rate
@@ -242,6 +244,12 @@ def test_where_it_is_known_how_many_documents_there_are_the_share_is_of_these(ho
     (alert,) = house.manager(lost).check()
     assert (alert.value, alert.labels) == (0.75, {"pipeline": "faq"})
     assert condition(lost).startswith("share of 20 known not in")
+
+
+def test_more_documents_than_are_known_leave_none_unseen(house: House) -> None:
+    retrieved(house, 60, "a", "b", "c")
+    found = rule("retrieval.distinct_documents", "unseen", below=0.5, known=2)
+    assert [alert.value for alert in house.manager(found).check()] == [0.0]
 
 
 def test_without_retrievals_nothing_is_unseen(house: House) -> None:

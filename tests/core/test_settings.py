@@ -76,6 +76,10 @@ def test_a_variable_that_cannot_be_used_is_named_with_its_value(
     assert said in str(refused.value)
 
 
+def test_a_file_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "\ufeffproject = 'shop'").project == "shop"
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match=r"barograph\.toml: "):
         loaded(tmp_path, "project = ")

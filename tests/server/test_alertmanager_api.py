@@ -216,9 +216,10 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(ours: Side, path: str, sta
 
 
 def test_one_alert_that_is_wrong_holds_up_no_other_of_its_request(ours: Side) -> None:
-    wrong = [{"labels": {}}, {"labels": {"alertname": "x" * 5000}}, {"labels": {"alertname": "late"}, "endsAt": "soon"}]
+    wrong = [{"labels": {}}, {"labels": {"alertname": "x" * 5000}}, {"labels": {"alertname": "late"}, "endsAt": "soon"},
+             {"labels": {"alertname": "late", "bad name": "x"}}]  # fmt: skip
     status, told = ours.ask("alerts", [wrong[0], {"labels": {"alertname": "kept"}}, *wrong[1:]])
-    assert (status, told.partition(":")[0]) == (400, "3 of 4 alerts refused; the other 1 are kept. [0]")
+    assert (status, told.partition(":")[0]) == (400, "4 of 5 alerts refused; the other 1 are kept. [0]")
     assert [one["labels"]["alertname"] for one in ours.get("alerts?filter=alertname%3D~kept|late")] == ["kept"]
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from barograph.alerts.alert import fingerprint
-from barograph.alerts.book import AlertBook, Entry, Nowhere
+from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.replay import STEPS, looks
 from barograph.alerts.rule import ThresholdRule
 from barograph.core.event import Alert
@@ -76,7 +76,7 @@ def backtest(
         raise InvalidQuery("a rule is tried on less than that", hint=f"Ask for {days:g} days at most.")
     window = Window(window.start, min(window.end, as_utc(reader.watermark())))
     record = _Record()
-    book = AlertBook([rule], Nowhere(), record.transition, project, window.start, lambda *_: None)
+    book = AlertBook([rule], None, record.transition, project, window.start, lambda *_: None)
     steps = blind = 0
     blind_seconds = 0.0
     judged_from: datetime | None = None

@@ -10,9 +10,9 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, cast
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ from barograph.alerts.detectors import START, Detectors
 from barograph.alerts.evaluator import Reading
 from barograph.alerts.lifecycle import INACTIVE, Condition, Observation, State, Transition, has_aged, shifted, step
 from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
-from barograph.control.alert_states import AlertState, DetectorRow, Identity
+from barograph.control.alert_states import AlertState, AlertStateRepository
 from barograph.core.event import MAX_NUMBER, Alert
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, InvalidInput, shorten
@@ -38,44 +38,13 @@ Gone = Callable[[str], str]
 DataUntil = Callable[[ThresholdRule, Mapping[str, str], datetime], datetime | None]
 
 
-class States(Protocol):
-    """Where the states are kept from one life to the next: the control plane, or nowhere for a rule that is tried."""
-
-    def load(self, project: str) -> list[AlertState]: ...
-    def save(
-        self,
-        states: Iterable[AlertState],
-        *,
-        gone: Iterable[AlertState] = (),
-        detectors: Iterable[DetectorRow] = (),
-        forgotten: Iterable[Identity] = (),
-    ) -> None: ...
-
-
-class Nowhere:
-    """Where the states go of what is only tried, or looked at: nowhere."""
-
-    def load(self, project: str) -> list[AlertState]:
-        return []
-
-    def save(
-        self,
-        states: Iterable[AlertState],
-        *,
-        gone: Iterable[AlertState] = (),
-        detectors: Iterable[DetectorRow] = (),
-        forgotten: Iterable[Identity] = (),
-    ) -> None:
-        pass
-
-
 class AlertBook:
     """The conditions of one project's alerts. ``of`` may be called from any thread, the rest from one at a time."""
 
     def __init__(
         self,
         rules: Sequence[ThresholdRule],
-        states: States,
+        states: AlertStateRepository | None,
         record: Callable[[Alert], object],
         project: str,
         now: datetime,
@@ -83,7 +52,9 @@ class AlertBook:
         detectors: Detectors | None = None,
         gone: Gone = lambda name: "",
     ) -> None:
-        """``gone`` says what has become of a rule that is not among those watched; '' of one that is."""
+        """``states`` keeps them from one life to the next: None for a rule that is tried, or looked at.
+
+        ``gone`` says what has become of a rule that is not among those watched; '' of one that is."""
         self._states = states
         self._gone = gone
         self._detectors = detectors if detectors is not None else Detectors((), project)
@@ -137,7 +108,7 @@ class AlertBook:
 
     def apart(self, data_until: DataUntil) -> AlertBook:
         """A book that stands where this one does and is kept nowhere: what is entered there changes nothing here."""
-        made = AlertBook((), Nowhere(), lambda event: None, self._project, START, data_until)
+        made = AlertBook((), None, lambda event: None, self._project, START, data_until)
         with self._lock:
             made._entries = dict(self._entries)
         return made
@@ -241,6 +212,8 @@ class AlertBook:
         return failures
 
     def _save(self) -> None:
+        if self._states is None:
+            return
         with self._lock:
             entries = dict(self._entries)
         wanted = {
@@ -286,7 +259,7 @@ class AlertBook:
     def _load(self, rules: Sequence[ThresholdRule], now: datetime) -> None:
         """The states of the last run. Those of a rule that was removed are dropped; what fired is resolved."""
         known = {rule.name: rule for rule in rules}
-        for state in self._states.load(self._project):
+        for state in self._states.load(self._project) if self._states else ():
             key = (state.rule, state.fingerprint)
             self._kept[key] = state
             restored = _restored(state, now)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from barograph.alerts.prometheus.names import label_names
+from barograph.alerts.prometheus.names import is_label_name, label_names
 from barograph.alerts.prometheus.template import Template, labels_in
 from barograph.alerts.rules.absence import make_absence
 from barograph.alerts.rules.anomaly import make_anomaly
@@ -65,7 +65,6 @@ _PLAIN = RuleSettings(name="-")
 _WINDOWS = {"burn_rate": "1h", "unseen": "7d"}
 USUAL_WINDOW = "5m"
 SHORTEST_WINDOW = INTERVAL_SECONDS
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 RESERVED = ("alertname", "severity", "project")  # labels that every alert has
@@ -115,7 +114,7 @@ def _told(rule: ThresholdRule, settings: RuleSettings) -> ThresholdRule:
     if taken:
         hint = f"Not {', '.join(RESERVED)}, nor one of `by`."
         raise InvalidRule(f"rule {name}: that label is set already", hint=hint, value=taken[0])
-    wrong = next((label for label in settings.labels if not _LABEL.fullmatch(label)), None)
+    wrong = next((label for label in settings.labels if not is_label_name(label)), None)
     if wrong is not None:
         raise InvalidRule(f"rule {name}: not the name of a label", hint="Use letters, digits and _.", value=wrong)
     fixed = next((text for text in settings.labels.values() if "{{" in text and settings.kind != "expression"), None)

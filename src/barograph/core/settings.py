@@ -298,7 +298,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def read_tree(path: Path) -> tuple[str, dict[str, Any]]:
     """A file's text, and what it says, not looked at yet. Raises InvalidSettings where it is no TOML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
         return text, tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path}: {error}", hint="See docs/settings.md for a whole example.") from None

@@ -242,7 +242,7 @@ def _check_names(settings: Settings, catalogue: Catalogue, clock: Clock) -> None
 
 def _places(path: Path, settings: Settings) -> list[str]:
     """Where each rule stands, as ``barograph.toml, line 12``; nothing for what came another way."""
-    lines = TomlLines(path.read_text(encoding="utf-8") if path.is_file() else "")
+    lines = TomlLines(path.read_text(encoding="utf-8-sig") if path.is_file() else "")
     found = [lines.of(("rules", number)) for number in range(len(settings.rules))]
     return [f"{path.name}, line {line}" if line else "" for line in found]
 

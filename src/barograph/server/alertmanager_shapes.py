@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from barograph.alerts.alert import Alert
 from barograph.alerts.matcher import Matcher, Operator, all_match, parse_matchers
 from barograph.alerts.pattern import Pattern
+from barograph.alerts.prometheus.names import is_label_name
 from barograph.alerts.routing.router import Router
 from barograph.alerts.standing import Standing
 from barograph.control.silences import Silence
@@ -83,6 +84,9 @@ class SentAlert(Struct, kw_only=True, rename="camel"):
         labels = {name: value for name, value in self.labels.items() if value}
         if not labels:
             raise InvalidInput("an alert needs a label with a value", hint='Send labels such as {"alertname": "…"}.')
+        wrong = next((name for name in (*labels, *self.annotations) if not is_label_name(name)), None)
+        if wrong is not None:
+            raise InvalidInput("not the name of a label", hint="Use letters, digits and _.", value=wrong)
         ends_at = self.ends_at if self.ends_at is not None and self.ends_at.year > 1 else None
         starts_at = self.starts_at if self.starts_at is not None and self.starts_at.year > 1 else None
         if sum(len(text) for texts in (labels, self.annotations) for one in texts.items() for text in one) > MOST_TEXT:

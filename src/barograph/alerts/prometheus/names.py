@@ -11,6 +11,14 @@ from collections.abc import Sequence
 _OWN = ("rule", "project")  # labels that every series of a rule has
 
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def is_label_name(name: str) -> bool:
+    """Whether Prometheus and Alertmanager can have a label of that name."""
+    return _LABEL.fullmatch(name) is not None
+
+
 def plain_name(name: str) -> str:
     """The name with an underscore for whatever Prometheus does not have in one: ``response_time_p95``."""
     cleaned = re.sub(r"[^a-zA-Z0-9_]", "_", name)

@@ -85,11 +85,6 @@ def line_of(name: str, rows: Sequence[MetricRow], role: Role = "main", *, later:
     )
 
 
-def percent_of(part: float | None, whole: float | None) -> float | None:
-    """A share, or None where there is nothing to share."""
-    return part / whole if part is not None and whole else None
-
-
 def calendar_for(window: Window) -> Calendar:
     """Days while they can be listed, then weeks, then months."""
     days = window.seconds / DAY
