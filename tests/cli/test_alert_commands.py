@@ -60,6 +60,7 @@ def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_pa
     assert barograph("init", "-d", directory).returncode == 0
     (tmp_path / "data" / "barograph.toml").write_text(
         '[[rules]]\nname = "slow"\nmetric = "response_time.mean"\nabove = 5.0\n'
+        '[[rules]]\nname = "coded"\nkind = "function"\nfunction = "no_such_module:rule"\n'  # only the server has it
     )
     good.write_text(
         '[[rules]]\nname = "many"\nmetric = "queries"\nabove = 9\n[[rules]]\nname = "no answers"\nenabled = false\n'
@@ -95,7 +96,7 @@ def test_rules_are_kept_listed_with_their_source_and_removed(rules: Path, tmp_pa
     assert unanswerable.stdout == elsewhere.stdout == ""
     assert added.stdout == "many is in force.\nno answers is switched off.\n"
     sources = {one["name"]: one["source"] for one in json.loads(listed.stdout)}
-    wanted = {"slow": "file", "many": "kept", "slow responses": "default", "errors": "default"}
+    wanted = {"slow": "file", "coded": "file", "many": "kept", "slow responses": "default", "errors": "default"}
     assert sources.items() >= wanted.items()
     assert "one" not in sources
     assert [(one["name"], one["source"]) for one in json.loads(listed.stdout) if one["off"]] == [("no answers", "kept")]
@@ -152,7 +153,8 @@ def test_export_writes_the_rules_for_prometheus_over_what_the_server_serves(rule
     right.write_text(
         RULES.partition('[[rules]]\nname = "mis')[0]
         + '[[rules]]\nname = "people"\nmetric = "active_users"\nbelow = 3\n'
-        + '[[rules]]\nname = "queue"\nmetric = "queue"\nabove = 10\n',
+        + '[[rules]]\nname = "queue"\nmetric = "queue"\nabove = 10\n'
+        + '[[rules]]\nname = "coded"\nkind = "function"\nfunction = "no_such_module:rule"\n',
         encoding="utf-8",
     )
     written, wrong, formless = several([
@@ -160,11 +162,16 @@ def test_export_writes_the_rules_for_prometheus_over_what_the_server_serves(rule
         ["alerts", "export", "--prometheus", rules],
         ["alerts", "export", right],
     ])  # fmt: skip
-    assert (written.returncode, wrong.returncode, formless.returncode) == (0, Exit.INPUT, Exit.INPUT)
-    for expression in ('{rule=\\"queue\\"} > 10', '{rule=\\"people\\"} < 3', '{rule=\\"slow\\"} > '):
+    assert (written.returncode, wrong.returncode, formless.returncode) == (0, Exit.INPUT, 0)
+    for expression in (
+        '{rule=\\"queue\\"} > 10',
+        '{rule=\\"people\\"} < 3',
+        '{rule=\\"slow\\"} > ',
+        '{rule=\\"coded\\"} > ',
+    ):
         assert f'expr: "barograph_alert_rule_value{expression}' in written.stdout
     assert "Did you mean error_rate" in wrong.stderr
-    assert "--prometheus" in formless.stderr
+    assert formless.stdout == written.stdout
 
 
 def test_a_rule_of_a_file_is_tried_on_what_is_stored_also_by_a_server(rules: Path, tmp_path: Path) -> None:

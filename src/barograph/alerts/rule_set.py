@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Literal
 
 import msgspec
@@ -29,11 +30,15 @@ Source = Literal["file", "python", "kept", "default"]
 Check = Callable[[ThresholdRule], object]
 Load = Callable[[str, str], RuleFunction]
 
+_NAMED = 10  # rules that a hint names
 _WRITTEN: tuple[Source, ...] = ("file", "python")  # by whoever runs this: nobody else changes them
 _ELSEWHERE: dict[Source, tuple[str, str]] = {
     "file": ("that rule stands in barograph.toml", "Change it there; it is read at the next start."),
     "python": ("that rule was added in Python", "Change the program that adds it."),
-    "default": ("that is a default rule", 'Keep {"name": …, "enabled": false} to switch it off.'),
+    "default": (
+        "that is a default rule",
+        'Keep one of its name with enabled = false, in JSON "enabled": false, to switch it off.',
+    ),
 }
 
 
@@ -169,8 +174,14 @@ class RuleSet:
 
     def unknown(self, name: str) -> InvalidRule:
         """The error for a name that no rule has."""
-        names = ", ".join(shorten(rule.name, 40) for rule in self.rules[:10])
-        return InvalidRule("there is no rule of that name", hint=f"There are: {names or 'none'}.", value=name)
+        names = [shorten(rule.name, 40) for rule in self.rules]
+        near = get_close_matches(shorten(name, 40), names, n=3)
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        else:
+            more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            hint = f"There are: {', '.join(names[:_NAMED]) or 'none'}{more}."
+        return InvalidRule("there is no rule of that name", hint=hint, value=name)
 
     def _own_repository(self) -> RuleRepository:
         assert self._repository is not None, "a set of rules that are kept nowhere"

@@ -32,7 +32,7 @@ from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
 from barograph.visualize.chart import Column, Page, Panel, Table, Text
 from barograph_client.clock import SystemClock
-from barograph_client.errors import InvalidInput, shorten
+from barograph_client.errors import shorten
 
 if TYPE_CHECKING:
     from barograph.alerts.backtest import Backtest
@@ -103,7 +103,8 @@ def export(
         Path | None, typer.Argument(help=f"A file with [[rules]]; the data directory's {FILE_NAME} if absent.")
     ] = None,
     prometheus: Annotated[
-        bool, typer.Option("--prometheus", help="As a rule file of Prometheus; there is no other form yet.")
+        bool,
+        typer.Option("--prometheus", help="As a rule file of Prometheus: the one form there is, also without this."),
     ] = False,
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
 ) -> None:
@@ -114,8 +115,6 @@ def export(
     """
     from barograph.dashboard.rule_file import export_rules
 
-    if not prometheus:
-        raise InvalidInput("rules are written in one form only", hint="Write --prometheus.")
     print(export_rules(file or data_dir / FILE_NAME), end="")
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
-from msgspec.structs import replace
 
 from barograph.cli.control import actor
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Json, ProjectName, existing
@@ -44,14 +43,14 @@ class RuleLine(Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def rules_of(directory: Path, project: str | None, *, run_code: bool = False) -> Iterator[RuleSet]:
+def rules_of(directory: Path, project: str | None) -> Iterator[RuleSet]:
     """The rules of a project, from the settings and the control plane. Raises InvalidInput, InvalidRule, ControlError.
 
-    A function that a rule names is imported only where ``run_code`` says so; else its rule is not among them.
+    A function that a rule names is not imported, and its module need not be there.
     """
     from barograph.alerts.default_rules import default_rules
     from barograph.alerts.rule_set import RuleSet
-    from barograph.alerts.rules.function import load_function
+    from barograph.alerts.rules.function import name_function
     from barograph.control.database import CONTROL, ControlPlane
     from barograph.control.projects import ProjectRepository
     from barograph.control.rules import RuleRepository
@@ -61,15 +60,14 @@ def rules_of(directory: Path, project: str | None, *, run_code: bool = False) ->
     settings = load_settings(existing(directory), os.environ)
     clock = SystemClock()
     catalogue = Catalogue(metric_of(own) for own in settings.metrics)
-    rules = [replace(rule, enabled=rule.enabled and (run_code or rule.kind != "function")) for rule in settings.rules]
     with ControlPlane(directory / CONTROL, clock) as plane:
         wanted = project or settings.project
         ProjectRepository(plane, settings.project).require(wanted)
         yield RuleSet(
             catalogue,
-            rules,
+            settings.rules,
             default=default_rules(settings),
-            load=load_function,
+            load=name_function,
             kept=RuleRepository(plane),
             check=partial(check_rule, catalogue, clock),
             project=wanted,
@@ -82,7 +80,7 @@ def listed(project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTO
     \b
     barograph alerts rules
     """
-    with rules_of(data_dir, project, run_code=True) as rules:
+    with rules_of(data_dir, project) as rules:
         lines = [
             RuleLine(
                 name=rule.name, source=rules.source(rule.name), severity=rule.severity, condition=rule.condition,

@@ -19,8 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from barograph.alerts.prometheus.export import export
-from barograph.alerts.rule_set import RuleSet
-from barograph.alerts.rules.function import load_function
+from barograph.alerts.rule_set import Load, RuleSet
+from barograph.alerts.rules.function import load_function, load_or_name
 from barograph.core.mistakes import mistakes
 from barograph.core.receiver_settings import ReceiverSettings
 from barograph.core.routing_settings import RoutingSettings
@@ -102,9 +102,9 @@ def check_file(path: Path, environment: Mapping[str, str], serving: Callable[[Se
 def export_rules(path: Path) -> str:
     """The rules that the file puts in force, as a rule file of Prometheus.
 
-    Raises InvalidSettings where one is wrong.
+    A function whose module is not here is only named. Raises InvalidSettings where a rule is wrong.
     """
-    with _Look(path).rules() as look:
+    with _Look(path).rules(load_or_name) as look:
         found = look.found()
         for problem in found.problems:
             raise refused(found, problem)
@@ -144,7 +144,7 @@ class _Look:
         return self._parts.workspaces.own.alerts.rule_set
 
     @contextlib.contextmanager
-    def rules(self) -> Iterator[_Look]:
+    def rules(self, load: Load = load_function) -> Iterator[_Look]:
         """Look at metrics and rules; what is put together for that stays for as long as this is entered."""
         metrics: list[MetricSettings] = []
         for place, own in self._right("metrics", MetricSettings):
@@ -159,7 +159,7 @@ class _Look:
             for place, rule in self._right("rules", RuleSettings):
                 with self._told(place):
                     named = rule.kind == "function" and rule.enabled
-                    self.rule_set.add(rule, load_function(rule.name, rule.function) if named else None)
+                    self.rule_set.add(rule, load(rule.name, rule.function) if named else None)
                     self._rules.append(rule)
                     self._places.append(f"{self._path}, line {self._lines.of(place)}")
             yield self

@@ -160,10 +160,7 @@ def make_function(settings: RuleSettings, catalogue: Catalogue, function: RuleFu
 def load_function(name: str, path: str) -> RuleFunction:
     """The function ``package.module:name`` of a rule. Raises InvalidRule; what its module raises is in the message."""
     rule = f"rule {shorten(name)}"
-    module, colon, attribute = path.partition(":")
-    if not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
-        hint = 'Write function = "package.module:name".'
-        raise InvalidRule(f"{rule}: function names no function", hint=hint, value=path)
+    module, attribute = _parts(name, path)
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -179,6 +176,36 @@ def load_function(name: str, path: str) -> RuleFunction:
             raise InvalidRule(f"{rule}: function: {module} has no {part}", hint=hint, value=path)
         found = getattr(found, part)
     return cast("RuleFunction", found)
+
+
+def name_function(name: str, path: str) -> RuleFunction:
+    """Stands for the function of that path, whose module is not imported: who only says what the rules are needs none.
+
+    Raises InvalidRule for what is no such path.
+    """
+    module, attribute = _parts(name, path)
+
+    def stand_in(at: Evaluation) -> Outcome:
+        raise InvalidRule(f"rule {shorten(name)}: its function is not loaded here", value=path)
+
+    stand_in.__module__, stand_in.__qualname__, stand_in.__doc__ = module, attribute, None
+    return stand_in
+
+
+def load_or_name(name: str, path: str) -> RuleFunction:
+    """The function, or where it cannot be loaded what stands for it. Raises InvalidRule for what is no path of one."""
+    try:
+        return load_function(name, path)
+    except InvalidRule:
+        return name_function(name, path)
+
+
+def _parts(name: str, path: str) -> tuple[str, str]:
+    module, colon, attribute = path.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        hint = 'Write function = "package.module:name".'
+        raise InvalidRule(f"rule {shorten(name)}: function names no function", hint=hint, value=path)
+    return module, attribute
 
 
 def _check_function(name: str, function: RuleFunction) -> None:
