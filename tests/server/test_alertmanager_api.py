@@ -238,7 +238,7 @@ def test_a_silence_that_is_over_is_made_again_under_a_new_id(ours: Side) -> None
     silence = {"matchers": [{"name": "b", "value": "c", "isRegex": False}], "comment": "", "createdBy": "ann",
                "startsAt": BEGIN.isoformat(), "endsAt": (BEGIN + timedelta(hours=1)).isoformat()}  # fmt: skip
     first = ours.ask("silences", silence)[1]["silenceID"]
-    assert ours.ask(f"silence/{first}", method="DELETE")[0] == 200
+    assert [ours.ask(f"silence/{first}", method="DELETE")[0] for _ in range(2)] == [200, 200]  # over is over
     status, made = ours.ask("silences", {**silence, "id": first})
     assert (status, made["silenceID"] != first) == (200, True)
     assert [one["id"] for one in ours.get("silences?filter=b=c")] == [made["silenceID"], first]

@@ -174,12 +174,13 @@ async def make_silence(site: Site, caller: Caller, request: Request) -> Response
 
 
 async def end_silence(site: Site, caller: Caller, request: Request) -> Response:
-    """End a silence now."""
+    """End a silence now; one that is over stays as it ended."""
     wanted = request.path_params["id"]
 
     def work(dashboard: DashboardInterface) -> None:
         known = _known(dashboard, caller, wanted)
-        dashboard.parts.delivery.silences.end(known.id, actor=caller.actor, project=caller.project)
+        if known.state(site.clock.now()) != "expired":
+            dashboard.parts.delivery.silences.end(known.id, actor=caller.actor, project=caller.project)
 
     await ask(site, caller, False, work)
     return answer({})
