@@ -44,14 +44,10 @@ class Method(NamedTuple):
 
 def gate(run: Run) -> Mask:
     """``asymptotic.burn_in`` at every look."""
-    n, variances = run.counts[:, :, None], run.mean_variances
-    whole = np.sqrt(variances.sum(axis=0))
-    means = run.skewness / np.sqrt(n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cubes = means * (np.sqrt(variances) / whole) ** 3
-    largest = np.maximum(np.abs(cubes[0] - cubes[1]), np.abs(means).max(axis=0))
-    enough = run.counts.min(axis=0)[:, None] >= asymptotic.FEWEST_UNITS
-    return np.asarray(enough & (variances.min(axis=0) > 0) & (largest <= asymptotic.LARGEST_SKEW))
+    smaller = run.counts.min(axis=0)[:, None]
+    largest = np.abs(run.skewness).max(axis=0) / np.sqrt(smaller)
+    varies = run.mean_variances.min(axis=0) > 0
+    return np.asarray((smaller >= asymptotic.FEWEST_UNITS) & varies & (largest <= asymptotic.LARGEST_SKEW))
 
 
 def statistic(run: Run, difference: float) -> Floats:

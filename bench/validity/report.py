@@ -59,15 +59,15 @@ def failures(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line
 
 
 def _gate() -> str:
+    most = asymptotic.LARGEST_SKEW
     return (
         "## The gate of the asymptotic sequence\n\n"
         "An asymptotic confidence sequence is right for large numbers only. It reports from "
-        f"{asymptotic.FEWEST_UNITS} units in each arm on, and while the skewness of each arm's mean and of the "
-        f"difference of the means (the values' skewness over the root of their number) is at most "
-        f"{asymptotic.LARGEST_SKEW:g}: the values may have a skewness of {asymptotic.LARGEST_SKEW * 10:g} with 100 "
-        f"units an arm, of {asymptotic.LARGEST_SKEW * 100:g} with 10,000. With 0.12 as the limit, "
-        "Pareto 2.1 at 10:1 was called different in 27 % of the repetitions that passed (0.4 % of 10,000). Metrics "
-        "that it refuses can be capped, or, when they are bounded, compared by period without any gate."
+        f"{asymptotic.FEWEST_UNITS} units in each arm on, and while the values' skewness over the root of the smaller "
+        f"arm's units is at most {most:g}: a skewness of {most * 10:g} with 100 units, of {most * 100:g} with 10,000. "
+        "The larger skewness of the two arms counts: by its own, a small arm passes when it has seen fewer of the rare "
+        "values, and then its mean is off. Kurtosis does not count. Metrics that the gate refuses can be capped, or, "
+        "when they are bounded, compared by period without any gate."
     )
 
 

@@ -57,6 +57,7 @@ class TestAsymptotic:
             (summary(99, 0.1), NONE, "100 units"),
             (summary(1000, 0.1), (20.0, 20.0), "too skewed"),
             (summary(1000, 0.1), (math.nan, 0.0), "too skewed"),
+            (summary(1000, 0.1), (0.0, math.nan), "too skewed"),
             (summary(1000, 0.1), None, "not known"),
             (summary(1000, 0.1, 0.0), NONE, "does not vary"),
             (Summary(), NONE, "empty"),
@@ -74,9 +75,9 @@ class TestAsymptotic:
         assert found.relative is None or found.relative.low is None
 
     def test_more_units_open_the_gate_to_skewed_values(self) -> None:
-        skew = (5.0, 5.0)
-        assert asymptotic.burn_in(summary(2499, 0.0), summary(2499, 0.0), skew)
-        assert not asymptotic.burn_in(summary(2500, 0.0), summary(2500, 0.0), skew)
+        skew = (0.0, -5.0)  # the larger counts for both
+        assert asymptotic.burn_in(summary(1111, 0.0), summary(9999, 0.0), skew)
+        assert not asymptotic.burn_in(summary(1112, 0.0), summary(9999, 0.0), skew)
 
     def test_a_share_of_a_negative_baseline_has_the_sign_of_the_difference(self) -> None:
         found = asymptotic.compare_means(summary(1000, -1.0), summary(1000, -2.0), NONE)

@@ -26,9 +26,9 @@ Skewness = tuple[float, float]  # of the values of the arm and of the baseline
 TUNING_UNITS = 5000  # units in both arms at which the sequence is tightest; it holds at any number
 METHOD = "asymptotic confidence sequence"
 
-# The gate. Measured with `make validity`; with 0.12, Pareto 2.1 at 10:1 does not keep its rate.
+# The gate. Measured with `make validity`: every setting keeps its rate, also among the repetitions that pass.
 FEWEST_UNITS = 100  # in the smaller arm
-LARGEST_SKEW = 0.1  # of an arm's mean, and of the difference of the means
+LARGEST_SKEW = 0.15  # of the smaller arm's mean
 
 
 def skewness(values: Numbers) -> float:
@@ -96,8 +96,8 @@ def confidence_sequence(
 def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str, ...]:
     """Why a confidence sequence of the difference of means is not valid here yet; empty when it is.
 
-    Refuses fewer than ``FEWEST_UNITS`` in an arm, and a skewness of the mean difference, or of one arm's mean, of more
-    than ``LARGEST_SKEW``: an Edgeworth expansion has that as the first term of the error of a normal approximation.
+    Refuses fewer than ``FEWEST_UNITS`` in an arm, and a skewness of the means (``skewness_of_means``) of more than
+    ``LARGEST_SKEW``: an Edgeworth expansion has that as the first term of the error of a normal approximation.
     ``skew`` is that of the values of ``arm`` and of ``baseline``; not knowing it is a reason too. Kurtosis is not asked
     for: values of infinite kurtosis that are not skewed (Student's t with 3 degrees) keep their rate at any split.
     """
@@ -114,15 +114,13 @@ def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str
 
 
 def skewness_of_means(arms: tuple[Summary, Summary], skew: Skewness) -> float:
-    """The largest of the skewness of the difference of means and of the two means, as a size.
+    """How skewed the means, and with them their difference, may be: the values' skewness over the root of their number.
 
-    The third cumulant of a mean is skewness * sd**3 / n**2; those of independent means subtract.
+    The third cumulant of a mean is skewness * sd**3 / n**2, and those of two means subtract, so the larger of the two
+    bounds that of the difference. The larger skewness counts for both arms: a small arm that looks less skewed than
+    the other has seen fewer of the rare values, and its mean is off for the same reason.
     """
-    errors = [math.sqrt(one.mean_variance) for one in arms]
-    whole = math.hypot(*errors)
-    means = [values / math.sqrt(one.n) for one, values in zip(arms, skew, strict=True)]
-    cubes = [mean * (error / whole) ** 3 for mean, error in zip(means, errors, strict=True)]
-    return max(abs(cubes[0] - cubes[1]), *map(abs, means))
+    return float(np.max(np.abs(skew))) / math.sqrt(min(one.n for one in arms))
 
 
 def compare_means(
