@@ -62,7 +62,7 @@ def test_60_one_that_is_stable_again_and_fires_is_told_so() -> None:
     world.fire("a", 20)
     world.run(20, 40)
     assert [(one.status, one.reason) for one in world.sent[told:]] == [("firing", "1 stable again")]
-    assert world.explain("a", 39).words.startswith("told at 2026-11-28 09:00:30 UTC (1 stable again)")
+    assert world.explain("a", 39).words.startswith("told at 09:00:30 (1 stable again)")
 
 
 def test_60_changes_between_two_steps_are_counted_by_the_start_of_the_alert() -> None:

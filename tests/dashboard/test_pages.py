@@ -517,7 +517,7 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
     ])  # fmt: skip
     text = plain(text_of(build_page("alerts", house.material())))
     assert "FIRING slow responses: Response time p95 exceeded 5 s threshold (current: 8 s)" in text
-    assert "log: new: waiting for group_wait until 2026-11-24 14:05" in text
+    assert "log: new: waiting for group_wait until 14:05" in text
     assert re.search(r"FIRING node down: it does not answer [0-9a-f]{16} since \S+ \S+ host=rag-1 from outside", text)
     order = [text.index(part) for part in ("FIRING slow responses:", "Rules", "Incidents", "What has happened")]
     assert order == sorted(order)
@@ -531,8 +531,8 @@ def test_an_open_alert_says_why_it_is_told_or_held_also_one_from_outside(build: 
     assert held.startswith("Alerts")
     assert "HELD slow responses: " in held
     assert "index rebuild" in held
-    assert "until 2026-11-24 16:05:00 UTC; next at 2026-11-24 16:05:30 UTC" in held
-    assert "log: told at 2026-11-24 14:05" in theirs_told
+    assert "until 16:05:00; next at 16:05:30" in held
+    assert "log: told at 14:05" in theirs_told
     assert "; repeated at " in theirs_told
 
 

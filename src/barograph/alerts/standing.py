@@ -62,7 +62,7 @@ def standings(
         ]
         why = notifier.explain([alert for alert, _ in firing], at, zone)
         routed = [_standing(alert, one, *said) for (alert, one), said in zip(firing, why, strict=True)]
-        found += _with_targets(routed, notifier, zone)
+        found += _with_targets(routed, notifier, at, zone)
     return sorted(found, key=lambda one: (one.state == "pending", rank_of(one.labels), one.active_at))
 
 
@@ -90,11 +90,11 @@ def _standing(
     )
 
 
-def _with_targets(found: Iterable[Standing], notifier: Notifier, zone: ZoneInfo) -> list[Standing]:
+def _with_targets(found: Iterable[Standing], notifier: Notifier, at: datetime, zone: ZoneInfo) -> list[Standing]:
     """With whom the messages about each alert have reached: one question for all of them. Raises ControlError."""
     stands = list(found)
     reached = notifier.reached({each.group_key for one in stands for each in one.told if each.told})
     return [
-        replace(one, told=[explain_targets(each, reached.get(each.group_key, ()), zone) for each in one.told])
+        replace(one, told=[explain_targets(each, reached.get(each.group_key, ()), at, zone) for each in one.told])
         for one in stands
     ]

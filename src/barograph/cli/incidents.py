@@ -58,7 +58,7 @@ def _parts(found: History, timezone: str) -> list[Part]:
     def clock(moment: datetime) -> str:
         return local_time(moment, zone)
 
-    over = f"{clock(found.window.start)} to {clock(found.window.end)}"
+    over = f"{clock(found.window.start)} to {clock(min(found.window.end, SystemClock().now()))}"
     if not found.total.count:
         return [Text(text="No alert has fired."), Text(text=over, tone="muted")]
     told = counted(found.total.count, "incident")

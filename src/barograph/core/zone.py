@@ -20,6 +20,9 @@ def zone_of(name: str) -> ZoneInfo:
         ) from None
 
 
-def local_time(moment: datetime, zone: ZoneInfo) -> str:
-    """The moment in that zone, to the second, with the zone's name."""
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S} {zone.key}"
+def local_time(moment: datetime, zone: ZoneInfo, now: datetime | None = None) -> str:
+    """The moment in that zone, to the second, with the zone's name; of the day of ``now`` only the time of day."""
+    there = moment.astimezone(zone)
+    if now is not None and there.date() == now.astimezone(zone).date():
+        return f"{there:%H:%M:%S}"
+    return f"{there:%Y-%m-%d %H:%M:%S} {zone.key}"

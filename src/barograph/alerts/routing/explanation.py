@@ -45,37 +45,38 @@ class Explanation(Struct, frozen=True, kw_only=True):
     targets: tuple[Reached, ...] = ()
 
 
-def explain_targets(explanation: Explanation, targets: Sequence[Reached], zone: ZoneInfo) -> Explanation:
+def explain_targets(explanation: Explanation, targets: Sequence[Reached], now: datetime, zone: ZoneInfo) -> Explanation:
     """The explanation of what was told with whom it has reached, and whom not and why; others as they are."""
     if not explanation.told or not targets:
         return explanation
     delivered = [one.delivered_at for one in targets if one.state == "sent" and one.delivered_at is not None]
-    said = [_missed(one, zone) for one in targets if one.state != "sent"]
+    said = [_missed(one, now, zone) for one in targets if one.state != "sent"]
     more = [f"and {len(said) - MOST_MISSED:,} more targets were not reached"] if len(said) > MOST_MISSED else []
     if delivered:
         to = "" if len(targets) == 1 else f" to {len(delivered):,} of {len(targets):,} targets"
-        said.insert(0, f"delivered{to} at {local_time(max(delivered), zone)}")
+        said.insert(0, f"delivered{to} at {local_time(max(delivered), zone, now)}")
     shown = said[: MOST_MISSED + bool(delivered)]
     words = "; ".join((explanation.words, *shown, *more))
     return replace(explanation, words=words, targets=tuple(targets))
 
 
-def _missed(one: Reached, zone: ZoneInfo) -> str:
+def _missed(one: Reached, now: datetime, zone: ZoneInfo) -> str:
     """Why the newest message is not there, and what is done about it."""
     why = f": {shorten(one.error, ERROR_LENGTH)}" if one.error else ""
-    before = f" (an earlier message was, at {local_time(one.delivered_at, zone)})" if one.delivered_at else ""
+    before = f" (an earlier message was, at {local_time(one.delivered_at, zone, now)})" if one.delivered_at else ""
     if one.state == "failed":
         return f"not delivered to {one.target}{before}{why}"
     if one.next_at is None or not one.attempts:
         return f"waits to be sent to {one.target}"
     tried = counted(one.attempts, "attempt")
-    return f"not yet delivered to {one.target}{before}, {tried}, the next at {local_time(one.next_at, zone)}{why}"
+    return f"not yet delivered to {one.target}{before}, {tried}, the next at {local_time(one.next_at, zone, now)}{why}"
 
 
 def explain(
     router: Router, state: RouterState, alert: Alert, now: datetime, zone: ZoneInfo | None = None
 ) -> tuple[Explanation, ...]:
-    """What is known of the alert, one explanation a group. Times in the words are of ``zone`` (UTC by default)."""
+    """What is known of the alert, one explanation a group. Times in the words are of ``zone`` (UTC by default), those
+    of the day of ``now`` without their date."""
     case = _Case(router, state, alert, as_utc(now), zone or zone_of("UTC"))
     found: list[Explanation] = []
     for route in router.tree.find(alert.labels):
@@ -138,7 +139,8 @@ class _Case:
             return f"{before}{hold.words} for as long as that fires", None
         steps = -((due - hold.until) // route.group_interval)
         then = due + max(steps, 0) * route.group_interval
-        return f"{before}{hold.words} until {self._time(hold.until)}", then
+        after = f"; next at {self._time(then)}" if then > hold.until else ""
+        return f"{before}{hold.words} until {self._time(hold.until)}{after}", then
 
     def _waiting(self, route: Route, group: Group, due: datetime) -> tuple[str, datetime | None]:
         if due > max(group.next_at, self._now):
@@ -166,4 +168,4 @@ class _Case:
         return f"{sent}{due}", repeat
 
     def _time(self, moment: datetime) -> str:
-        return local_time(moment, self._zone)
+        return local_time(moment, self._zone, self._now)

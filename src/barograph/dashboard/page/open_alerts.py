@@ -12,7 +12,6 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from barograph.core.unit import counted, format_value
-from barograph.core.zone import local_time
 from barograph.dashboard.open_alerts import OpenAlert, OpenAlerts, OpenCount, Telling, group_words
 from barograph.visualize.chart import Cell, Column, Panel, Part, Table, Text, Tone
 from barograph_client.errors import shorten
@@ -34,13 +33,11 @@ def open_alert_parts(found: OpenAlerts, zone: ZoneInfo) -> list[Part]:
         if not shown:
             unseen.append(count)
         elif count.total > EACH:
-            parts.append(_table(count, shown, zone))
+            parts.append(_table(count, shown))
         else:
             for told, alike in groupby(shown, key=lambda one: one.told):
                 lines = [line for one in alike for line in _lines(one, zone)]
-                parts.append(
-                    Panel(title="", parts=[*lines, *(Text(text=why(each, zone), tone="muted") for each in told)])
-                )
+                parts.append(Panel(title="", parts=[*lines, *(Text(text=_why(each), tone="muted") for each in told)]))
     left = [Text(text=f"{shorten(one.alertname, 40)}: {counts([one])}, not shown.") for one in unseen[:_NAMES]]
     if len(unseen) > _NAMES:
         left.append(Text(text=f"{len(unseen) - _NAMES:,} more rules have alerts that are not shown."))
@@ -67,11 +64,9 @@ def _many(number: int, thing: str) -> str:
     return counted(number, thing) if thing else f"{number:,}"
 
 
-def why(told: Telling, zone: ZoneInfo) -> str:
-    """Who was told or is not, and why; when the next notification is due where the words do not have it."""
-    next_at = local_time(told.next_at, zone) if told.next_at else ""
-    words = told.why if not next_at or next_at in told.why else f"{told.why}; next at {next_at}"
-    return f"{told.receiver}: {words}"
+def _why(told: Telling) -> str:
+    """Who was told or is not, why, and when the next notification is due."""
+    return f"{told.receiver}: {told.why}"
 
 
 def _lines(one: OpenAlert, zone: ZoneInfo) -> list[Text]:
@@ -91,7 +86,7 @@ def _lines(one: OpenAlert, zone: ZoneInfo) -> list[Text]:
     ]
 
 
-def _table(count: OpenCount, shown: Sequence[OpenAlert], zone: ZoneInfo) -> Table:
+def _table(count: OpenCount, shown: Sequence[OpenAlert]) -> Table:
     """Many alerts of one name: a row each, what differs in columns, what is told of them below."""
     columns = [Column(title="Alert", most=16), Column(title="Since"), Column(title="Now", align="right"),
                Column(title="State"), Column(title="Severity", most=10), Column(title="Group", most=60)]  # fmt: skip
@@ -101,7 +96,7 @@ def _table(count: OpenCount, shown: Sequence[OpenAlert], zone: ZoneInfo) -> Tabl
         for one in shown
     ]  # fmt: skip
     told = [column for column in range(len(columns)) if column < 2 or _is_told(column, rows)]
-    reasons = Counter(why(each, zone) for one in shown for each in one.told)
+    reasons = Counter(_why(each) for one in shown for each in one.told)
     note = "; ".join(
         f"{words} ({number} of these {len(shown)})" if number < len(shown) else words
         for words, number in reasons.most_common(_REASONS)
