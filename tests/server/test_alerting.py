@@ -236,10 +236,10 @@ def test_an_acknowledged_alert_says_who_takes_care(serving: Serving) -> None:
 
 def test_an_acknowledgement_is_withdrawn_and_the_beginning_of_a_fingerprint_will_do(serving: Serving) -> None:
     whole = named(serving, "slow")["fingerprint"]
-    about = {"fingerprint": whole[:5], "author": "ben"}
-    assert serving.ask("/api/v1/alerts/acknowledge", about).json == {"fingerprint": whole}
+    about, words = {"fingerprint": whole[:5], "author": "ben"}, "slow"
+    assert serving.ask("/api/v1/alerts/acknowledge", about).json == {"fingerprint": whole, "alert": words}
     assert "acknowledged" in named(serving, "slow")["told"][0]["why"]
-    assert serving.ask("/api/v1/alerts/unacknowledge", about).json == {"fingerprint": whole}
+    assert serving.ask("/api/v1/alerts/unacknowledge", about).json == {"fingerprint": whole, "alert": words}
     assert "acknowledged" not in named(serving, "slow")["told"][0]["why"]
     assert serving.ask("/api/v1/alerts/unacknowledge", about).status == 400
 

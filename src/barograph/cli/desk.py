@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from barograph.alerts.incidents import History
     from barograph.dashboard.asked import Asked
     from barograph.dashboard.doctor import Finding
-    from barograph.dashboard.open_alerts import Choice, OpenAlerts
+    from barograph.dashboard.open_alerts import Choice, NamedAlert, OpenAlerts
     from barograph.store.retention import Pruned
     from barograph.store.verification import Report
     from barograph_client.errors import InvalidEvent
@@ -108,7 +108,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 class Desk(Protocol):
     """What commands need. Everything raises BarographError; what was just recorded is in the answers.
 
-    A text beside an answer is the zone of the settings. ``acknowledge`` and ``withdraw`` give the whole fingerprint.
+    A text beside an answer is the zone of the settings.
     """
 
     directory: Path
@@ -130,8 +130,8 @@ class Desk(Protocol):
     def findings(self) -> Sequence[Finding]: ...
     def alerts(self, choice: Choice) -> tuple[OpenAlerts, str]: ...
     def history(self, window: tuple[datetime, datetime], limit: int) -> tuple[History, str]: ...
-    def acknowledge(self, beginning: str, by: str, comment: str) -> str: ...
-    def withdraw(self, beginning: str, by: str, comment: str) -> str: ...
+    def acknowledge(self, beginning: str, by: str, comment: str) -> NamedAlert: ...
+    def withdraw(self, beginning: str, by: str, comment: str) -> NamedAlert: ...
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]: ...
 
 

@@ -31,7 +31,7 @@ from barograph.dashboard.asked import Asked
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.doctor import Finding, findings
 from barograph.dashboard.incident_history import incident_history
-from barograph.dashboard.open_alerts import Choice, OpenAlerts, named, open_alerts
+from barograph.dashboard.open_alerts import Choice, NamedAlert, OpenAlerts, named, open_alerts
 from barograph.dashboard.trace import trace_of, trace_page
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
@@ -190,16 +190,16 @@ class LocalDesk:
         found = incident_history(dashboard, Window(*window), now, limit=limit, each=EACH)
         return found, dashboard.settings.timezone
 
-    def acknowledge(self, beginning: str, by: str, comment: str) -> str:
-        fingerprint = self._named(beginning)
-        self._dashboard.notifier.acknowledge(fingerprint, by=by, comment=comment)
-        return fingerprint
+    def acknowledge(self, beginning: str, by: str, comment: str) -> NamedAlert:
+        alert = self._named(beginning)
+        self._dashboard.notifier.acknowledge(alert.fingerprint, by=by, comment=comment)
+        return alert
 
-    def withdraw(self, beginning: str, by: str, comment: str) -> str:
-        fingerprint = self._named(beginning)
-        self._dashboard.notifier.withdraw(fingerprint, by=by, comment=comment)
-        return fingerprint
+    def withdraw(self, beginning: str, by: str, comment: str) -> NamedAlert:
+        alert = self._named(beginning)
+        self._dashboard.notifier.withdraw(alert.fingerprint, by=by, comment=comment)
+        return alert
 
-    def _named(self, beginning: str) -> str:
+    def _named(self, beginning: str) -> NamedAlert:
         dashboard = self._dashboard
         return named(dashboard.alerts, beginning, zone_of(dashboard.settings.timezone))

@@ -17,7 +17,7 @@ from barograph_client.clock import SystemClock
 from barograph_client.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from barograph.dashboard.open_alerts import Chosen
+    from barograph.dashboard.open_alerts import Chosen, NamedAlert
 
 STATES = ("pending", "firing", "held")
 
@@ -94,7 +94,10 @@ def ack(
     """
     with desk_of(existing(data_dir), project) as desk:
         named = desk.acknowledge(fingerprint, actor(), comment)
-    say(f"{named} is yours; it is not repeated until it resolves. `barograph alerts unack {named}` lets go of it.")
+    say(
+        f"{_told(named)} is yours; it is not repeated until it resolves. "
+        f"`barograph alerts unack {named.fingerprint}` lets go of it."
+    )
 
 
 def unack(
@@ -110,4 +113,8 @@ def unack(
     """
     with desk_of(existing(data_dir), project) as desk:
         named = desk.withdraw(fingerprint, actor(), comment)
-    say(f"Nobody takes care of {named} any more; it is repeated while it fires.")
+    say(f"Nobody takes care of {_told(named)} any more; it is repeated while it fires.")
+
+
+def _told(named: NamedAlert) -> str:
+    return f"{named.alert}, {named.fingerprint}," if named.alert else named.fingerprint

@@ -25,9 +25,9 @@ from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Wind
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
 from barograph.dashboard.doctor import Finding
-from barograph.dashboard.open_alerts import Choice, OpenAlerts
+from barograph.dashboard.open_alerts import Choice, NamedAlert, OpenAlerts
 from barograph.journal.lock import Owner
-from barograph.server.answers import AlertsNow, NamedAlert
+from barograph.server.answers import AlertsNow
 from barograph.store.retention import Pruned
 from barograph.store.verification import Report
 from barograph.visualize.charset import choose
@@ -274,16 +274,16 @@ class RemoteDesk:
         asked = {"from": start.isoformat(), "to": end.isoformat(), "limit": limit, "fresh": "true"}
         return msgspec.json.decode(self._ask("GET", "incidents", asked), type=History), told.timezone
 
-    def acknowledge(self, beginning: str, by: str, comment: str) -> str:
+    def acknowledge(self, beginning: str, by: str, comment: str) -> NamedAlert:
         return self._about("acknowledge", beginning, by, comment)
 
-    def withdraw(self, beginning: str, by: str, comment: str) -> str:
+    def withdraw(self, beginning: str, by: str, comment: str) -> NamedAlert:
         return self._about("unacknowledge", beginning, by, comment)
 
-    def _about(self, action: str, beginning: str, by: str, comment: str) -> str:
+    def _about(self, action: str, beginning: str, by: str, comment: str) -> NamedAlert:
         body = {"fingerprint": beginning, "author": by, "comment": comment}
         found = self._ask("POST", f"alerts/{action}", body=msgspec.json.encode(body))
-        return msgspec.json.decode(found, type=NamedAlert).fingerprint
+        return msgspec.json.decode(found, type=NamedAlert)
 
     def backtest(self, trial: Trial, progress: Callable[[float], None]) -> tuple[Backtest, str]:
         start, end = trial.window

@@ -153,14 +153,19 @@ def open_alert(one: Standing, rule: ThresholdRule | None, data_at: datetime | No
     )
 
 
-def named(alerts: AlertManager, beginning: str, zone: ZoneInfo) -> str:
-    """The fingerprint of the one alert that fires and begins so; a whole one as it is.
+class NamedAlert(Struct, frozen=True, kw_only=True):
+    """The alert that was named: its whole fingerprint, and its rule and group in words; none where it is not open."""
+
+    fingerprint: str
+    alert: str = ""
+
+
+def named(alerts: AlertManager, beginning: str, zone: ZoneInfo) -> NamedAlert:
+    """The one alert that fires and whose fingerprint begins so; of a whole one, whatever is of it.
 
     Raises InvalidInput, with those that begin so where there are several.
     """
     wanted = beginning.strip().lower()
-    if len(wanted) == FULL:
-        return wanted
     if len(wanted) < SHORTEST:
         raise InvalidInput(
             f"the beginning of a fingerprint has {SHORTEST} digits or more",
@@ -168,6 +173,8 @@ def named(alerts: AlertManager, beginning: str, zone: ZoneInfo) -> str:
             value=beginning,
         )
     found = [one for one in alerts.standing(zone) if one.fingerprint.startswith(wanted) and one.state == "firing"]
+    if not found and len(wanted) == FULL:
+        return NamedAlert(fingerprint=wanted)
     if not found:
         raise InvalidInput(
             "no alert fires whose fingerprint begins so", hint="`barograph alerts list` shows them.", value=beginning
@@ -180,7 +187,7 @@ def named(alerts: AlertManager, beginning: str, zone: ZoneInfo) -> str:
             hint=f"Write more of it: {candidates}{more}.",
             value=beginning,
         )
-    return found[0].fingerprint
+    return NamedAlert(fingerprint=found[0].fingerprint, alert=_words(found[0]))
 
 
 def group_words(labels: Mapping[str, str]) -> str:
@@ -190,10 +197,12 @@ def group_words(labels: Mapping[str, str]) -> str:
 
 
 def _candidate(one: Standing) -> str:
+    return f"{one.fingerprint} {_words(one)}"
+
+
+def _words(one: Standing) -> str:
     group = group_words(one.labels)
-    return (
-        f"{one.fingerprint} {shorten(one.labels.get('alertname', ''), 40)}{f' ({shorten(group, 60)})' if group else ''}"
-    )
+    return f"{shorten(one.labels.get('alertname', ''), 40)}{f' ({shorten(group, 60)})' if group else ''}"
 
 
 def _known(alerts: AlertManager, wanted: str, names: set[str]) -> None:

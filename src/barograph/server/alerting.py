@@ -27,9 +27,8 @@ from barograph.core.settings import RuleSettings
 from barograph.core.zone import zone_of
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.incident_history import incident_history
-from barograph.dashboard.open_alerts import FULL, OpenAlerts, named, open_alert, open_alerts
+from barograph.dashboard.open_alerts import FULL, NamedAlert, OpenAlerts, named, open_alert, open_alerts
 from barograph.server.access import Caller
-from barograph.server.answers import NamedAlert
 from barograph.server.asking import answer, ask
 from barograph.server.parameters import AlertParameters, Duration, IncidentParameters, from_address, from_body
 from barograph.server.site import Site
@@ -184,9 +183,9 @@ async def acknowledge(site: Site, caller: Caller, request: Request) -> Response:
     body = await from_body(request, Acknowledgement, site.settings.body_seconds)
 
     def work(dashboard: DashboardInterface) -> NamedAlert:
-        fingerprint = _named(dashboard, body)
-        dashboard.notifier.acknowledge(fingerprint, by=body.author or caller.actor, comment=body.comment)
-        return NamedAlert(fingerprint=fingerprint)
+        alert = _named(dashboard, body)
+        dashboard.notifier.acknowledge(alert.fingerprint, by=body.author or caller.actor, comment=body.comment)
+        return alert
 
     return answer(await ask(site, caller, False, work))
 
@@ -196,14 +195,14 @@ async def withdraw(site: Site, caller: Caller, request: Request) -> Response:
     body = await from_body(request, Acknowledgement, site.settings.body_seconds)
 
     def work(dashboard: DashboardInterface) -> NamedAlert:
-        fingerprint = _named(dashboard, body)
-        dashboard.notifier.withdraw(fingerprint, by=body.author or caller.actor, comment=body.comment)
-        return NamedAlert(fingerprint=fingerprint)
+        alert = _named(dashboard, body)
+        dashboard.notifier.withdraw(alert.fingerprint, by=body.author or caller.actor, comment=body.comment)
+        return alert
 
     return answer(await ask(site, caller, False, work))
 
 
-def _named(dashboard: DashboardInterface, body: Acknowledgement) -> str:
+def _named(dashboard: DashboardInterface, body: Acknowledgement) -> NamedAlert:
     return named(dashboard.alerts, body.fingerprint, zone_of(dashboard.settings.timezone))
 
 

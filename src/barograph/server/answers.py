@@ -146,12 +146,6 @@ class AlertsNow(Struct, kw_only=True):
     data: OpenAlerts
 
 
-class NamedAlert(Struct, kw_only=True):
-    """The alert that was named, by its whole fingerprint."""
-
-    fingerprint: str
-
-
 class RuleNow(Struct, kw_only=True, rename="camel"):
     """A rule, in Prometheus' shape."""
 

@@ -17,6 +17,7 @@ from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.core.settings import RuleSettings
+from barograph.dashboard.open_alerts import NamedAlert
 from barograph.server import alerting, alertmanager_api, asking, care, experiments, health
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
@@ -38,7 +39,6 @@ from barograph.server.answers import (
     EventsPage,
     Healthy,
     MetricRows,
-    NamedAlert,
     QueryDetail,
     Readiness,
     RuleInForce,
