@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from tests.support.soak import times
 
 from barograph.stats.comparison import compare_means, compare_ratios, log_relative_difference
 from barograph.stats.covariate import (
@@ -41,6 +42,7 @@ def drawn(
     return pre, 5 + slope * pre + effect + generator.normal(0, 1, n)
 
 
+@settings(max_examples=times(30, 300))
 @given(pairs, pairs, st.floats(0.1, 10), st.floats(-50, 50))
 def test_scale_and_shift_of_the_metric_scale_the_effect_and_leave_the_p_value(
     a: list[tuple[float, float]], b: list[tuple[float, float]], scale: float, shift: float
@@ -55,6 +57,7 @@ def test_scale_and_shift_of_the_metric_scale_the_effect_and_leave_the_p_value(
         assert of(other.absolute).p_value == pytest.approx(of(plain.absolute).p_value, abs=1e-5)
 
 
+@settings(max_examples=times(30, 300))
 @given(pairs, pairs)
 def test_exchanging_the_arms_exchanges_the_sign_and_every_interval_holds_its_value(
     a: list[tuple[float, float]], b: list[tuple[float, float]]

@@ -7,8 +7,9 @@ import operator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.soak import times
 
 from barograph.stats.joint import JointSummary, PairSummary, RatioPairSummary
 from barograph.stats.summary import RatioSummary, Summary
@@ -34,6 +35,7 @@ def test_merge_is_commutative_to_the_bit_and_equals_the_whole(
     assert merged.products == pytest.approx(whole.products, rel=1e-6, abs=1e-3)
 
 
+@settings(max_examples=times(30, 300))
 @given(table, table, table)
 def test_merge_is_associative_and_nothing_changes_nothing(
     a: list[tuple[float, float, int]], b: list[tuple[float, float, int]], c: list[tuple[float, float, int]]

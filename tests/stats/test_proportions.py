@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
+from tests.support.soak import times
 
 from barograph.stats import exact, proportion_tests
 from barograph.stats.distributions import normal_tail
@@ -54,6 +55,7 @@ def test_score_intervals_end_where_the_test_at_the_likeliest_shares_rejects(tabl
         assert 2 * stats.norm.sf(abs(score_by_search(*table, bound))) == pytest.approx(0.05, rel=1e-5)
 
 
+@settings(max_examples=times(30, 300))
 @given(tables(), st.floats(-0.9, 0.9), st.sampled_from([0.01, 0.05, 0.2]))
 def test_a_difference_is_inside_the_score_interval_as_its_test_does_not_reject_it(
     table: Counts, null: float, alpha: float
@@ -64,6 +66,7 @@ def test_a_difference_is_inside_the_score_interval_as_its_test_does_not_reject_i
         assert (low <= null <= high) == (p_value > alpha)
 
 
+@settings(max_examples=times(30, 300))
 @given(tables())
 def test_exchanging_the_arms_or_the_answers_mirrors_every_interval(table: Counts) -> None:
     x, n, y, m = table
@@ -104,6 +107,7 @@ def test_intervals_cover_as_often_as_stated_at_small_numbers(shares: tuple[float
     assert min(covered.values()) > 0.93, covered
 
 
+@settings(max_examples=times(30, 300))
 @given(tables(12))
 def test_an_exact_test_given_the_arms_sizes_never_rejects_too_often_nor_boschloo_less_than_fisher(
     table: Counts,
@@ -135,6 +139,7 @@ def test_clopper_pearson_ends_where_the_exact_test_of_one_share_rejects(
         assert stats.binom.cdf(x, n, high) == pytest.approx(alpha / 2, rel=1e-6)
 
 
+@settings(max_examples=times(30, 300))
 @given(tables())
 def test_tests_of_a_table_agree_with_scipy_and_say_one_where_no_unit_differs(table: Counts) -> None:
     x, n, y, m = table

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from tests.support.soak import times
 
 from barograph.stats.comparison import compare_means, compare_ratios, welch
 from barograph.stats.quantiles import quantile_difference, quantile_interval, quantile_test
@@ -31,6 +32,7 @@ samples = st.lists(st.integers(-20, 20).map(float), min_size=2, max_size=25)
 
 
 class TestRanks:
+    @settings(max_examples=times(30, 300))
     @given(samples, samples)
     def test_agree_with_scipy(self, a: list[float], b: list[float]) -> None:
         ours, theirs = mann_whitney(a, b, exact=False), stats.mannwhitneyu(a, b, method="asymptotic")
@@ -46,6 +48,7 @@ class TestRanks:
         else:
             assert why
 
+    @settings(max_examples=times(30, 300))
     @given(samples, samples, st.sampled_from([math.exp, math.atan, lambda x: 3 * x - 1]))
     def test_of_another_increasing_scale_are_the_same_and_of_exchanged_arms_the_mirror(
         self, a: list[float], b: list[float], scale: object
@@ -89,6 +92,7 @@ class TestRanks:
 
 
 class TestQuantiles:
+    @settings(max_examples=times(30, 300))
     @given(samples, st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([0.05, 0.2]))
     def test_agree_with_scipy(self, values: list[float], q: float, alpha: float) -> None:
         for null in (-3.0, 0.0, 4.5):
@@ -126,6 +130,7 @@ class TestQuantiles:
 
 
 class TestRobust:
+    @settings(max_examples=times(30, 300))
     @given(samples, samples, st.sampled_from([0.0, 0.1, 0.2, 0.4]))
     def test_trimmed_means_agree_with_scipy(self, a: list[float], b: list[float], trim: float) -> None:
         if min(len(a) - 2 * int(trim * len(a)), len(b) - 2 * int(trim * len(b))) < 2:
