@@ -249,7 +249,8 @@ def spoken(side: Side) -> dict[str, str]:
     alert = "alertname=~tool.*"
     side.amtool("alert", "add", "tool", "severity=page", "job=a", "--annotation=summary=x y")
     side.amtool("alert", "add", "alertname=tool2", "severity=info")
-    side.until(lambda: len(side.get("alerts?filter=alertname%3D~tool.*")) == 2)
+    found = "alerts?filter=alertname%3D~tool.*"  # a silence of before is over with the next look
+    side.until(lambda: [one["status"]["state"] for one in side.get(found)] == ["active", "active"])
     told = {"query": side.amtool("alert", "query", alert), "one": side.amtool("alert", "query", "tool"),
             "extended": side.amtool("alert", "query", "-o", "extended", "tool"),
             "hook": side.amtool("alert", "query", "--receiver=hook", alert)}  # fmt: skip
