@@ -16,6 +16,7 @@ from tests.support.serving import Serving
 
 from barograph.alerts.prometheus.expression import NAME, selectors
 from barograph.alerts.prometheus.parser import parse
+from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.dashboard.rule_file import export_rules
 
 TOML = """
@@ -89,12 +90,17 @@ class Told(NamedTuple):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    with Serving(tmp_path_factory.mktemp("exported") / "data", toml=TOML, program=("-c", QUICK)) as running:
-        query = {"query": "why?", "session_id": "s", "cost": 60.0, "tags": {"team-a": 'a "b"\\'}}
-        slow, quick = {"pipeline": "slow", "response_time": 9.0}, {"pipeline": "quick", "response_time": 1.0}
-        minutes = [datetime.now(UTC) - timedelta(seconds=30 + 60 * minute) for minute in range(3)]  # one is in each
-        earlier = [{"query": "why?", "session_id": "s", "time": at.isoformat()} for at in minutes]
-        running.ask("/api/v1/events", [query | slow, query | quick, *earlier])
+    directory = tmp_path_factory.mktemp("exported") / "data"
+    query = {"query": "why?", "session_id": "s", "cost": 60.0, "tags": {"team-a": 'a "b"\\'}}
+    slow, quick = {"pipeline": "slow", "response_time": 9.0}, {"pipeline": "quick", "response_time": 1.0}
+    now = datetime.now(UTC)
+    minutes = [now - timedelta(seconds=30 + 60 * minute) for minute in range(3)]  # one is in each
+    earlier = [{"query": "why?", "session_id": "s", "time": at} for at in minutes]
+    with DashboardInterface(directory) as dashboard:  # before the first look: what comes later is late for a detector
+        for event in (query | slow, query | quick, *earlier):
+            dashboard.record_query_execution(event)
+        dashboard.flush()
+    with Serving(directory, toml=TOML, program=("-c", QUICK)) as running:
 
         def measured() -> str:
             """What is served, once every rule was evaluated."""
