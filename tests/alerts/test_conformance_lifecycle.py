@@ -272,8 +272,9 @@ def test_27_no_data_and_errors_honour_for() -> None:
 
 
 def test_28_a_vanished_group_keeps_its_state_for_the_lookback_and_is_then_resolved_with_the_reason() -> None:
-    for missing, meanwhile in (("keep", "firing"), ("nodata", "nodata"), ("prometheus", "firing")):
-        policy = Policy(missing=missing, lookback_seconds=120)  # type: ignore[arg-type]
+    policies = Policy(missing="keep"), Policy(missing="nodata"), Policy(missing="prometheus")
+    for policy, meanwhile in zip(policies, ("firing", "nodata", "firing"), strict=True):
+        policy = structs.replace(policy, lookback_seconds=120)
         conditions, _ = play(["breach", "gone", "gone", "gone", "gone"], policy)
         found = [condition.state for condition in conditions]
         assert found == ["firing", meanwhile, meanwhile, "resolved", "resolved"]

@@ -23,10 +23,10 @@ def house(tmp_path: Path) -> Iterator[House]:
     made.close()
 
 
-def ask(house: House, count: int, first: float, seconds: float, **fields: object) -> None:
+def ask(house: House, count: int, first: float, seconds: float, response_time: float = 12.0, **fields: object) -> None:
     """So many queries, evenly over the seconds that end ``first`` seconds ago."""
     for i in range(count):
-        house.query(**{"response_time": 12.0, "ago": first + i * seconds / count, **fields})  # type: ignore[arg-type]
+        house.query(response_time, first + i * seconds / count, **fields)
 
 
 def documents(*ids: str, score: float = 0.8) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.support.receivers import AT, SmtpReceiver, alert, certificate, sample, surroundings
 
 from barograph.alerts.delivery.outcome import SENT, Channel
@@ -34,8 +35,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]
 
 
 def channel(port: int, **more: object) -> Channel:
-    chosen = {"to": ("ops@example.org",), "sender": "barograph@example.org", "host": "127.0.0.1", "security": "none"}
-    target = EmailTarget(**{**chosen, "port": port, "timeout": 5.0, **more})  # type: ignore[arg-type]
+    plain = EmailTarget(to=("ops@example.org",), sender="barograph@example.org", host="127.0.0.1", security="none")
+    target = structs.replace(plain, port=port, **{"timeout": 5.0, **more})
     around = surroundings({"P": PASSWORD}, ManualClock(AT))
     settings = DeliverySettings(external_url="https://barograph.example.org/")
     (made,) = Targets([ReceiverSettings(name="team", targets=(target,))], settings, around).by_id.values()

@@ -73,9 +73,10 @@ class Experiment(Struct, frozen=True, kw_only=True):
     the share of the project's units that none of its experiments with a holdout sees. ``forced`` gives single units an
     arm, for tests; they are not counted. With ``sticky`` a unit keeps the arm that it got, and the weights may be
     changed while it runs; ``fallback_unit_kind``, ``bucket_version`` and ``min_bucket_version`` are GrowthBook's, of
-    sticky buckets. ``hash_version`` is ours or one of GrowthBook's.
-    docs/experiments.md has the rest of assignment.  ``control`` the arm that the others are compared with (the
-    first, when empty). ``better`` says which way the primary metric should go, where the catalogue does not.
+    sticky buckets. ``hash_version`` is ours or one of GrowthBook's. docs/experiments.md has the rest of assignment.
+
+    ``control`` is the arm that the others are compared with (the first, when empty). ``better`` says which way the
+    primary metric should go, where the catalogue does not.
     ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
     for ``planned_days`` and ``planned_units`` (all arms together), where given. The fields from ``state`` on are
     kept by the framework.
