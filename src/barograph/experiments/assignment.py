@@ -9,33 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from barograph.experiments.design import Experiment
-from barograph_client.experiments.definition import Arm, Definition, Definitions, State
+from barograph_client.experiments.definition import Allocation, Arm, Definition, Definitions, State
 
 SERVED: tuple[State, ...] = ("running", "paused", "stopped")  # a stopped one still says what its control is
 
 
 def definition_of(experiment: Experiment) -> Definition:
     """The part of an experiment that decides arms. A draft, or one that was put away, is like one that was stopped."""
-    e = experiment
+    shared = {name: getattr(experiment, name) for name in Allocation.__struct_fields__}
     return Definition(
-        key=e.key,
-        arms=tuple(Arm(key=one.key, weight=one.weight, payload=one.payload) for one in e.variants),
-        salt=e.salt,
-        project=e.project,
-        state=e.state if e.state in SERVED else "stopped",
-        control=e.control,
-        unit_kind=e.unit_kind,
-        fallback_unit_kind=e.fallback_unit_kind,
-        hash_version=e.hash_version,
-        coverage=e.coverage,
-        condition=e.condition,
-        groups=e.groups,
-        namespace=e.namespace,
-        holdout=e.holdout,
-        forced=e.forced,
-        sticky=e.sticky,
-        bucket_version=e.bucket_version,
-        min_bucket_version=e.min_bucket_version,
+        arms=tuple(Arm(key=one.key, weight=one.weight, payload=one.payload) for one in experiment.variants),
+        salt=experiment.salt,
+        state=experiment.state if experiment.state in SERVED else "stopped",
+        **shared,
     )
 
 

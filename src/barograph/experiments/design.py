@@ -18,8 +18,7 @@ from msgspec import Struct, structs
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph_client.errors import InvalidExperiment, UnknownMetric
-from barograph_client.experiments.definition import Namespace
-from barograph_client.experiments.hashing import HashVersion
+from barograph_client.experiments.definition import Allocation
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
@@ -65,41 +64,22 @@ class Guardrail(Struct, frozen=True, kw_only=True):
     relative: bool = True
 
 
-class Experiment(Struct, frozen=True, kw_only=True):
+class Experiment(Allocation, frozen=True, kw_only=True):
     """An experiment: what is compared, for whom, by which metric, for how long; and where it stands.
 
-    ``coverage`` is the share of units that take part, ``condition`` a targeting condition on attributes (with the
-    lists of ``groups``), ``namespace`` the part of a namespace whose other parts are other experiments', ``holdout``
-    the share of the project's units that none of its experiments with a holdout sees. ``forced`` gives single units an
-    arm, for tests; they are not counted. With ``sticky`` a unit keeps the arm that it got, and the weights may be
-    changed while it runs; ``fallback_unit_kind``, ``bucket_version`` and ``min_bucket_version`` are GrowthBook's, of
-    sticky buckets. ``hash_version`` is ours or one of GrowthBook's. docs/experiments.md has the rest of assignment.
+    Who takes part is told by ``Allocation``; forced units are not counted, and the weights of sticky arms may be
+    changed while it runs. docs/experiments.md has the rest of assignment.
 
     ``control`` is the arm that the others are compared with (the first, when empty). ``better`` says which way the
-    primary metric should go, where the catalogue does not.
-    ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
+    primary metric should go, where the catalogue does not. ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
     for ``planned_days`` and ``planned_units`` (all arms together), where given. The fields from ``state`` on are
     kept by the framework.
     """
 
-    key: str
     variants: tuple[Variant, ...]
     primary_metric: str
     title: str = ""
     hypothesis: str = ""
-    control: str = ""
-    unit_kind: str = "user"
-    fallback_unit_kind: str = ""
-    coverage: float = 1.0
-    condition: dict[str, object] = {}
-    groups: dict[str, list[object]] = {}
-    namespace: Namespace | None = None
-    holdout: float = 0.0
-    forced: dict[str, str] = {}
-    sticky: bool = False
-    bucket_version: int = 0
-    min_bucket_version: int = 0
-    hash_version: HashVersion = "barograph"
     secondary_metrics: tuple[str, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
     better: Direction | None = None
@@ -110,7 +90,6 @@ class Experiment(Struct, frozen=True, kw_only=True):
     power: float = 0.8
     minimum_units: int = 30
     salt: str = ""
-    project: str = "default"
     state: State = "draft"
     started_at: datetime | None = None
     paused_at: datetime | None = None

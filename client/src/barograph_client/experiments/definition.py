@@ -36,21 +36,19 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     hash_version: Literal["barograph", "growthbook-v1"] = "barograph"
 
 
-class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How units get the arms of one experiment.
+class Allocation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes part in an experiment, and by what a unit's arm is decided, but for the arms themselves.
 
-    ``salt`` seeds the hash. ``condition`` is a targeting condition on attributes and ``groups`` the lists that it
-    names. ``holdout`` is the share of the project's units that no experiment with a holdout sees. ``forced`` gives
-    single units an arm, for tests. With ``sticky`` a unit keeps the arm it got, whatever the weights become;
+    ``coverage`` is the share of units that take part. ``condition`` is a targeting condition on attributes and
+    ``groups`` the lists that it names. ``namespace`` is the part of one whose other parts are other experiments',
+    ``holdout`` the share of the project's units that no experiment with a holdout sees. ``forced`` gives single units
+    an arm, for tests. With ``sticky`` a unit keeps the arm it got, whatever the weights become;
     ``fallback_unit_kind`` is then used where there is no id of the unit's kind, ``bucket_version`` counts the times at
     which all were assigned anew, and who was assigned before ``min_bucket_version`` takes no part any more.
     """
 
     key: str
-    arms: tuple[Arm, ...]
-    salt: str
     project: str = "default"
-    state: State = "running"
     control: str = ""
     unit_kind: str = "user"
     fallback_unit_kind: str = ""
@@ -64,6 +62,14 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sticky: bool = False
     bucket_version: int = 0
     min_bucket_version: int = 0
+
+
+class Definition(Allocation, frozen=True, kw_only=True, omit_defaults=True):
+    """How units get the arms of one experiment. ``salt`` seeds the hash."""
+
+    arms: tuple[Arm, ...]
+    salt: str
+    state: State = "running"
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):
