@@ -70,10 +70,10 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     Who takes part is told by ``Allocation``; forced units are not counted, and the weights of sticky arms may be
     changed while it runs. docs/experiments.md has the rest of assignment.
 
-    ``control`` is the arm that the others are compared with (the first, when empty). ``better`` says which way the
-    primary metric should go, where the catalogue does not. ``minimum_effect`` is the relative effect worth finding: it sets how long "not settled" takes. A verdict waits
-    for ``planned_days`` and ``planned_units`` (all arms together), where given. The fields from ``state`` on are
-    kept by the framework.
+    ``control`` is the arm that the others are compared with (the first, when empty). ``better`` says which way
+    the primary metric should go, where the catalogue does not. ``minimum_effect`` is the relative effect worth
+    finding: it sets how long "not settled" takes. A verdict waits for ``planned_days`` and ``planned_units``
+    (all arms together), where given. The fields from ``state`` on are kept by the framework.
     """
 
     variants: tuple[Variant, ...]
