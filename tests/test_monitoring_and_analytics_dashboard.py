@@ -21,8 +21,9 @@ from tests.support import forked
 
 import barograph
 from barograph.core.metric import Measure, Metric
-from barograph.core.query import MetricQuery, UnitQuery, Window
+from barograph.core.query import MetricQuery, Window
 from barograph.core.settings import RuleSettings
+from barograph.core.units import UnitQuery
 from barograph.experiments.design import Experiment, equal_variants
 from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock

@@ -27,7 +27,8 @@ from barograph.alerts.rules.expression import ExpressionRule
 from barograph.control.alert_states import AlertStateRepository
 from barograph.control.database import ControlPlane
 from barograph.core.metric import Catalogue
-from barograph.core.query import MetricQuery, Reader, Window
+from barograph.core.query import MetricQuery, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import RuleSettings
 from barograph_client.clock import ManualClock
 from barograph_client.errors import EngineUnavailable, InvalidRule

@@ -14,7 +14,8 @@ from tests.support.store_site import Site, assert_same_answer, at, queries
 from barograph.alerts.evaluator import Evaluator
 from barograph.alerts.rule import make_rule
 from barograph.core.metric import Catalogue
-from barograph.core.query import MetricQuery, Reader, Window
+from barograph.core.query import MetricQuery, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import RuleSettings
 from barograph_client.clock import ManualClock
 

@@ -23,8 +23,9 @@ from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph.core.event import Alert, Exposure
 from barograph.core.metric import Catalogue
-from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import BudgetSettings, RuleSettings, Settings
+from barograph.core.units import UnitAnswer, UnitQuery
 from barograph.dashboard.material import Material
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, equal_variants

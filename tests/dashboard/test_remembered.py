@@ -9,7 +9,8 @@ import pytest
 from tests.dashboard.rag_house import House, busy_week
 
 from barograph.analytics.analytics_engine import AnalyticsEngine
-from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery, Window
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, Window
+from barograph.core.units import UnitAnswer, UnitQuery
 from barograph.dashboard.material import Material
 from barograph.dashboard.pages import PAGES, build_page
 from barograph.dashboard.remembered import RememberedReader

@@ -12,7 +12,7 @@ from scipy import stats
 from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import UnitAnswer, UnitMoments
+from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis import analyse
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue
-from barograph.core.query import UnitAnswer
+from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis import analyse
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.comparison import Comparison

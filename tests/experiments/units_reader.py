@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tests.support.dictionary_reader import DictionaryReader, Record, number
 
-from barograph.core.query import UnitAnswer, UnitMoments, UnitQuery
+from barograph.core.units import UnitAnswer, UnitMoments, UnitQuery
 from barograph.stats.summary import RatioSummary
 
 ID_FIELDS = {"user": "user_id", "session": "session_id"}

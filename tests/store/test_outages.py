@@ -15,7 +15,8 @@ from tests.support.soak import times
 from tests.support.store_site import Site, queries
 
 from barograph.core.event import Event, Feedback
-from barograph.core.query import EventQuery, MetricQuery, UnitQuery, Window
+from barograph.core.query import EventQuery, MetricQuery, Window
+from barograph.core.units import UnitQuery
 from barograph.store import loader
 from barograph_client.clock import ManualClock, SystemClock
 from barograph_client.errors import EngineUnavailable

@@ -14,7 +14,8 @@ from tests.store.week_of_events import UNALIGNED, WEEK, own_metrics, week_of_eve
 from tests.support.store_site import Site, answers, assert_same_answer, at, queries
 
 from barograph.core.event import Exposure, Feedback, Query, Score
-from barograph.core.query import EventQuery, MetricQuery, UnitQuery, Window
+from barograph.core.query import EventQuery, MetricQuery, Window
+from barograph.core.units import UnitQuery
 from barograph_client.clock import ManualClock
 
 QUESTIONS = tuple(

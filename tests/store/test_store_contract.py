@@ -20,7 +20,8 @@ from tests.support.soak import times
 from tests.support.store_site import HOSTILE, Site, assert_same_answer, at, queries
 
 from barograph.core.event import Exposure, Feedback, Query
-from barograph.core.query import EventQuery, Filter, MetricAnswer, MetricQuery, UnitQuery, Window
+from barograph.core.query import EventQuery, Filter, MetricAnswer, MetricQuery, Window
+from barograph.core.units import UnitQuery
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidQuery, UnknownMetric
 

@@ -19,12 +19,11 @@ from barograph.core.query import (
     MetricAnswer,
     MetricQuery,
     MetricRow,
-    UnitAnswer,
-    UnitQuery,
     Window,
     buckets,
     earlier_window,
 )
+from barograph.core.units import UnitAnswer, UnitQuery
 
 Record = dict[str, object]
 

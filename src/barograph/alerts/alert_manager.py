@@ -47,7 +47,7 @@ from barograph.alerts.schedule import INTERVAL_SECONDS, Grid, Look, Looks
 from barograph.alerts.standing import Standing, standings
 from barograph.control.alert_states import AlertStateRepository
 from barograph.core.event import Alert as AlertEvent
-from barograph.core.query import Reader
+from barograph.core.reader import Reader
 from barograph_client.clock import Clock, as_utc
 from barograph_client.errors import BarographError, ControlError, shorten
 

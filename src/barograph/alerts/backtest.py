@@ -17,7 +17,8 @@ from barograph.alerts.book import AlertBook, Entry
 from barograph.alerts.replay import STEPS, looks
 from barograph.alerts.rule import ThresholdRule
 from barograph.core.event import Alert
-from barograph.core.query import Reader, Window
+from barograph.core.query import Window
+from barograph.core.reader import Reader
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidQuery
 

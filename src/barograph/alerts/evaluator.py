@@ -28,7 +28,8 @@ from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
 from barograph.alerts.rules.threshold import Measured, ThresholdRule
 from barograph.core.event import EARLIEST
-from barograph.core.query import Filter, MetricAnswer, MetricQuery, Reader, Window
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, Window
+from barograph.core.reader import Reader
 from barograph.core.unit import format_value
 from barograph_client.errors import BarographError, shorten
 
@@ -243,7 +244,7 @@ class _Ahead:
     def __init__(self, reader: Reader) -> None:
         self.answers: Mapping[MetricQuery, MetricAnswer] = {}
         self._reader = reader
-        self.events, self.units, self.watermark = reader.events, reader.units, reader.watermark
+        self.events, self.watermark = reader.events, reader.watermark
 
     def query(self, question: MetricQuery) -> MetricAnswer:
         known = self.answers.get(question)

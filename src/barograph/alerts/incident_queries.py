@@ -18,7 +18,8 @@ from barograph.alerts.incidents import History, Incident, OffendingQuery
 from barograph.alerts.rule import ThresholdRule
 from barograph.alerts.rules.absence import AbsenceRule
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.reader import Reader
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidQuery, InvalidRule, UnknownMetric
 

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from barograph.alerts.lifecycle import Condition
 from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.core.event import EARLIEST
-from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.reader import Reader
 from barograph_client.clock import as_utc
 
 LOOK_BACK = timedelta(days=31)  # before the window: an incident of it that began earlier is not told

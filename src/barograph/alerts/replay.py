@@ -23,7 +23,8 @@ from barograph.alerts.rule import GROUP_LIMIT, ThresholdRule
 from barograph.alerts.rules.anomaly import POINTS, AnomalyRule
 from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.schedule import INTERVAL_SECONDS
-from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Reader, Window, earlier_window
+from barograph.core.query import MetricAnswer, MetricQuery, MetricRow, Window, earlier_window
+from barograph.core.reader import Reader
 from barograph_client.errors import InvalidQuery, InvalidRule
 
 STEPS = (INTERVAL_SECONDS, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0, 86400.0)

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from barograph.core.query import ManyReader, MetricAnswer, MetricQuery
+from barograph.core.query import MetricAnswer, MetricQuery
+from barograph.core.reader import ManyReader
 
 PATIENCE_SECONDS = 1.0  # after which those who wait are answered beside what was asked before
 AT_ONCE = 1000  # questions

@@ -17,7 +17,8 @@ from barograph.analytics.status import Facts, FiringAlert, Status, assess
 from barograph.analytics.summary import MetricSummary, Percentiles, Series, percentiles, series, summarise
 from barograph.analytics.worst import Concern, WorstQuery, worst_queries
 from barograph.core.metric import Catalogue
-from barograph.core.query import Calendar, Filter, Period, Reader, Window, earlier_window
+from barograph.core.query import Calendar, Filter, Period, Window, earlier_window
+from barograph.core.reader import Reader
 from barograph.core.settings import Settings
 from barograph.core.zone import zone_of
 from barograph_client.clock import Clock

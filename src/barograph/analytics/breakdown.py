@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from barograph.analytics.change import Change, compare, nothing_to_compare
 from barograph.core.metric import Metric
-from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Reader, Window, earlier_window
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Window, earlier_window
+from barograph.core.reader import Reader
 from barograph.core.zone import zone_of
 from barograph_client.errors import InvalidQuery
 

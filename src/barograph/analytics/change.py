@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from barograph.core.event import EARLIEST
 from barograph.core.metric import Metric
-from barograph.core.query import MetricQuery, MetricRow, Reader, Window, buckets
+from barograph.core.query import MetricQuery, MetricRow, Window, buckets
+from barograph.core.reader import Reader
 from barograph.stats.comparison import compare_means, compare_ratios
 from barograph.stats.estimate import Estimate
 from barograph.stats.proportions import newcombe_interval

@@ -12,7 +12,8 @@ from typing import Literal
 from msgspec import Struct
 
 from barograph.analytics.period import day_of, month_of, up_to
-from barograph.core.query import MetricQuery, Reader, Window
+from barograph.core.query import MetricQuery, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import Settings
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import zone_of

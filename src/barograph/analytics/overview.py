@@ -16,7 +16,8 @@ from barograph.analytics.period import recent
 from barograph.analytics.status import Facts, FiringAlert, Status, assess
 from barograph.analytics.summary import MetricSummary, summarise
 from barograph.core.metric import Catalogue
-from barograph.core.query import Period, Reader, Window
+from barograph.core.query import Period, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import Settings
 
 

@@ -16,7 +16,8 @@ from barograph.analytics.cost import CostReport
 from barograph.analytics.period import duration_text, recent, up_to
 from barograph.analytics.worst import time_of
 from barograph.core.event import EARLIEST
-from barograph.core.query import EventQuery, MetricQuery, Reader, Window
+from barograph.core.query import EventQuery, MetricQuery, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import Settings
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import zone_of

@@ -21,11 +21,11 @@ from barograph.core.query import (
     MetricQuery,
     MetricRow,
     Period,
-    Reader,
     Window,
     buckets,
     earlier_window,
 )
+from barograph.core.reader import Reader
 from barograph.core.unit import format_value
 from barograph.core.zone import zone_of
 from barograph_client.errors import InvalidQuery

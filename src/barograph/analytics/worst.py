@@ -11,7 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 from barograph.core.event import EPOCH
-from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.reader import Reader
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidQuery
 

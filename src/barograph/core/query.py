@@ -1,4 +1,4 @@
-"""What one may ask, and the ``Reader`` that answers: the seam between the store and everything above it.
+"""What one may ask of metrics and events, and what is answered; a ``Reader`` answers it.
 
 Windows are half-open, [start, end), in UTC. A bucket is a number of seconds or a calendar unit in a time zone.
 Filters follow one grammar everywhere: ``field:op:value``.
@@ -7,9 +7,9 @@ Filters follow one grammar everywhere: ``field:op:value``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -219,78 +219,6 @@ class EventPage(Struct, frozen=True, kw_only=True):
     items: tuple[dict[str, Any], ...]
     cursor: str
     complete_to: datetime
-
-
-class UnitQuery(Struct, frozen=True, kw_only=True):
-    """Per-unit sums of one metric in an experiment, over units exposed in the window, from exposure on.
-
-    ``metric`` must be a count, sum, mean or ratio: each unit has a numerator and a denominator.
-    """
-
-    experiment: str
-    metric: str
-    window: Window
-    unit_kind: str = "user"
-    project: str = "default"
-
-
-class UnitMoments(Struct, frozen=True, kw_only=True):
-    """Centred moments over the units of one arm: of each unit's numerator sum and denominator sum.
-
-    ``numerator_m2`` is the sum of squared deviations from the mean, ``cross_m2`` the sum of products of
-    deviations. ``units`` counts exposed units, also those without a single measurement (their sums are zero).
-    """
-
-    arm: str
-    units: int
-    numerator_mean: float
-    denominator_mean: float
-    numerator_m2: float
-    denominator_m2: float
-    cross_m2: float
-    measured_units: int
-
-
-class UnitAnswer(Struct, frozen=True, kw_only=True):
-    """The arms' moments; ``contaminated`` units were seen in two arms and are in none of them.
-
-    ``notes`` are sentences for people, such as that raw events of partial days were retired.
-    """
-
-    arms: tuple[UnitMoments, ...]
-    contaminated: int
-    first_exposure: datetime | None
-    last_exposure: datetime | None
-    complete_to: datetime
-    notes: tuple[str, ...] = ()
-
-
-class Reader(Protocol):
-    """What floor 3 and above ask. ``store`` answers from the engine; tests may answer from a dictionary."""
-
-    def query(self, question: MetricQuery) -> MetricAnswer:
-        """Answer a metric question. Raises InvalidQuery, UnknownMetric or EngineError."""
-        ...
-
-    def events(self, question: EventQuery) -> EventPage:
-        """A page of events. Raises InvalidQuery or EngineError."""
-        ...
-
-    def units(self, question: UnitQuery) -> UnitAnswer:
-        """Per-unit moments by arm. Raises InvalidQuery, UnknownMetric or EngineError."""
-        ...
-
-    def watermark(self) -> datetime:
-        """Every event journaled with ``received_at`` up to here can be queried."""
-        ...
-
-
-class ManyReader(Reader, Protocol):
-    """A Reader that can answer several metric questions at once for less than one after the other."""
-
-    def query_many(self, questions: Sequence[MetricQuery]) -> list[MetricAnswer]:
-        """The answers, in the order of the questions. Raises as ``query`` does, for any of them."""
-        ...
 
 
 def buckets(window: Window, seconds: float, offset: int = 0) -> Iterator[Window]:

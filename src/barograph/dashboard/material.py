@@ -15,7 +15,8 @@ from barograph.analytics.period import recent
 from barograph.analytics.status import Facts
 from barograph.core.event import EARLIEST
 from barograph.core.metric import Catalogue
-from barograph.core.query import EventPage, EventQuery, Filter, Reader, Window
+from barograph.core.query import EventPage, EventQuery, Filter, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import Settings
 from barograph.core.zone import zone_of
 from barograph.experiments.ab_test_framework import ABTestFramework

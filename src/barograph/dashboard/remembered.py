@@ -11,15 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar, cast
 
-from barograph.core.query import (
-    EventPage,
-    EventQuery,
-    ManyReader,
-    MetricAnswer,
-    MetricQuery,
-    UnitAnswer,
-    UnitQuery,
-)
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
+from barograph.core.reader import StoreReader
+from barograph.core.units import UnitAnswer, UnitQuery
 from barograph_client.errors import BarographError
 
 A = TypeVar("A")
@@ -29,7 +23,7 @@ ROUNDS = 6  # times that a page is made in order to learn what it asks
 class RememberedReader:
     """Answers from another Reader, and from memory when the same question comes again."""
 
-    def __init__(self, reader: ManyReader) -> None:
+    def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
         self._answers: dict[Hashable, object] = {}
         self._wanted: dict[MetricQuery | EventQuery, None] | None = None  # while it is learned what is asked

@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct
 
 from barograph.core.event import EARLIEST
-from barograph.core.query import EventQuery, Filter, Reader, Window
+from barograph.core.query import EventQuery, Filter, Window
+from barograph.core.reader import Reader
 from barograph.core.unit import counted, format_value
 from barograph.core.zone import local_time, zone_of
 from barograph.visualize.chart import Column, Page, Panel, Part, Table, Text

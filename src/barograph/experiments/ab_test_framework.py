@@ -1,7 +1,7 @@
 """``ABTestFramework``: experiments from definition to verdict.
 
 Keeps definitions in the control plane's repository, assigns arms by hash, records exposures as events through the
-callable it was given, and asks a ``Reader`` for the per-unit moments that ``analysis`` compares. Safe to share
+callable it was given, and asks a ``UnitReader`` for the per-unit moments that ``analysis`` compares. Safe to share
 between threads: assignment reads a table that is replaced whole, never changed in place.
 """
 
@@ -21,7 +21,9 @@ from barograph.control.experiments import ExperimentRecord, ExperimentRepository
 from barograph.control.tables import JsonObject
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
-from barograph.core.query import Reader, UnitQuery, Window
+from barograph.core.query import Window
+from barograph.core.reader import UnitReader
+from barograph.core.units import UnitQuery
 from barograph.experiments.analysis import analyse
 from barograph.experiments.assignment import definition_of, definitions_of
 from barograph.experiments.assignment_checks import check_apart
@@ -49,7 +51,7 @@ class ABTestFramework:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: UnitReader,
         repository: ExperimentRepository,
         record_exposure: Callable[[Exposure], object],
         clock: Clock,
@@ -71,7 +73,7 @@ class ABTestFramework:
         self._known: dict[str, tuple[Experiment, Assigner]] = {}
         self.refresh()
 
-    def through(self, reader: Reader, clock: Clock) -> ABTestFramework:
+    def through(self, reader: UnitReader, clock: Clock) -> ABTestFramework:
         """The same experiments, compared through another reader and as of another clock: what a single page asks."""
         other = copy.copy(self)
         other._reader, other._clock = reader, clock

@@ -15,7 +15,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from barograph.core.metric import Metric
-from barograph.core.query import UnitAnswer, UnitMoments
+from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.comparison import (
     Comparison,
     GuardrailCheck,

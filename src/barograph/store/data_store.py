@@ -22,8 +22,9 @@ from msgspec import Struct
 from barograph.core.durations import Durations
 from barograph.core.event import EPOCH, NOT_A_QUERY
 from barograph.core.metric import Catalogue
-from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery, UnitAnswer, UnitQuery
+from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import EngineSettings
+from barograph.core.units import UnitAnswer, UnitQuery
 from barograph.core.worker import Worker
 from barograph.journal.journal import Journal
 from barograph.store.archive_rollups import archived

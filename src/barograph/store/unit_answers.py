@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import UnitAnswer, UnitMoments, UnitQuery
+from barograph.core.units import UnitAnswer, UnitMoments, UnitQuery
 from barograph.store.engine import Engine
 from barograph.store.filters import Parameters, from_micros
 from barograph.store.measures import ATTRIBUTED, Term, terms

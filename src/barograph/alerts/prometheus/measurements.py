@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from barograph.alerts.prometheus.expression import NAME
 from barograph.alerts.prometheus.samples import Samples
 from barograph.alerts.rules.threshold import GROUP_LIMIT
-from barograph.core.query import MetricAnswer, MetricQuery, Reader, Window
+from barograph.core.query import MetricAnswer, MetricQuery, Window
+from barograph.core.reader import Reader
 
 MOST_SAMPLES = 250_000  # of one metric that are remembered, some 16 MB: the longer the past, the fewer groups
 MOST_ADDED = 2_000_000  # buckets added up for one group by one question

@@ -37,7 +37,8 @@ from barograph.alerts.rules.bounds import bounds_of
 from barograph.alerts.rules.threshold import GROUP_LIMIT, Measured, ThresholdRule, make_threshold, metric_of
 from barograph.alerts.schedule import INTERVAL_SECONDS
 from barograph.core.metric import FAMILIES, Catalogue, Measure, Metric
-from barograph.core.query import DIMENSIONS, MetricQuery, MetricRow, Reader, Window
+from barograph.core.query import DIMENSIONS, MetricQuery, MetricRow, Window
+from barograph.core.reader import Reader
 from barograph.core.settings import RuleSettings
 from barograph.core.unit import format_value
 from barograph_client.errors import InvalidRule, UnknownMetric, shorten

@@ -20,7 +20,8 @@ from msgspec.structs import asdict, replace
 
 from barograph.alerts.rules.threshold import GROUP_LIMIT, Measured, ThresholdRule, make_threshold, metric_of
 from barograph.core.metric import Catalogue, Measure, Metric
-from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Reader, Window, parse_duration
+from barograph.core.query import Filter, MetricAnswer, MetricQuery, MetricRow, Period, Window, parse_duration
+from barograph.core.reader import Reader
 from barograph.core.settings import RuleSettings
 from barograph_client.errors import BarographError, InvalidRule, shorten
 

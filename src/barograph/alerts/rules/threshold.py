@@ -20,16 +20,8 @@ from barograph.alerts.lifecycle import LOOKBACK_SECONDS, VANISHED_SECONDS, Polic
 from barograph.alerts.prometheus.template import Template
 from barograph.alerts.rules.bounds import ANYTHING, Bounds, bounds_of
 from barograph.core.metric import Catalogue, Metric
-from barograph.core.query import (
-    DIMENSIONS,
-    Filter,
-    MetricAnswer,
-    MetricQuery,
-    MetricRow,
-    Reader,
-    Window,
-    parse_duration,
-)
+from barograph.core.query import DIMENSIONS, Filter, MetricAnswer, MetricQuery, MetricRow, Window, parse_duration
+from barograph.core.reader import Reader
 from barograph.core.settings import RuleSettings
 from barograph.core.unit import format_value
 from barograph_client.errors import InvalidQuery, InvalidRule, UnknownMetric, shorten
