@@ -181,7 +181,7 @@ class TestRevise:
         assert [f.assign("rerank", unit) for unit in units] == before
         late = [f.assign("rerank", f"late-{n}") for n in range(200)]
         assert late.count("reranked") > 170
-        assert f.get("rerank").reweighted_at == START
+        assert [change.at for change in f.get("rerank").reweighted] == [START]
 
     def test_where_arms_are_kept_in_a_file_a_restart_between_changes_nothing(self, lab: Lab, tmp_path: Path) -> None:
         def opened() -> ABTestFramework:

@@ -28,7 +28,7 @@ from barograph.experiments.analysis import analyse
 from barograph.experiments.assignment import definition_of, definitions_of
 from barograph.experiments.assignment_checks import check_apart
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, State, check_revision, moved, validated
+from barograph.experiments.design import Experiment, Reweighting, State, check_revision, moved, validated
 from barograph_client.clock import Clock
 from barograph_client.errors import ControlError, InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
@@ -85,7 +85,7 @@ class ABTestFramework:
         """Keep a new experiment as a draft. Raises InvalidExperiment when it does not hold together."""
         draft = structs.replace(
             experiment, project=self._project, state="draft", started_at=None, paused_at=None, paused_seconds=0.0,
-            stopped_at=None, reweighted_at=None,
+            stopped_at=None, stop_reason="", reweighted=(),
         )  # fmt: skip
         checked = validated(draft, self._catalogue)
         self._repository.create(self._project, checked.key, _definition(checked), "draft", actor=actor)
@@ -105,7 +105,8 @@ class ABTestFramework:
             after = structs.replace(after, salt=before.salt)
         check_revision(before, after)
         if before.state != "draft" and before.variants != after.variants:
-            after = structs.replace(after, reweighted_at=self._clock.now())
+            change = Reweighting(at=self._clock.now(), before={arm.key: arm.weight for arm in before.variants})
+            after = structs.replace(after, reweighted=(*before.reweighted, change))
         old, new = _definition(before), _definition(after)
         changed = {name: {"from": old.get(name), "to": new[name]} for name in new if old.get(name) != new[name]}
         self._save(record, after, "revise", actor, {"changed": changed})
@@ -296,7 +297,7 @@ class ABTestFramework:
         self.refresh()
 
 
-_LIFECYCLE = ("state", "started_at", "paused_at", "paused_seconds", "stopped_at", "reweighted_at")
+_LIFECYCLE = ("state", "started_at", "paused_at", "paused_seconds", "stopped_at", "stop_reason", "reweighted")
 
 
 def _definition(experiment: Experiment) -> JsonObject:

@@ -212,8 +212,8 @@ def _gate(
 ) -> tuple[str, ...]:
     """Why no verdict may be given, the sample ratio first; empty when one may."""
     reasons: list[str] = []
-    if experiment.reweighted_at is not None:
-        when = experiment.reweighted_at
+    if experiment.reweighted:
+        when = experiment.reweighted[-1].at
         reasons.append(f"the weights were changed on {when:%-d %B}, so the arms hold different mixtures of days")
     elif ratio.mismatch:
         got = ", ".join(

@@ -10,28 +10,55 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.experiments.design import Direction
+from barograph.experiments.design import Direction, Method
 from barograph.stats.estimate import Estimate
 from barograph.stats.sample_ratio import SampleRatio
 
 Role = Literal["primary", "secondary", "guardrail"]
-Finding = Literal["better", "worse", "not settled", "not valid"]
+Finding = Literal["better", "worse", "equivalent", "not settled", "not valid"]
 GuardrailState = Literal["held", "breached", "open"]
 
 
 class GuardrailCheck(Struct, frozen=True, kw_only=True):
-    """One arm against a guardrail: ``held`` and ``breached`` are settled at alpha, ``open`` is neither yet."""
+    """One arm against a guardrail.
+
+    ``held`` and ``breached`` are settled at alpha, ``open`` is neither yet. ``stopping`` says so of the test that may
+    be made at any time, at alpha over the number of guardrails and arms: "breached" there is what stops an experiment,
+    and "not valid" that the test cannot be made yet. ``worsening_low`` and ``worsening_high`` are that test's bounds on
+    how much worse it got, in the margin's unit.
+    """
 
     arm: str
     state: GuardrailState
     margin: float
     relative: bool
+    stopping: Literal["held", "breached", "open", "not valid"] = "not valid"
+    worsening_low: float | None = None
+    worsening_high: float | None = None
+    auto_stop: bool = False
+
+
+class Belief(Struct, frozen=True, kw_only=True):
+    """The Bayesian reading of one arm: given the prior that ``method`` states, and no p-value.
+
+    ``expected_loss`` is what choosing the arm would cost on average, in the metric's unit.
+    """
+
+    arm: str
+    chance_to_win: float
+    expected_loss: float
+    low: float
+    high: float
+    method: str
 
 
 class MetricComparison(Struct, frozen=True, kw_only=True):
-    """One metric over the arms: an estimate for each arm but the control.
+    """One metric over the arms: an estimate for each arm but the control, by each method that was asked for.
 
-    ``unit`` is that of the values; ``per_unit`` says that they are sums or counts a unit (a user, a session).
+    ``estimates`` hold at a fixed horizon, ``always_valid`` at any time; ``adjusted`` use what units did before (CUPED),
+    and are empty where no pre-period was asked for. ``adjusted_p_values`` are corrected over the family the
+    metric belongs to. ``unit`` is that of the values; ``per_unit`` says that they are sums or counts a unit (a user,
+    a session). ``cap`` is the value at which units' sums were cut off.
     """
 
     metric: str
@@ -41,7 +68,59 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     better: Direction | None
     per_unit: bool
     estimates: tuple[Estimate, ...]
+    always_valid: tuple[Estimate, ...] = ()
+    adjusted: tuple[Estimate, ...] = ()
+    adjusted_p_values: tuple[float | None, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
     guardrails: tuple[GuardrailCheck, ...] = ()
+    cap: float | None = None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One point of a course: ``label`` is a UTC day, a number of days since exposure, or a slice."""
+
+    label: str
+    arm: str
+    estimate: Estimate
+    p_value: float | None = None
+
+
+class Course(Struct, frozen=True, kw_only=True):
+    """How the primary metric's effect goes along something, and what is to be said of it in a sentence.
+
+    ``by`` is "day" (units exposed up to each day's end, with what they did until now; always-valid intervals), "age"
+    (what units did on each day since their exposure: a novelty fades), or a slice's tag (p-values corrected over its
+    values and arms).
+    """
+
+    by: str
+    steps: tuple[Step, ...]
+    sentence: str = ""
+
+
+class ArmUnits(Struct, frozen=True, kw_only=True):
+    """How one arm's units spread over the primary metric: values at the quantiles from 0 to 1 in steps of 0.05."""
+
+    arm: str
+    units: int
+    mean: float | None
+    deviation: float | None
+    quantiles: tuple[float, ...] = ()
+
+
+class Details(Struct, frozen=True, kw_only=True):
+    """What costs further questions: the course since exposure, slices, the arms' spread, and second opinions.
+
+    ``second_opinions`` are the primary metric compared by other methods (ranks, trimmed and winsorised means,
+    quantiles, bootstrap), from units one by one; where there are more than can be held, from a sample of them.
+    """
+
+    experiment: str
+    courses: tuple[Course, ...]
+    arms: tuple[ArmUnits, ...]
+    second_opinions: tuple[Estimate, ...]
+    sampled: bool
+    warnings: tuple[str, ...] = ()
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -61,7 +140,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     ``units`` counts the exposed units of each arm; ``contaminated`` ones were seen in two arms and are in none.
     ``verdict`` sums up ``arm_verdicts``, one for each treatment. ``needs_more_days`` is None where no number of
-    days can be given.
+    days can be given. ``exposed_by_day`` counts units by the UTC day of their first exposure; ``course`` is the effect
+    as they came in.
     """
 
     experiment: str
@@ -85,6 +165,10 @@ class Comparison(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     first_exposure: datetime | None
     complete_to: datetime
+    decided_by: Method = "fixed horizon"
+    stop_reason: str = ""
+    exposed_by_day: tuple[tuple[str, int], ...] = ()
+    course: Course | None = None
 
     @property
     def primary(self) -> MetricComparison:

@@ -22,6 +22,9 @@ from barograph_client.experiments.definition import Allocation
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
+Method = Literal["fixed horizon", "always valid"]
+Correction = Literal["holm", "benjamini-hochberg"]
+Kind = Literal["arms", "interleaving"]
 
 MOVES: dict[State, tuple[State, ...]] = {
     "draft": ("running", "archived"),
@@ -34,7 +37,7 @@ COMPARABLE = ("count", "sum", "mean", "ratio")  # what has a numerator and a den
 FROZEN = (  # from the start on: the assignment, and what the verdict rests on
     "key", "project", "control", "unit_kind", "fallback_unit_kind", "salt", "hash_version", "namespace",
     "holdout", "condition", "groups", "sticky", "bucket_version", "min_bucket_version", "primary_metric", "better",
-    "alpha", "power",
+    "alpha", "power", "method", "attribution_days", "kind",
 )  # fmt: skip
 
 LONGEST_KEY = 128
@@ -42,6 +45,9 @@ LONGEST_TEXT = 4096
 LONGEST_PAYLOAD = 65_536  # characters of an arm's payload as JSON
 MOST_ARMS = 50
 SUM_TOLERANCE = 1e-9
+LONGEST_ATTRIBUTION = 366  # days
+LONGEST_PRE_PERIOD = 90  # days
+MOST_SLICES = 5
 SECONDS_A_DAY = 86_400.0
 
 
@@ -56,12 +62,21 @@ class Variant(Struct, frozen=True, kw_only=True):
 class Guardrail(Struct, frozen=True, kw_only=True):
     """A metric that must not get worse by more than ``margin``, a share of the baseline.
 
-    With ``relative=False`` the margin is in the metric's own unit.
+    With ``relative=False`` the margin is in the metric's own unit. With ``auto_stop`` a breach stops the experiment:
+    everybody gets the control's configuration again, and an alert is raised.
     """
 
     metric: str
     margin: float
     relative: bool = True
+    auto_stop: bool = True
+
+
+class Reweighting(Struct, frozen=True, kw_only=True):
+    """A change of the arms' weights while the experiment ran: when, and what they were before, by arm."""
+
+    at: datetime
+    before: dict[str, float]
 
 
 class Experiment(Allocation, frozen=True, kw_only=True):
@@ -73,7 +88,19 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     ``control`` is the arm that the others are compared with (the first, when empty). ``better`` says which way
     the primary metric should go, where the catalogue does not. ``minimum_effect`` is the relative effect worth
     finding: it sets how long "not settled" takes. A verdict waits for ``planned_days`` and ``planned_units``
-    (all arms together), where given. The fields from ``state`` on are kept by the framework.
+    (all arms together), where given. ``method`` says by what the verdict is reached: at the planned end and not before
+    ("fixed horizon"), or at any time, by intervals that allow it ("always valid"); when it is None, an experiment with
+    a planned end is the former and one without the latter.
+
+    ``attribution_days`` counts what a unit does in so many days from its exposure on. ``pre_days`` adjusts for what
+    units did in so many whole days before (CUPED). ``caps`` cuts a metric's unit sums off at a quantile of all arms'
+    units together. ``equivalence_margin``, a share of the control's value, is the change that would not matter:
+    arms that differ by less are equivalent. ``slices`` are tags of exposures by which the primary metric is shown
+    apart; ``correction`` is for the secondary metrics, and for the slices. A ``kind`` of "interleaving" compares
+    rankers inside each answer instead of between units.
+
+    The fields from ``state`` on are kept by the framework; ``stop_reason`` says why it was stopped, if somebody or a
+    guardrail said so.
     """
 
     variants: tuple[Variant, ...]
@@ -90,12 +117,27 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     power: float = 0.8
     minimum_units: int = 30
     salt: str = ""
+    kind: Kind = "arms"
+    method: Method | None = None
+    attribution_days: float | None = None
+    pre_days: int = 0
+    caps: dict[str, float] = msgspec.field(default_factory=dict)
+    equivalence_margin: float | None = None
+    slices: tuple[str, ...] = ()
+    correction: Correction = "holm"
     state: State = "draft"
     started_at: datetime | None = None
     paused_at: datetime | None = None
     paused_seconds: float = 0.0
     stopped_at: datetime | None = None
-    reweighted_at: datetime | None = None
+    stop_reason: str = ""
+    reweighted: tuple[Reweighting, ...] = ()
+
+    @property
+    def decided_by(self) -> Method:
+        """By what the verdict is reached: what was said, or what follows from the plan."""
+        planned = self.planned_days is not None or self.planned_units is not None
+        return self.method or ("fixed horizon" if planned else "always valid")
 
     @property
     def split(self) -> str:
@@ -285,6 +327,17 @@ def _check_numbers(experiment: Experiment) -> None:
     days, units = e.planned_days, e.planned_units
     require(days is None or 0 < days <= 3660, "the planned days must lie above 0 and up to 3660", days)
     require(units is None or units >= 4, "the planned units are 4 at least", units)
+    require(
+        e.attribution_days is None or 0 < e.attribution_days <= LONGEST_ATTRIBUTION,
+        f"attribution_days must lie above 0 and up to {LONGEST_ATTRIBUTION}", e.attribution_days,
+    )  # fmt: skip
+    require(0 <= e.pre_days <= LONGEST_PRE_PERIOD, f"pre_days must lie from 0 to {LONGEST_PRE_PERIOD}", e.pre_days)
+    margin = e.equivalence_margin
+    require(margin is None or 0 < margin < math.inf, "the equivalence margin must be above 0", margin)
+    require(len(e.slices) <= MOST_SLICES, f"an experiment has {MOST_SLICES} slices at most", len(e.slices))
+    require(len(set(e.slices)) == len(e.slices) and all(e.slices), "each slice names a tag of its own", e.slices)
+    for quantile in e.caps.values():
+        require(0.5 < quantile < 1, "a cap is a quantile above 0.5 and below 1", quantile)
 
 
 def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
@@ -304,6 +357,9 @@ def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
         if not 0 < guardrail.margin < math.inf:
             raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin)
     names = [experiment.primary_metric, *experiment.secondary_metrics, *(g.metric for g in experiment.guardrails)]
+    stray = next((name for name in experiment.caps if name not in names), None)
+    if stray is not None:
+        raise InvalidExperiment("a cap is for a metric that the experiment does not have", value=stray)
     twice = _first_repeated(names)
     if twice is not None:
         raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
