@@ -7,6 +7,7 @@
     │   │   └── UnknownMetric   no metric of that name in the catalogue
     │   ├── InvalidRule         an alert rule
     │   ├── InvalidExperiment   the definition of an experiment
+    │   │   └── UnknownExperiment   no experiment of that key in the project
     │   ├── InvalidChart        a chart specification that cannot be drawn
     │   └── InvalidSettings     barograph.toml, the environment or an argument
     ├── JournalError            the event was not made durable
@@ -90,6 +91,10 @@ class InvalidRule(InvalidInput):
 
 class InvalidExperiment(InvalidInput):
     """The experiment's definition, or what was asked of it, does not hold together."""
+
+
+class UnknownExperiment(InvalidExperiment):
+    """There is no experiment of that key in the project."""
 
 
 class InvalidChart(InvalidInput):

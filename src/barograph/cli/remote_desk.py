@@ -34,15 +34,18 @@ from barograph.visualize.charset import choose
 from barograph_client.address import parse_address
 from barograph_client.errors import (
     BarographError,
+    ChangedMeanwhile,
     DiskFull,
     EngineError,
     EngineUnavailable,
     InvalidEvent,
+    InvalidExperiment,
     InvalidInput,
     InvalidQuery,
     JournalError,
     QueryTooExpensive,
     ServerUnavailable,
+    UnknownExperiment,
     UnknownMetric,
 )
 from barograph_client.transport import Transport
@@ -55,6 +58,9 @@ _ERRORS: dict[str, type[BarographError]] = {
     "unknown-metric": UnknownMetric,
     "invalid-query": InvalidQuery,
     "invalid-input": InvalidInput,
+    "invalid-experiment": InvalidExperiment,
+    "unknown-experiment": UnknownExperiment,
+    "changed-meanwhile": ChangedMeanwhile,
     "unknown-project": InvalidInput,
     "unknown-query": InvalidQuery,
     "disk-full": DiskFull,

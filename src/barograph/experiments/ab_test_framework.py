@@ -25,12 +25,12 @@ from barograph.core.query import Window
 from barograph.core.reader import UnitReader
 from barograph.core.units import UnitQuery
 from barograph.experiments.analysis import analyse
-from barograph.experiments.assignment import definition_of, definitions_of
+from barograph.experiments.assignment import definition_of, definitions_of, previewed
 from barograph.experiments.assignment_checks import check_apart
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Reweighting, State, check_revision, moved, validated
 from barograph_client.clock import Clock
-from barograph_client.errors import ControlError, InvalidExperiment
+from barograph_client.errors import ControlError, InvalidExperiment, UnknownExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
 from barograph_client.experiments.definition import Definitions
 from barograph_client.experiments.exposures import Exposures, exposure_id
@@ -163,6 +163,15 @@ class ABTestFramework:
         """
         return self._assigner(key)[1].decide(unit_ids, attributes or {}, self._sticky)
 
+    def preview(
+        self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object] | None = None
+    ) -> Decision[Payload]:
+        """What ``decide`` would be while the experiment runs, also of one that does not; nothing is kept of it.
+
+        Raises InvalidExperiment for an unknown key or an unusable id.
+        """
+        return previewed(self.get(key), unit_ids, attributes or {}, self._sticky)
+
     def assign(self, key: str, unit_id: str, attributes: Mapping[str, object] | None = None) -> str | None:
         """The unit's arm; None when the experiment is not running or the unit takes no part.
 
@@ -177,14 +186,13 @@ class ABTestFramework:
         here or in another process, is the same event. A forced arm is not recorded. Raises what recording raises, and
         then remembers nothing.
         """
-        decision = self._decide(key, unit_id, attributes)
-        if decision.counted and self._exposed.is_new(decision):
-            try:
-                self._record_exposure(self._exposure(decision))
-            except BaseException:
-                self._exposed.forget(decision)
-                raise
-        return decision.arm
+        return self._exposed_now(self._decide(key, unit_id, attributes)).arm
+
+    def decide_and_expose(
+        self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object] | None = None
+    ) -> Decision[Payload]:
+        """As ``decide``, with the exposure that ``expose`` records. Raises what both of them raise."""
+        return self._exposed_now(self.decide(key, unit_ids, attributes))
 
     def payload(self, key: str, arm: str) -> dict[str, object]:
         """The configuration that an arm stands for. Raises InvalidExperiment when there is no such arm."""
@@ -260,6 +268,15 @@ class ABTestFramework:
             raise unusable(unit_id)
         return decision
 
+    def _exposed_now(self, decision: Decision[Payload]) -> Decision[Payload]:
+        if decision.counted and self._exposed.is_new(decision):
+            try:
+                self._record_exposure(self._exposure(decision))
+            except BaseException:
+                self._exposed.forget(decision)
+                raise
+        return decision
+
     def _exposure(self, decision: Decision[Payload]) -> Exposure:
         _, assigner = self._assigner(decision.experiment)
         try:
@@ -319,9 +336,9 @@ def _assigned(experiment: Experiment) -> tuple[Experiment, Assigner]:
     return experiment, Assigner(definition_of(experiment))
 
 
-def _unknown(key: str, known: Mapping[str, object]) -> InvalidExperiment:
+def _unknown(key: str, known: Mapping[str, object]) -> UnknownExperiment:
     names = ", ".join(list(known)[:5]) or "none yet"
-    return InvalidExperiment("there is no such experiment", hint=f"There are: {names}.", value=key)
+    return UnknownExperiment("there is no such experiment", hint=f"There are: {names}.", value=key)
 
 
 def _arm_names(experiment: Experiment) -> str:

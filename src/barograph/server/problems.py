@@ -14,15 +14,18 @@ from starlette.responses import Response
 
 from barograph_client.errors import (
     BarographError,
+    ChangedMeanwhile,
     ControlError,
     DiskFull,
     EngineError,
     EngineUnavailable,
     InvalidEvent,
+    InvalidExperiment,
     InvalidInput,
     InvalidQuery,
     JournalError,
     QueryTooExpensive,
+    UnknownExperiment,
     UnknownMetric,
 )
 
@@ -87,6 +90,8 @@ _USUAL_HINTS = {
 _KNOWN: tuple[tuple[type[BarographError], int, str, float | None], ...] = (
     (InvalidEvent, 422, "invalid-event", None),
     (UnknownMetric, 404, "unknown-metric", None),
+    (UnknownExperiment, 404, "unknown-experiment", None),
+    (InvalidExperiment, 400, "invalid-experiment", None),
     (InvalidQuery, 400, "invalid-query", None),
     (InvalidInput, 400, "invalid-input", None),
     (DiskFull, 507, "disk-full", SLOW_RETRY_SECONDS),
@@ -94,6 +99,7 @@ _KNOWN: tuple[tuple[type[BarographError], int, str, float | None], ...] = (
     (QueryTooExpensive, 422, "query-too-expensive", None),
     (EngineUnavailable, 503, "engine-unavailable", SLOW_RETRY_SECONDS),
     (EngineError, 503, "engine-error", SLOW_RETRY_SECONDS),
+    (ChangedMeanwhile, 409, "changed-meanwhile", None),
     (ControlError, 503, "control-plane-error", SLOW_RETRY_SECONDS),
 )
 
