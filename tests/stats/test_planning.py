@@ -18,6 +18,7 @@ from barograph.stats.planning import (
     power_by_simulation,
     power_of_shares,
     sample_size_of_shares,
+    units_by_day,
 )
 from barograph.stats.power import power_of, sample_size
 from barograph.stats.proportions import score_test
@@ -73,6 +74,23 @@ def test_days_follow_the_past_and_not_a_straight_line_through_units_that_come_ba
     for bad in ([], [10, 5]):
         with pytest.raises(InvalidInput):
             days_until(10, bad)
+
+
+def test_beyond_the_past_units_come_at_the_pace_of_its_last_week_and_not_of_a_quiet_sunday() -> None:
+    distinct = [100 * day for day in range(1, 14)] + [1300]
+    assert days_until(1300 + 600, distinct) == 14 + 7  # 600 in the last seven days
+    assert units_by_day(distinct, 21)[[0, 1, 13, 14, 21]].tolist() == [0, 100, 1300, 1300, 1900]
+    assert units_by_day(distinct, 3).tolist() == [0, 100, 200, 300]
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(1, 60))
+def test_units_by_day_and_days_until_are_each_others_inverse(more: list[int], days: int) -> None:
+    distinct = np.cumsum(more).tolist()
+    units = units_by_day(distinct, days)
+    found = days_until(float(units[-1]), distinct)
+    assert found is not None
+    assert found <= days + 1e-9
+    assert np.interp(found, np.arange(days + 1), units) == pytest.approx(units[-1])
 
 
 class TestSimulation:

@@ -20,6 +20,7 @@ from barograph.stats.summary import Numbers, finite_array
 from barograph_client.errors import InvalidInput
 
 SIMULATIONS = 1_000  # the power is then known to three percentage points
+WEEK = 7  # days
 MOST_DRAWS = 500_000_000  # units drawn in all simulations together
 FEWEST_DETECTED = 1e-12  # a difference of shares below this is none
 
@@ -91,17 +92,36 @@ def days_until(needed_units: float, distinct_units: Sequence[int]) -> float | No
     """Days until so many different units have come, from how many had by the end of each day in the past.
 
     ``distinct_units`` counts up: who comes back is not counted again, which is why twice the days are not twice the
-    units. Between days a straight line; beyond the last day at the pace of the last day. None where units stop
-    coming. Refuses an empty or a falling count.
+    units. Between days a straight line; beyond the last day at the pace of the last week, so that a quiet Sunday does
+    not decide (of the last day, where there are not two weeks). None where units stop coming. Refuses an empty or a
+    falling count.
     """
-    counts = [0, *distinct_units]
-    if len(counts) < 2 or any(after < before for before, after in itertools.pairwise(counts)):
-        raise InvalidInput("the count of units so far grows by the day", value=tuple(distinct_units[:10]))
+    counts = _counts(distinct_units)
     for day, (before, after) in enumerate(itertools.pairwise(counts)):
         if needed_units <= after:
             return 0.0 if needed_units <= 0 else day + (needed_units - before) / (after - before)
-    pace = counts[-1] - counts[-2]
+    pace = _pace(counts)
     return len(counts) - 1 + (needed_units - counts[-1]) / pace if pace and math.isfinite(needed_units) else None
+
+
+def units_by_day(distinct_units: Sequence[int], days: int) -> NDArray[np.float64]:
+    """How many different units come by the end of day 0, 1, … ``days``: the inverse of ``days_until``, and as it."""
+    counts = _counts(distinct_units)
+    known = np.asarray(counts, dtype=np.float64)[: days + 1]
+    return np.concatenate((known, known[-1] + _pace(counts) * np.arange(1, days + 2 - known.size)))
+
+
+def _counts(distinct_units: Sequence[int]) -> list[int]:
+    counts = [0, *distinct_units]
+    if len(counts) < 2 or any(after < before for before, after in itertools.pairwise(counts)):
+        raise InvalidInput("the count of units so far grows by the day", value=tuple(distinct_units[:10]))
+    return counts
+
+
+def _pace(counts: Sequence[int]) -> float:
+    """New units a day at the end of the past."""
+    days = WEEK if len(counts) > 2 * WEEK else 1
+    return (counts[-1] - counts[-1 - days]) / days
 
 
 class SimulatedPower(Struct, frozen=True, kw_only=True):
