@@ -92,6 +92,33 @@ ACCURACY = LineChart(
     ],
     axis_start=None,
 )
+
+
+def _course(days: int) -> tuple[list[tuple[datetime | float, float | None]], list[tuple[float | None, float | None]]]:
+    """An effect that settles, and its interval, which narrows; the first has no bound."""
+    points: list[tuple[datetime | float, float | None]] = []
+    band: list[tuple[float | None, float | None]] = [(None, None)]
+    for day in range(days):
+        reach = 0.12 / max(day, 1) ** 0.5
+        points.append((START + timedelta(days=day, hours=12), 0.03 + 0.02 / (day + 1)))
+        band.append((0.03 - reach, 0.05 + reach))
+    return points, band[:days]
+
+
+def _banded(title: str, days: int) -> LineChart:
+    points, band = _course(days)
+    ends = (START, START + timedelta(days=days))
+    return LineChart(
+        title=title, subtitle="95 % interval", unit="ratio", start=ends[0], end=ends[1], within=(-0.12, 0.15),
+        series=[
+            Series(name="new", points=points, band=band, n=[8, *[300] * (days - 1)]),
+            Series(name="no change", points=[(x, 0.0) for x in ends], role="limit"),
+        ],
+    )  # fmt: skip
+
+
+STROKES = _banded("Effect as units came in", 7)
+AREA = _banded("Effect over six weeks", 42)
 BY_MODEL = BarChart(
     title="Response time by model",
     subtitle="mean and 95 % interval",
@@ -123,8 +150,8 @@ EFFECTS = IntervalPlot(
                verdict="better"),
         Effect(label="Answer accepted", estimate=0.019, low=-0.019, high=0.057, inner_low=0.006, inner_high=0.032),
         Effect(label="Response time p95", estimate=0.068, low=0.036, high=0.101, inner_low=0.057, inner_high=0.079,
-               verdict="worse"),
-        Effect(label="Cost a query", estimate=-0.01, low=None, high=0.02),
+               verdict="worse", limit=0.05),
+        Effect(label="Cost a query", estimate=-0.01, low=None, high=0.02, limit=0.5),
     ],
 )  # fmt: skip
 SLOWEST = Table(
@@ -172,7 +199,8 @@ SPARK = Sparkline(title="Queries a minute", values=[float((step * 13) % 41) for 
 NOTHING = LineChart(title="Errors", unit="ratio", series=[Series(name="error rate", points=[])])
 
 CHARTS: dict[str, Chart] = {
-    "line": LATENCY, "line-compared": COST, "line-zoomed": ACCURACY, "line-empty": NOTHING, "bars": BY_MODEL,
+    "line": LATENCY, "line-compared": COST, "line-zoomed": ACCURACY, "line-empty": NOTHING,
+    "line-strokes": STROKES, "line-area": AREA, "bars": BY_MODEL,
     "bars-negative": CHANGE, "histogram": DISTRIBUTION, "intervals": EFFECTS, "table": SLOWEST,
     "tiles": Tiles(tiles=TILES), "boxes": Tiles(tiles=TILES, layout="boxes"), "heatmap": HEAT, "sparkline": SPARK,
     "page": Page(

@@ -50,6 +50,9 @@ NAIVE = datetime(2026, 1, 1)
         (lambda: Series(name="s", points=[(1.0, 1.0), (START, 2.0)]), "mixed"),
         (lambda: Series(name="s", points=[(NAIVE, 1.0)]), "without a zone"),
         (lambda: Series(name="s", points=[(1.0, 1.0)], n=[1, 2]), "2 sample sizes for 1 points"),
+        (lambda: Series(name="s", points=[(1.0, 1.0)], band=[(0.0, 2.0)] * 2), "2 intervals for 1 points"),
+        (lambda: Series(name="s", points=[(1.0, 3.0)], band=[(0.0, 2.0)]), "does not hold its estimate"),
+        (lambda: LineChart(title="t", series=[], within=(2.0, 1.0)), "does not increase"),
         (lambda: LineChart(title="t", series=[Series(name="s", points=[(1.0, 1.0)])], marks=[Mark(x=START, label="")]),
          "mixed"),
         (lambda: LineChart(title="t", series=[Series(name=str(i), points=[]) for i in range(7)]), "told apart"),
@@ -66,6 +69,7 @@ NAIVE = datetime(2026, 1, 1)
         (lambda: Table(title="t", columns=[Column(title="a")], rows=[[NAIVE]]), "without a zone"),
         (lambda: Tile(title="t", value=NAN), "finite"),
         (lambda: Effect(label="e", estimate=3.0, low=1.0, high=2.0), "does not hold its estimate"),
+        (lambda: Effect(label="e", estimate=3.0, limit=NAN), "finite"),
         (lambda: Heatmap(title="h", columns=[1.0], rows=["a"], values=[[1.0, 2.0]]), "2 values for 1 columns"),
     ],
 )  # fmt: skip
@@ -228,6 +232,36 @@ def test_an_inner_interval_is_on_the_scale_also_where_the_outer_one_has_no_end(e
     picture = Visualizer("unicode", 80).draw(IntervalPlot(title="t", rows=[row, far]))
     assert "━━━" in picture
     assert max(map(len, picture.splitlines())) <= 80
+
+
+def test_limits_are_marked_on_the_scale_and_told_as_numbers_and_one_far_away_squeezes_nothing() -> None:
+    near = Effect(label="near", estimate=0.01, low=-0.02, high=0.04, limit=0.05)
+    far = Effect(label="far", estimate=0.02, low=0.01, high=0.03, limit=3.0)
+    picture = Visualizer().draw(IntervalPlot(title="t", rows=[near, far])).splitlines()
+    assert picture[1].index("┆") > picture[1].index("●")
+    assert "┆" not in picture[2]
+    assert picture[3] == "┆ limit: near +5\u202f%, far +300\u202f% (off the scale)"
+    same = Visualizer().draw(IntervalPlot(title="t", rows=[near, replace(near, label="other")]))
+    assert same.endswith("\n┆ limit: +5\u202f%")
+
+
+def test_an_interval_beyond_the_axis_ends_in_an_arrow_that_is_explained() -> None:
+    points: list[tuple[datetime | float, float | None]] = [(0.0, 0.5), (1.0, 0.5)]
+    series = Series(name="s", points=points, band=[(None, 40.0), (0.2, 0.8)])
+    chart = LineChart(title="t", unit="", series=[series], within=(0.0, 1.0))
+    picture = Visualizer().draw(chart)
+    assert (picture.count("▲"), picture.count("▼")) == (2, 2)
+    assert "▲ ▼ an interval that goes on beyond the axis" in picture
+    assert "beyond" not in Visualizer().draw(replace(chart, series=[replace(series, band=[(0.1, 0.9), (0.2, 0.8)])]))
+
+
+def test_csv_has_the_ends_of_intervals_and_the_limits() -> None:
+    series = Series(name="s", points=[(0.0, 0.5)], band=[(None, 0.75)], n=[7])
+    assert Visualizer().draw(LineChart(title="t", unit="", series=[series]), "csv") == (
+        "x,s (),s low,s high,s n\n0.0,0.5,,0.75,7\n"
+    )
+    plot = IntervalPlot(title="t", rows=[Effect(label="e", estimate=0.5, low=0.25, limit=1.0)])
+    assert Visualizer().draw(plot, "csv").splitlines()[1] == "e,0.5,0.25,,not settled,1.0"
 
 
 def test_a_text_that_wraps_goes_on_in_the_rows_below_and_loses_nothing() -> None:

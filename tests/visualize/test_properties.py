@@ -55,6 +55,20 @@ TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)).map(lambda mome
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Sao_Paulo"])
 
 
+def spanned(ends: Sequence[float]) -> tuple[float, float]:
+    return min(ends), max(ends)
+
+
+@st.composite
+def around(draw: st.DrawFn, y: float | None) -> tuple[float | None, float | None]:
+    """An interval that holds ``y``, each end known or not."""
+    low, high = draw(MAYBE), draw(MAYBE)
+    low, high = (low, high) if low is None or high is None or low <= high else (high, low)
+    if y is None:
+        return low, high
+    return None if low is None else min(low, y), None if high is None else max(high, y)
+
+
 @st.composite
 def line_charts(draw: st.DrawFn) -> LineChart:
     start = draw(TIMES)
@@ -64,7 +78,8 @@ def line_charts(draw: st.DrawFn) -> LineChart:
         values = draw(st.lists(MAYBE, max_size=60))
         sizes = draw(st.one_of(st.just([]), st.lists(st.integers(0, 50), min_size=len(values), max_size=len(values))))
         points = [(start + timedelta(seconds=step * index), y) for index, y in enumerate(values)]
-        series.append(Series(name=draw(TEXTS), points=points, role=role, n=sizes))
+        band = [draw(around(y)) for y in values] if draw(st.booleans()) else []
+        series.append(Series(name=draw(TEXTS), points=points, role=role, n=sizes, band=band))
     marks = [
         Mark(
             x=start + timedelta(seconds=step * place),
@@ -77,6 +92,7 @@ def line_charts(draw: st.DrawFn) -> LineChart:
         title=draw(TEXTS), subtitle=draw(TEXTS), unit=draw(UNITS), series=series, marks=marks,
         incomplete_first=draw(st.booleans()), incomplete_last=draw(st.booleans()),
         axis_start=draw(st.one_of(st.none(), st.just(0.0), NUMBERS)),
+        within=draw(st.one_of(st.none(), st.lists(NUMBERS, min_size=2, max_size=2, unique=True).map(spanned))),
     )  # fmt: skip
 
 
@@ -87,6 +103,7 @@ def effects(draw: st.DrawFn) -> Effect:
     return Effect(
         label=draw(TEXTS), estimate=estimate, low=low if draw(keep) else None, high=high if draw(keep) else None,
         inner_low=inner_low, inner_high=inner_high, verdict=draw(st.sampled_from(["better", "worse", "not settled"])),
+        limit=draw(MAYBE),
     )  # fmt: skip
 
 
@@ -232,6 +249,25 @@ def test_every_value_lies_within_one_row_of_its_true_height(
         near = {round(exact), int(exact), min(int(exact) + 1, plot.columns - 1)}
         rows = [row for column in near for row in plot.ink(column)]
         assert any(abs(row - plot.height(value)) <= 1 for row in rows), (x, value, plot.height(value), rows)
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@given(
+    ends=st.lists(st.lists(WHOLE, min_size=3, max_size=3).map(sorted), min_size=1, max_size=60),
+    width=st.sampled_from([40, 80, 120]),
+)
+@settings(max_examples=40, deadline=None)
+def test_every_interval_reaches_to_within_one_row_of_its_ends(
+    charset: CharsetName, ends: list[list[float]], width: int
+) -> None:
+    points: list[tuple[datetime | float, float | None]] = [(float(x), y) for x, (_, y, _) in enumerate(ends)]
+    series = Series(name="s", points=points, band=[(low, high) for low, _, high in ends])
+    plot = Plot(Visualizer(charset, width).draw(LineChart(title="t", unit="", series=[series])))
+    last = max(len(ends) - 1, 1)
+    for x, (low, _, high) in enumerate(ends):
+        rows = plot.ink(round(x / last * (plot.columns - 1) if len(ends) > 1 else (plot.columns - 1) / 2))
+        assert min(rows) <= plot.height(high) + 1
+        assert max(rows) >= plot.height(low) - 1
 
 
 @given(counts=st.lists(st.integers(0, 5000), min_size=1, max_size=40))

@@ -43,6 +43,9 @@ class Glyphs(Struct, frozen=True, kw_only=True):
     tail: str  # an interval's reach beyond a bar
     inside: str  # an interval's part inside a bar
     stop: str
+    band: str  # intervals so close together that they are an area
+    band_top: str  # the ends of an upright interval
+    band_bottom: str
     point: str
     thin: str
     thick: str
@@ -66,16 +69,18 @@ class Glyphs(Struct, frozen=True, kw_only=True):
 
 ASCII_GLYPHS = Glyphs(
     ascii=True, vertical="|", horizontal="-", corner="+", tick="+", time_tick="+", broken="~", grid=".", mark=":",
-    few="o", unfinished="~", dash="-", dash_vertical="'", block="#", tail="-", inside="=", stop="|", point="O",
-    thin="-", thick="=", left="<", right=">", up="^", down="v", rising="^", falling="v", level="-", dot="*",
-    separator=", ", missing="n/a", ellipsis="...", frame="++++", eighths=" ._-=+*%#", shades=" .:-=+*#%@",
+    few="o", unfinished="~", dash="-", dash_vertical="'", block="#", tail="-", inside="=", stop="|", band=":",
+    band_top="-", band_bottom="-", point="O", thin="-", thick="=", left="<", right=">", up="^", down="v", rising="^",
+    falling="v", level="-", dot="*", separator=", ", missing="n/a", ellipsis="...", frame="++++",
+    eighths=" ._-=+*%#", shades=" .:-=+*#%@",
     series=("*", "+", "x", "#", "%", "@"), numbers=tuple("123456789"),
 )  # fmt: skip
 UNICODE_GLYPHS = Glyphs(
     ascii=False, vertical="│", horizontal="─", corner="└", tick="┤", time_tick="┬", broken="≈", grid="·", mark="┆",
-    few="○", unfinished="╌", dash="╌", dash_vertical="╎", block="█", tail="─", inside="▒", stop="┤", point="●",
-    thin="─", thick="━", left="◀", right="▶", up="▲", down="▼", rising="↑", falling="↓", level="·", dot="•",
-    separator=" · ", missing="–", ellipsis="…", frame="┌┐└┘", eighths=" ▁▂▃▄▅▆▇█", shades=" .:-=+*#%@",
+    few="○", unfinished="╌", dash="╌", dash_vertical="╎", block="█", tail="─", inside="▒", stop="┤", band="░",
+    band_top="┬", band_bottom="┴", point="●", thin="─", thick="━", left="◀", right="▶", up="▲", down="▼", rising="↑",
+    falling="↓", level="·", dot="•", separator=" · ", missing="–", ellipsis="…", frame="┌┐└┘",
+    eighths=" ▁▂▃▄▅▆▇█", shades=" .:-=+*#%@",
     series=("─", "━", "═", "─", "━", "═"), numbers=tuple("①②③④⑤⑥⑦⑧⑨"),
 )  # fmt: skip
 GLYPHS: dict[CharsetName, Glyphs] = {"ascii": ASCII_GLYPHS, "unicode": UNICODE_GLYPHS, "braille": UNICODE_GLYPHS}
@@ -183,7 +188,7 @@ def test_pattern(charset: CharsetName) -> str:
     rows = {
         "ruler": "1234567890" * 3,
         "lines": line,
-        "bars": glyphs.eighths + glyphs.inside + glyphs.tail + glyphs.stop + glyphs.shades,
+        "bars": glyphs.eighths + glyphs.inside + glyphs.tail + glyphs.stop + glyphs.band + glyphs.shades,
         "signs": "".join((glyphs.up, glyphs.down, glyphs.rising, glyphs.falling, glyphs.left, glyphs.right,
                           glyphs.point, glyphs.few, glyphs.dot, glyphs.missing, glyphs.ellipsis, *glyphs.numbers)),
     }  # fmt: skip

@@ -39,6 +39,19 @@ def _same_length(what: str, length: int, wanted: int, of: str) -> None:
         raise InvalidChart(f"{length} {what} for {wanted} {of}", hint=f"Give one for each of the {of}, or none.")
 
 
+def _in_order(what: str, numbers: Sequence[float | None]) -> None:
+    """Raises InvalidChart unless those that are known are finite and do not fall."""
+    order = [number for number in numbers if number is not None]
+    for number in order:
+        _finite(number, what)
+    if order != sorted(order):
+        raise InvalidChart(
+            f"{what}: the interval does not hold its estimate",
+            hint="Give low ≤ inner_low ≤ estimate ≤ inner_high ≤ high.",
+            value=order,
+        )
+
+
 def _ascending(xs: Sequence[datetime | float], what: str) -> None:
     """Raises InvalidChart unless the positions are of one kind, aware where they are times, and increase."""
     times = sum(isinstance(x, datetime) for x in xs)
@@ -59,12 +72,16 @@ def _ascending(xs: Sequence[datetime | float], what: str) -> None:
 
 
 class Series(Struct, frozen=True, kw_only=True):
-    """One line: (x, y) in ascending x, y None where nothing was measured; ``n`` is each point's sample size."""
+    """One line: (x, y) in ascending x, y None where nothing was measured; ``n`` is each point's sample size.
+
+    ``band`` holds the interval around each point; None is an end without a bound.
+    """
 
     name: str
     points: Sequence[tuple[datetime | float, float | None]]
     role: Role = "main"
     n: Sequence[int | None] = ()
+    band: Sequence[tuple[float | None, float | None]] = ()
 
     def __post_init__(self) -> None:
         _ascending([x for x, _ in self.points], f"series {self.name}")
@@ -72,6 +89,10 @@ class Series(Struct, frozen=True, kw_only=True):
             _finite(y, f"series {self.name}: y")
         if self.n:
             _same_length("sample sizes", len(self.n), len(self.points), "points")
+        if self.band:
+            _same_length("intervals", len(self.band), len(self.points), "points")
+        for (_, y), (low, high) in zip(self.points, self.band, strict=False):
+            _in_order(f"series {self.name}", (low, y, high))
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -91,7 +112,8 @@ class LineChart(Struct, frozen=True, kw_only=True, tag="line"):
     ``axis_start`` is where the value axis begins (lower if a value is); None lets it begin near the lowest
     value, which is shown as a broken axis. ``incomplete_first`` and ``incomplete_last`` say that this bucket of the
     series that are not comparisons is cut or still filling. ``start`` and ``end`` widen the x axis beyond the points,
-    so that the charts of one page line up.
+    so that the charts of one page line up. ``within`` are values beyond which the value axis does not go: a band that
+    goes on there ends in an arrow.
     """
 
     title: str
@@ -104,6 +126,7 @@ class LineChart(Struct, frozen=True, kw_only=True, tag="line"):
     axis_start: float | None = 0.0
     start: datetime | float | None = None
     end: datetime | float | None = None
+    within: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         xs: list[datetime | float] = [x for one in self.series for x, _ in one.points[:1]]
@@ -113,6 +136,7 @@ class LineChart(Struct, frozen=True, kw_only=True, tag="line"):
             raise InvalidChart(f"chart {self.title}: times and numbers are mixed", hint="Use one of them on an axis.")
         _ascending(ends, f"chart {self.title}: the axis")
         _finite(self.axis_start, f"chart {self.title}: axis_start")
+        _ascending(self.within or (), f"chart {self.title}: the value axis")
         lines = sum(one.role not in ("comparison", "limit") for one in self.series)
         if lines > MOST_LINES:
             raise InvalidChart(
@@ -261,7 +285,8 @@ class Tiles(Struct, frozen=True, kw_only=True, tag="tiles"):
 class Effect(Struct, frozen=True, kw_only=True):
     """One row of an interval plot: an estimate, its interval (None: unbounded on that side) and the verdict.
 
-    ``inner_low`` and ``inner_high`` are a narrower interval drawn thick, where there is one.
+    ``inner_low`` and ``inner_high`` are a narrower interval drawn thick, where there is one; ``limit`` is a value that
+    it must not pass, drawn as a mark.
     """
 
     label: str
@@ -271,17 +296,12 @@ class Effect(Struct, frozen=True, kw_only=True):
     verdict: Verdict = "not settled"
     inner_low: float | None = None
     inner_high: float | None = None
+    limit: float | None = None
 
     def __post_init__(self) -> None:
-        order = [x for x in (self.low, self.inner_low, self.estimate, self.inner_high, self.high) if x is not None]
-        for number in order:
-            _finite(number, f"effect {self.label}")
-        if order != sorted(order):
-            raise InvalidChart(
-                f"effect {self.label}: the interval does not hold its estimate",
-                hint="Give low ≤ inner_low ≤ estimate ≤ inner_high ≤ high.",
-                value=order,
-            )
+        ends = (self.low, self.inner_low, self.estimate, self.inner_high, self.high)
+        _in_order(f"effect {self.label}", ends)
+        _finite(self.limit, f"effect {self.label}: limit")
 
 
 class IntervalPlot(Struct, frozen=True, kw_only=True, tag="intervals"):

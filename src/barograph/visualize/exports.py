@@ -121,8 +121,8 @@ def _lines(chart: Part) -> Iterator[Line]:
         case Tiles():
             yield from _tile_lines(chart.tiles)
         case IntervalPlot():
-            yield ("label", f"estimate ({chart.unit})", "low", "high", "verdict")
-            yield from ((row.label, row.estimate, row.low, row.high, row.verdict) for row in chart.rows)
+            yield ("label", f"estimate ({chart.unit})", "low", "high", "verdict", "limit")
+            yield from ((row.label, row.estimate, row.low, row.high, row.verdict, row.limit) for row in chart.rows)
         case Heatmap():
             yield ("", *chart.columns)
             yield from ((label, *values) for label, values in zip(chart.rows, chart.values, strict=True))
@@ -137,19 +137,20 @@ def _tile_lines(tiles: Sequence[Tile]) -> Iterator[Line]:
 
 
 def _line_chart(chart: LineChart) -> Iterator[Line]:
-    """A row for each x that any series has; a series without a value there leaves its cell empty."""
-    sized = [any(n is not None for n in one.n) for one in chart.series]
+    """A row for each x that any series has; a series without a value there leaves its cells empty."""
     header: list[object] = ["x"]
-    for one, with_n in zip(chart.series, sized, strict=True):
-        header += [f"{one.name} ({chart.unit})"] + ([f"{one.name} n"] if with_n else [])
+    columns: list[dict[datetime | float, object]] = []
+    for one in chart.series:
+        xs = [x for x, _ in one.points]
+        header.append(f"{one.name} ({chart.unit})")
+        columns.append(dict(one.points))
+        if one.band:
+            header += [f"{one.name} low", f"{one.name} high"]
+            columns += [dict(zip(xs, ends, strict=True)) for ends in zip(*one.band, strict=True)]
+        if any(n is not None for n in one.n):
+            header.append(f"{one.name} n")
+            columns.append(dict(zip(xs, one.n, strict=True)))
     yield header
-    columns = [dict(one.points) for one in chart.series]
-    sizes = [
-        {x: n for (x, _), n in zip(one.points, one.n, strict=False)} for one in chart.series
-    ]  # fmt: skip
     positions = {x for column in columns for x in column}
     for x in sorted(positions, key=lambda x: x.timestamp() if isinstance(x, datetime) else x):
-        row: list[object] = [x]
-        for column, size, with_n in zip(columns, sizes, sized, strict=True):
-            row += [column.get(x)] + ([size.get(x)] if with_n else [])
-        yield row
+        yield [x, *(column.get(x) for column in columns)]

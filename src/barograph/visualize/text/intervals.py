@@ -11,6 +11,7 @@ from barograph.visualize.text.pen import Pen, Row, heading
 
 _VERDICTS = {"better": "better", "worse": "worse", "not settled": "muted"}
 _NARROWEST = 12
+_LIMIT_ROOM = 1.0  # a limit farther away than this share of the scale would squeeze the intervals; it is told only
 _FARTHEST = 1e290  # ends beyond it are drawn there
 
 
@@ -37,23 +38,41 @@ def draw_intervals(plot: IntervalPlot, pen: Pen) -> list[Row]:
         row: Row = [(pad(label, left) + "  ", ""), *picture]
         numbers: Row = [(pad(text, wide) + "  ", ""), (verdict, style)]
         rows += [row, [("  ", ""), *numbers]] if below else [[*row, (" ", ""), *numbers]]
+    limits = _limits(plot, low, high, pen)
+    if limits:
+        rows += [[(text, "muted")] for text in wrap(f"{pen.glyphs.mark} limit: {', '.join(limits)}", pen.width)]
     if plot.note:
         rows += [[(text, "muted")] for text in wrap(pen.clean(plot.note), pen.width)]
     return rows
 
 
 def _range(plot: IntervalPlot) -> tuple[float, float]:
-    """The scale: all finite ends and the zero line, with a little room at both sides."""
+    """The scale: all finite ends, the zero line and near limits, with a little room at both sides."""
     numbers = [plot.zero]
     for effect in plot.rows:
         ends = (effect.low, effect.inner_low, effect.estimate, effect.inner_high, effect.high)
         numbers += [x for x in ends if x is not None]
     low, high = min(numbers), max(numbers)
+    room = _LIMIT_ROOM * (high - low)
+    near = [row.limit for row in plot.rows if row.limit is not None and low - room <= row.limit <= high + room]
+    low, high = min([low, *near]), max([high, *near])
     low, high = max(low, -_FARTHEST), min(high, _FARTHEST)
     if high - low < 1 / _FARTHEST:
         return low - 1.0, high + 1.0
     margin = high * 0.04 - low * 0.04
     return low - margin, high + margin
+
+
+def _limits(plot: IntervalPlot, low: float, high: float, pen: Pen) -> list[str]:
+    """Each row's limit in words; where all have the same, once."""
+    found = [
+        (pen.clean(row.label, max(6, pen.width // 3)), pen.value(row.limit, plot.unit, signed=True)
+         + ("" if low <= row.limit <= high else " (off the scale)"))
+        for row in plot.rows if row.limit is not None
+    ]  # fmt: skip
+    if len(found) == len(plot.rows) and len({text for _, text in found}) == 1:
+        return [found[0][1]]
+    return [f"{label} {text}" for label, text in found]
 
 
 def _numbers(effect: Effect, unit: str, pen: Pen) -> str:
@@ -105,5 +124,8 @@ def _picture(effect: Effect, zero: float, low: float, high: float, room: int, pe
             cells[0] = (glyphs.left, style)
         if first != last and effect.high is None:
             cells[-1] = (glyphs.right, style)
+    if effect.limit is not None and low <= effect.limit <= high:
+        cells[place(effect.limit)] = (glyphs.mark, "limit")
+    if effect.estimate is not None:
         cells[place(effect.estimate)] = (glyphs.point, style)
     return cells

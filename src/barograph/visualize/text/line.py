@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from msgspec import Struct
-
 from barograph.core.zone import zone_of
 from barograph.visualize.axes import Tick, ValueAxis, clock_changes, number_ticks, time_ticks, value_axis
 from barograph.visualize.chart import LineChart, Mark, Series
 from barograph.visualize.hostile import display_width, pad, wrap
+from barograph.visualize.text.band import draw_band
 from barograph.visualize.text.canvas import COARSE_DASH, FINE_DASH, Canvas, Point
+from barograph.visualize.text.frame import Frame, Line, position, values_of
 from barograph.visualize.text.pen import Pen, Row, heading
 from barograph.visualize.units import axis_labels
 
@@ -29,30 +29,6 @@ _KEYS = {"p99": 0, "p95": 2, "p90": 3, "p50": 1}  # places among the ASCII signs
 _WEIGHTS = {"p99": "━", "p95": "═", "p90": "─", "p50": "─", "limit": "╌", "comparison": "╌"}
 
 
-class _Line(Struct, frozen=True):
-    """A series made ready: where its points are, and how it is drawn."""
-
-    series: Series
-    key: str
-    style: str
-    rank: int
-
-
-class _Frame(Struct, frozen=True):
-    """The plot's measures: its axes, and how many cells go to what."""
-
-    axis: ValueAxis
-    start: float
-    end: float
-    timed: bool
-    gutter: int
-    columns: int
-    right: int
-
-    def column(self, x: datetime | float) -> float:
-        return (_position(x) - self.start) / (self.end - self.start) * (self.columns - 1)
-
-
 def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     """The chart's rows, none wider than the pen allows."""
     lines = _lines(chart, pen)
@@ -61,6 +37,7 @@ def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     runs = [(line, list(_runs(line.series, frame))) for line in lines]
     dashed = [_draw(canvas, line, pieces, chart, pen) for line, pieces in sorted(runs, key=lambda pair: pair[0].rank)]
     shown, lost = _shown_marks(chart.marks, frame, pen)
+    beyond = [draw_band(canvas, line, frame, pen) for line in lines]
     few = _draw_few(canvas, lines, frame, pen)
     _draw_behind(canvas, frame, shown, pen)
     if not any(pieces for _, pieces in runs):
@@ -74,7 +51,7 @@ def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     rows += _under(ticks, frame, pen)
     rows += _legend(shown, frame, pen)
     notes = _notes(chart, frame, pen, lost=lost, few=few, drawn=any(pieces for _, pieces in runs),
-                   dashed=any(dashed))  # fmt: skip
+                   dashed=any(dashed), beyond=any(beyond))  # fmt: skip
     if not frame.right and len(lines) > 1:
         notes.insert(0, "   ".join(f"{line.key} {pen.clean(line.series.name, 24)}" for line in lines))
     indent = " " * min(frame.gutter + 2, pen.width // 4)
@@ -83,32 +60,31 @@ def draw_line(chart: LineChart, pen: Pen) -> list[Row]:
     return rows
 
 
-def _position(x: datetime | float) -> float:
-    return x.timestamp() if isinstance(x, datetime) else x
-
-
-def _lines(chart: LineChart, pen: Pen) -> list[_Line]:
+def _lines(chart: LineChart, pen: Pen) -> list[Line]:
     """Key, style and rank of each series, by its role or its place among the others."""
-    found: list[_Line] = []
+    found: list[Line] = []
     place = 0
     for one in chart.series:
         glyphs = pen.glyphs
         if one.role in ("comparison", "limit"):
             key = glyphs.dash if one.role == "comparison" or not glyphs.ascii else "="
-            found.append(_Line(one, key, one.role, _RANKS[one.role]))
+            found.append(Line(one, key, one.role, _RANKS[one.role]))
             continue
         if glyphs.ascii:
             key = glyphs.series[_KEYS.get(one.role, place % len(glyphs.series))]
         else:
             key = _WEIGHTS.get(one.role, glyphs.series[place % len(glyphs.series)])
         style = f"group{place % 6}" if one.role == "group" else one.role
-        found.append(_Line(one, key, style, _RANKS[one.role] - place))
+        found.append(Line(one, key, style, _RANKS[one.role] - place))
         place += 1
     return found
 
 
-def _frame(chart: LineChart, lines: Sequence[_Line], pen: Pen) -> _Frame:
-    values = [y for one in chart.series for _, y in one.points if y is not None]
+def _frame(chart: LineChart, lines: Sequence[Line], pen: Pen) -> Frame:
+    values = [y for one in chart.series for y in values_of(one)]
+    if chart.within is not None:
+        least, most = chart.within
+        values = [min(max(y, least), most) for y in values]
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     axis = value_axis(low, high, chart.unit, _rows(pen) if values else _EMPTY_ROWS, chart.axis_start)
     if not values and chart.axis_start is None:
@@ -119,16 +95,16 @@ def _frame(chart: LineChart, lines: Sequence[_Line], pen: Pen) -> _Frame:
     if len(lines) > 1 and pen.width >= 40:
         longest = max(display_width(_label(line, pen, 40)) for line in lines)
         right = 1 + min(longest, max(6, pen.width // 5))
-    xs = [_position(x) for one in chart.series for x, _ in one.points]
+    xs = [position(x) for one in chart.series for x, _ in one.points]
     ends = [x for x in (chart.start, chart.end) if x is not None]
-    xs += [_position(x) for x in ends] or ([_position(mark.x) for mark in chart.marks] if not xs else [])
+    xs += [position(x) for x in ends] or ([position(mark.x) for mark in chart.marks] if not xs else [])
     start, end = (min(xs), max(xs)) if xs else (math.nan, math.nan)
     some: list[datetime | float] = [x for one in chart.series for x, _ in one.points[:1]]
     timed = any(isinstance(x, datetime) for x in (*some, *ends, *(mark.x for mark in chart.marks)))
     if start == end:
         around = _AROUND if timed else 0.5
         start, end = start - around, end + around
-    return _Frame(axis, start, end, timed, gutter, pen.width - gutter - 2 - right, right)
+    return Frame(axis, start, end, timed, gutter, pen.width - gutter - 2 - right, right)
 
 
 def _rows(pen: Pen) -> int:
@@ -136,7 +112,7 @@ def _rows(pen: Pen) -> int:
     return 13 if pen.width >= 110 else 11 if pen.width >= 60 else 8
 
 
-def _runs(series: Series, frame: _Frame) -> Iterator[list[Point]]:
+def _runs(series: Series, frame: Frame) -> Iterator[list[Point]]:
     """The series in cells, broken where a value is missing."""
     run: list[Point] = []
     for x, y in series.points:
@@ -150,7 +126,7 @@ def _runs(series: Series, frame: _Frame) -> Iterator[list[Point]]:
         yield run
 
 
-def _draw(canvas: Canvas, line: _Line, runs: list[list[Point]], chart: LineChart, pen: Pen) -> bool:
+def _draw(canvas: Canvas, line: Line, runs: list[list[Point]], chart: LineChart, pen: Pen) -> bool:
     """The line, with its incomplete buckets dashed; returns whether that can be seen."""
     aside = line.series.role in ("comparison", "limit")
     points = line.series.points
@@ -173,7 +149,7 @@ def _draw(canvas: Canvas, line: _Line, runs: list[list[Point]], chart: LineChart
     return seen
 
 
-def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -> str:
+def _draw_few(canvas: Canvas, lines: Sequence[Line], frame: Frame, pen: Pen) -> str:
     """Points of few samples as hollow signs, where points lie far enough apart; returns what to say of them."""
     shown = hidden = 0
     for line in lines:
@@ -193,7 +169,7 @@ def _draw_few(canvas: Canvas, lines: Sequence[_Line], frame: _Frame, pen: Pen) -
     return f"{who} fewer than {FEW} samples" if hidden else ""
 
 
-def _draw_behind(canvas: Canvas, frame: _Frame, marks: Sequence[tuple[int, str, Mark]], pen: Pen) -> None:
+def _draw_behind(canvas: Canvas, frame: Frame, marks: Sequence[tuple[int, str, Mark]], pen: Pen) -> None:
     """Marks and grid, only where nothing else is."""
     for column, _, mark in marks:
         for row in range(frame.axis.rows):
@@ -217,10 +193,10 @@ def _mark_style(mark: Mark) -> str:
     return "alert" if mark.kind == "alert" else "mark"
 
 
-def _shown_marks(marks: Sequence[Mark], frame: _Frame, pen: Pen) -> tuple[list[tuple[int, str, Mark]], int]:
+def _shown_marks(marks: Sequence[Mark], frame: Frame, pen: Pen) -> tuple[list[tuple[int, str, Mark]], int]:
     """The marks with their columns and numbers, and how many found no place: the earliest, or those outside."""
     inside = sorted(
-        (mark for mark in marks if frame.start <= _position(mark.x) <= frame.end), key=lambda mark: _position(mark.x)
+        (mark for mark in marks if frame.start <= position(mark.x) <= frame.end), key=lambda mark: position(mark.x)
     )
     numbers = pen.glyphs.numbers
     kept = inside[-len(numbers) :]
@@ -228,7 +204,7 @@ def _shown_marks(marks: Sequence[Mark], frame: _Frame, pen: Pen) -> tuple[list[t
     return shown, len(marks) - len(shown)
 
 
-def _lane(marks: Sequence[tuple[int, str, Mark]], frame: _Frame) -> Row:
+def _lane(marks: Sequence[tuple[int, str, Mark]], frame: Frame) -> Row:
     """The marks' numbers above the plot, each over its mark, moved right where two would collide."""
     row: Row = [(" " * (frame.gutter + 2), "")]
     used = 0
@@ -240,7 +216,7 @@ def _lane(marks: Sequence[tuple[int, str, Mark]], frame: _Frame) -> Row:
     return row
 
 
-def _legend(marks: Sequence[tuple[int, str, Mark]], frame: _Frame, pen: Pen) -> list[Row]:
+def _legend(marks: Sequence[tuple[int, str, Mark]], frame: Frame, pen: Pen) -> list[Row]:
     """What the numbers mean, several on a row where they fit."""
     indent = min(frame.gutter + 2, pen.width // 4)
     rows: list[Row] = []
@@ -258,12 +234,12 @@ def _legend(marks: Sequence[tuple[int, str, Mark]], frame: _Frame, pen: Pen) -> 
     return rows
 
 
-def _label(line: _Line, pen: Pen, width: int) -> str:
+def _label(line: Line, pen: Pen, width: int) -> str:
     name = pen.clean(line.series.name, width)
     return name if pen.charset == "braille" else pen.cut(f"{line.key} {name}", width)
 
 
-def _end_labels(runs: Sequence[tuple[_Line, list[list[Point]]]], frame: _Frame, pen: Pen) -> dict[int, tuple[str, str]]:
+def _end_labels(runs: Sequence[tuple[Line, list[list[Point]]]], frame: Frame, pen: Pen) -> dict[int, tuple[str, str]]:
     """The label of each line at the row where it ends, moved apart where two would collide."""
     wanted = sorted(
         (round(pieces[-1][-1][1]), -line.rank, index) for index, (line, pieces) in enumerate(runs) if pieces
@@ -293,7 +269,7 @@ def beside_axis(
         yield row
 
 
-def _ticks(frame: _Frame, pen: Pen) -> list[Tick]:
+def _ticks(frame: Frame, pen: Pen) -> list[Tick]:
     if math.isnan(frame.start):
         return []  # no point, no window: there is no x axis to speak of
     if frame.timed:
@@ -301,7 +277,7 @@ def _ticks(frame: _Frame, pen: Pen) -> list[Tick]:
     return number_ticks(frame.start, frame.end, frame.columns)
 
 
-def _under(ticks: Sequence[Tick], frame: _Frame, pen: Pen) -> list[Row]:
+def _under(ticks: Sequence[Tick], frame: Frame, pen: Pen) -> list[Row]:
     """The x axis and its labels: each in the middle under its tick, or from its tick on where they would collide."""
     line = [pen.glyphs.horizontal] * frame.columns
     columns = [round(frame.column(tick.x)) for tick in ticks]
@@ -330,7 +306,7 @@ def _set_labels(places: Sequence[int], labels: Sequence[str], room: int) -> tupl
     return text, complete
 
 
-def _details(chart: LineChart, frame: _Frame, ticks: Sequence[Tick], pen: Pen) -> list[str]:
+def _details(chart: LineChart, frame: Frame, ticks: Sequence[Tick], pen: Pen) -> list[str]:
     if not frame.timed:
         return [chart.subtitle]
     zone = zone_of(pen.timezone)
@@ -339,7 +315,9 @@ def _details(chart: LineChart, frame: _Frame, ticks: Sequence[Tick], pen: Pen) -
     return [chart.subtitle, f"{day}{pen.timezone}"]
 
 
-def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, drawn: bool, dashed: bool) -> list[str]:
+def _notes(
+    chart: LineChart, frame: Frame, pen: Pen, *, lost: int, few: str, drawn: bool, dashed: bool, beyond: bool
+) -> list[str]:
     notes: list[str] = []
     if lost:
         notes.append(f"{lost} earlier or outside {'mark is' if lost == 1 else 'marks are'} not shown")
@@ -348,6 +326,8 @@ def _notes(chart: LineChart, frame: _Frame, pen: Pen, *, lost: int, few: str, dr
         parts.append(_incomplete(chart, pen, dashed))
     if few:
         parts.append(few)
+    if beyond:
+        parts.append(f"{pen.glyphs.up} {pen.glyphs.down} an interval that goes on beyond the axis")
     if frame.axis.low > 0 and drawn:
         parts.append(f"axis from {axis_labels(frame.axis.ticks, chart.unit, ascii_only=pen.ascii)[0]}")
     if frame.timed:
