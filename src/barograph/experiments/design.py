@@ -100,7 +100,7 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     rankers inside each answer instead of between units.
 
     The fields from ``state`` on are kept by the framework; ``stop_reason`` says why it was stopped, if somebody or a
-    guardrail said so.
+    guardrail said so, and ``breached`` which guardrails it were that stopped it.
     """
 
     variants: tuple[Variant, ...]
@@ -131,6 +131,7 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     paused_seconds: float = 0.0
     stopped_at: datetime | None = None
     stop_reason: str = ""
+    breached: tuple[str, ...] = ()
     reweighted: tuple[Reweighting, ...] = ()
 
     @property
