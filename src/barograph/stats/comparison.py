@@ -88,7 +88,7 @@ def compare_ratios(
     estimate = compare_means(
         arm.linearised(), baseline.linearised(), alpha=alpha, alternative=alternative, names=names, method=DELTA
     )
-    weak = [name for name, one in zip(names, (arm, baseline), strict=True) if _weak_denominator(one)]
+    weak = [name for name, one in zip(names, (arm, baseline), strict=True) if weak_denominator(one)]
     if not weak or estimate.absolute is None or estimate.absolute.low is None:
         return estimate
     uneven = f"few or very uneven measurements a unit in {' and '.join(weak)}"
@@ -278,7 +278,8 @@ def _refusal(arm: Summary, baseline: Summary) -> str:
     return ""
 
 
-def _weak_denominator(summary: RatioSummary) -> bool:
+def weak_denominator(summary: RatioSummary) -> bool:
+    """Whether the mean denominator is too near to zero, for its error, for the delta method."""
     if summary.n < 2:
         return True
     denominator = summary.denominator

@@ -6,18 +6,15 @@ The bounds of an event's numbers are those of ``core.event``; a mean, a percenti
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
-from barograph.core.event import KINDS
+from barograph.core.event_bounds import number_bounds
 from barograph.core.metric import Metric
 from barograph_client.errors import InvalidRule
 
 _COUNTS = ("count", "rate", "distinct")
-_DERIVED_COUNTS = ("document_count", "cited_count")  # of the query event's passages
 
 
 class Bounds(Struct, frozen=True):
@@ -65,7 +62,7 @@ def bounds_of(metric: Metric) -> Bounds:
     if metric.aggregation == "ratio":
         hint = "A share is between 0 and 1: 5 % is 0.05."
         return Bounds(metric.name) if metric.user_defined else Bounds(metric.name, 0, 1, hint)
-    least, greatest = _numbers(metric.of.kind).get(metric.of.field, (-math.inf, math.inf))
+    least, greatest = number_bounds(metric.of.kind).get(metric.of.field, (-math.inf, math.inf))
     if metric.aggregation == "sum":
         return Bounds(metric.name, 0 if least >= 0 else -math.inf)
     return Bounds(metric.name, least, greatest)
@@ -83,17 +80,3 @@ def bounds_of_change(subject: str, metric: Metric) -> Bounds:
         return Bounds(subject)
     most = known.greatest / known.least - 1 if known.least else math.inf
     return Bounds(subject, known.least / known.greatest - 1, most, "A fall by 30 % is below = -0.3.")
-
-
-@cache
-def _numbers(kind: str) -> dict[str, tuple[float, float]]:
-    """The bounds of a kind's numbers by their names."""
-    info = msgspec.inspect.type_info(KINDS[kind])
-    assert isinstance(info, msgspec.inspect.StructType)
-    found: dict[str, tuple[float, float]] = dict.fromkeys(_DERIVED_COUNTS, (0, math.inf)) if kind == "query" else {}
-    for field in info.fields:
-        type_ = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
-        for one in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
-            if isinstance(one, msgspec.inspect.FloatType | msgspec.inspect.IntType):
-                found[field.name] = (-math.inf if one.ge is None else one.ge, math.inf if one.le is None else one.le)
-    return found

@@ -29,6 +29,7 @@ METHOD = "asymptotic confidence sequence"
 # The gate. Measured with `make validity`: every setting keeps its rate, also among the repetitions that pass.
 FEWEST_UNITS = 100  # in the smaller arm
 LARGEST_SKEW = 0.15  # of the smaller arm's mean
+LEAST_CLOCK = 2.0  # units, or unit-days
 
 
 def skewness(values: Numbers) -> float:
@@ -57,7 +58,7 @@ def mixing_rate(alpha: float, tuning_n: float, *, one_sided: bool = False) -> fl
 def confidence_sequence(
     value: float,
     variance: float,
-    n: int,
+    n: float,
     *,
     alpha: float = 0.05,
     tuning_n: float = TUNING_UNITS,
@@ -66,11 +67,12 @@ def confidence_sequence(
 ) -> Effect:
     """The interval and the p-value of an estimate from ``n`` units with this ``variance`` (its squared error).
 
-    The formula alone, without the gate: of use to who has looked at the burn-in already. Assumes an estimate that
-    is about a mean of independent terms. The p-value is one over the evidence (the mixture), at most 1; the one-sided
-    one inverts its own interval at this rho. Refuses a variance that is not above zero.
+    ``n`` is the clock, and ``tuning_n`` is in its unit: see ``compare_means``. The formula alone, without the gate: of
+    use to who has looked at the burn-in already. Assumes an estimate that is about a mean of independent terms. The
+    p-value is one over the evidence (the mixture), at most 1; the one-sided one inverts its own interval at this rho.
+    Refuses a variance that is not above zero.
     """
-    if not (variance > 0 and math.isfinite(variance)) or n < 2:
+    if not (variance > 0 and math.isfinite(variance)) or not n >= LEAST_CLOCK:
         raise InvalidInput("a confidence sequence needs a positive variance and two units", value=(variance, n))
     rho = mixing_rate(alpha, tuning_n, one_sided=alternative != "two-sided")
     time = n * rho * rho
@@ -130,14 +132,20 @@ def compare_means(
     *,
     alpha: float = 0.05,
     tuning_n: float = TUNING_UNITS,
+    clock: float | None = None,
     alternative: Alternative = "two-sided",
     names: tuple[str, str] = ("treatment", "control"),
 ) -> Estimate:
     """The difference of two means, absolute and relative, with an interval that holds at any time.
 
-    Assumes independent units. Passes ``burn_in`` first; refused there, the estimate has its values and no interval,
-    and the reason among the warnings. The relative effect is that of ``comparison.relative_difference``, a share of the
-    baseline's size by the delta method, with its refusals and warnings.
+    Assumes independent units. The sequence runs by ``clock``, which is the number of units where none is given: right
+    where a unit has its value when it is counted. Units that go on acting change their values, so that the sums of a
+    fixed set of units are a process too; for them the clock is unit-days, the days that each unit took part, summed.
+    What a unit does from day to day is independent at the roughest, and then the variance of the sums grows as that
+    clock does; units that stay as they are (heavy users stay heavy) correlate with themselves, and a smoother course
+    crosses a bound less often (Slepian 1962). Passes ``burn_in`` first; refused there, the estimate has its values and
+    no interval, and the reason among the warnings. The relative effect is that of ``comparison.relative_difference``, a
+    share of the baseline's size by the delta method, with its refusals and warnings.
     """
     absolute: Effect | None = None
     relative: Effect | None = None
@@ -146,12 +154,13 @@ def compare_means(
         absolute = Effect(value=arm.mean - baseline.mean)
         relative, weak = relative_difference(arm, baseline, alpha=alpha)
         warnings = burn_in(arm, baseline, skew)
+        if clock is not None and not clock >= LEAST_CLOCK:
+            warnings = ("not valid here: the units have only just come",)
         if warnings:
             relative = Effect(value=relative.value) if relative else None
         else:
-            sequence = partial(
-                confidence_sequence, n=arm.n + baseline.n, alpha=alpha, tuning_n=tuning_n, alternative=alternative
-            )
+            time = arm.n + baseline.n if clock is None else clock
+            sequence = partial(confidence_sequence, n=time, alpha=alpha, tuning_n=tuning_n, alternative=alternative)
             absolute = sequence(absolute.value, arm.mean_variance + baseline.mean_variance)
             if relative is not None and relative.standard_error is not None:
                 relative = sequence(relative.value, relative.standard_error**2)

@@ -1,0 +1,26 @@
+"""Between which values the numbers of events lie, as their annotations in ``event`` say."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import msgspec
+
+from barograph.core.event import KINDS
+
+_DERIVED_COUNTS = ("document_count", "cited_count")  # of the query event's passages
+
+
+@cache
+def number_bounds(kind: str) -> dict[str, tuple[float, float]]:
+    """The least and the greatest value of each number of an event kind, by its name; infinite where there is no end."""
+    info = msgspec.inspect.type_info(KINDS[kind])
+    assert isinstance(info, msgspec.inspect.StructType)
+    found: dict[str, tuple[float, float]] = dict.fromkeys(_DERIVED_COUNTS, (0, math.inf)) if kind == "query" else {}
+    for field in info.fields:
+        type_ = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+        for one in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
+            if isinstance(one, msgspec.inspect.FloatType | msgspec.inspect.IntType):
+                found[field.name] = (-math.inf if one.ge is None else one.ge, math.inf if one.le is None else one.le)
+    return found
