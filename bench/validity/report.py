@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from barograph.stats.sequential import asymptotic
 from bench.validity.draws import SPLITS
@@ -14,9 +15,23 @@ NOT_VALID = "not valid here"
 SELDOM = 0.995  # a share of repetitions that reported, below which it is told
 
 
-def page(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line], regret: Regret, repetitions: int) -> str:
+class Section(NamedTuple):
+    """A part of the page that is written where it is measured, and what of it does not hold, one a line."""
+
+    text: str
+    faults: tuple[str, ...] = ()
+
+
+def page(
+    cells: Sequence[Cell],
+    found: Sequence[Found],
+    lines: Sequence[Line],
+    regret: Regret,
+    repetitions: int,
+    sections: Sequence[Section] = (),
+) -> str:
     """The whole page. The tables tell their own number of repetitions."""
-    failed = failures(cells, found, lines)
+    failed = failures(cells, found, lines, sections)
     told = "ABOVE ITS RATE: see **bold**." if failed else "No method that claims to hold its rate was above it."
     parts = [
         "# Validity: error rates, measured",
@@ -32,30 +47,34 @@ def page(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line], r
         f"*Bounded means by period* is for values in [0, 1]. Group-sequential bounds are for {PLANNED_LOOKS} planned "
         "looks and no more, behind the same gate; they spend all of α by design and are as near to it as a t test is. "
         "The last two columns are not offered; they show what looking costs.",
-        _table(["Values", "split", "first look", *(method.name for method in METHODS)], _peeking_rows(cells)),
+        table(["Values", "split", "first look", *(method.name for method in METHODS)], _peeking_rows(cells)),
         "## Power, and coverage where one stops",
         f"{_repetitions(found):,} repetitions a setting. The effect is one that Welch's t test finds in 80 % at the "
         "planned end. One stops at the first look that is sure of an effect, or at the end; *units* is the mean share "
         "of the planned ones that this took, *missed* how often the interval at that look leaves out the true effect.",
-        _table(["Effect", "split", "method", "power", "t test at the end", "units", "missed"], _found_rows(found)),
+        table(["Effect", "split", "method", "power", "t test at the end", "units", "missed"], _found_rows(found)),
         "## Everything else",
         f"Users: {USERS} users randomised with 1 to 200 queries each. The naive test, which takes each query for a "
         "unit of its own, stands beside the test by user to show why it is offered nowhere.",
-        _table(["What", "false positives", "repetitions"], _line_rows(lines)),
+        table(["What", "false positives", "repetitions"], _line_rows(lines)),
         "## Regret of the bandit",
         f"Three arms with {', '.join(f'{share:.0%}' for share in SHARES)} successes, {PERIODS} periods of "
         f"{UNITS_A_PERIOD} units, {regret.repetitions:,} repetitions: Thompson sampling with the exact probability to "
         f"be the best loses {regret.thompson:.0f} successes against always the best arm, equal shares lose "
         f"{regret.equal:.0f}. The best arm gets {regret.best_share:.0%} of the units.",
+        *(section.text for section in sections),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def failures(cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line]) -> list[str]:
+def failures(
+    cells: Sequence[Cell], found: Sequence[Found], lines: Sequence[Line], sections: Sequence[Section] = ()
+) -> list[str]:
     """What is above the rate that it claims, one a line."""
     told = [f"{c.method}, {c.distribution}, {c.split}, from {c.first_look}: {c.rate}" for c in cells if c.fails]
     told += [f"{one.method}, {one.setting}, {one.split}: missed {one.missed}" for one in found if one.fails]
-    return told + [f"{line.name}: {line.rate}" for line in lines if line.fails]
+    told += [f"{line.name}: {line.rate}" for line in lines if line.fails]
+    return told + [fault for section in sections for fault in section.faults]
 
 
 def _gate() -> str:
@@ -110,6 +129,7 @@ def _repetitions(found: Sequence[Found]) -> int:
     return max((one.missed.repetitions for one in found), default=0)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The rows as a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
