@@ -342,15 +342,15 @@ def _check_numbers(experiment: Experiment) -> None:
 
 
 def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
-    primary = _comparable(experiment.primary_metric, catalogue)
+    primary = comparable(experiment.primary_metric, catalogue)
     if direction_of(experiment, primary) is None:
         raise InvalidExperiment(
             f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'."
         )
     for name in experiment.secondary_metrics:
-        _comparable(name, catalogue)
+        comparable(name, catalogue)
     for guardrail in experiment.guardrails:
-        metric = _comparable(guardrail.metric, catalogue)
+        metric = comparable(guardrail.metric, catalogue)
         if metric.better == "neutral":
             raise InvalidExperiment(
                 f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction."
@@ -366,7 +366,8 @@ def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
         raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
 
 
-def _comparable(name: str, catalogue: Catalogue) -> Metric:
+def comparable(name: str, catalogue: Catalogue) -> Metric:
+    """The metric, which has a numerator and a denominator in each unit. Raises InvalidExperiment where it has not."""
     try:
         metric = catalogue.get(name)
     except UnknownMetric as error:
