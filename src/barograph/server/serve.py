@@ -85,7 +85,7 @@ def serve(
         token = secrets.token_hex(_TOKEN_BYTES)
         connections = Connections(bounds)
         app, site = application(dashboard, connections, token)
-        server = Server(_config(app, connections, bounds))
+        server = Server(configuration(app, connections, bounds))
 
         def stop() -> None:
             site.stopping = True
@@ -220,7 +220,8 @@ def address_of(settings: ServerSettings, listener: socket.socket) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
 
 
-def _config(app: Callable[..., Any], connections: Connections, settings: ServerSettings) -> uvicorn.Config:
+def configuration(app: Callable[..., Any], connections: Connections, settings: ServerSettings) -> uvicorn.Config:
+    """How uvicorn runs the application."""
     return uvicorn.Config(
         app,
         http=connections.protocol(),
