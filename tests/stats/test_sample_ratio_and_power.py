@@ -97,6 +97,13 @@ class TestPower:
         with pytest.raises(InvalidInput):
             sample_size(effect)
 
+    @pytest.mark.parametrize("n", [3, 20, 440, 5000, 10**6])
+    @pytest.mark.parametrize("alpha", [0.05, 0.0001])
+    def test_a_larger_effect_is_never_found_less_often_and_a_very_large_one_always(self, n: int, alpha: float) -> None:
+        power = [power_of(distance / math.sqrt(n / 2), n, n, alpha=alpha) for distance in np.arange(0, 60, 0.37)]
+        assert min(np.diff(power)) > -1e-9
+        assert power[-1] == pytest.approx(1, abs=0.1 if n == 3 else 1e-9)
+
     def test_an_effect_too_small_for_any_number_needs_infinitely_many(self) -> None:
         assert sample_size(1e-12) == math.inf
 

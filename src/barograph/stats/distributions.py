@@ -7,6 +7,8 @@ tail, never one minus a distribution function, which is 0 where the truth is 1e-
 
 from __future__ import annotations
 
+import math
+
 
 def t_tail(statistic: float, degrees: float) -> float:
     """P(T > statistic) of Student's t; exact far out."""
@@ -58,7 +60,8 @@ def f_tail(statistic: float, degrees: float, degrees_below: float) -> float:
 
 
 def noncentral_t_below(value: float, degrees: float, noncentrality: float) -> float:
-    """P(T <= value) of the noncentral t, on which the power of a t test rests."""
+    """P(T <= value) of the noncentral t, on which the power of a t test rests; below 1e-12 it may be told as zero."""
     from scipy import special
 
-    return float(special.nctdtr(degrees, noncentrality, value))
+    below = float(special.nctdtr(degrees, noncentrality, value))
+    return 0.0 if math.isnan(below) else below  # far below the noncentrality scipy has no number
