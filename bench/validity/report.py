@@ -12,6 +12,7 @@ from bench.validity.single import PERIODS, SHARES, UNITS_A_PERIOD, USERS, Line, 
 from bench.validity.study import FIRST_LOOKS, SURELY, UNITS, Cell, Found, Rate
 
 NOT_VALID = "not valid here"
+_HEADING = "\n\n## "
 SELDOM = 0.995  # a share of repetitions that reported, below which it is told
 
 
@@ -65,6 +66,17 @@ def page(
         *(section.text for section in sections),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_sections(text: str, sections: Sequence[Section]) -> str:
+    """A page with these sections in the place of those of the same heading, or at its end."""
+    parts = text.rstrip("\n").split(_HEADING)
+    for section in sections:
+        new = section.text.rstrip("\n").split(_HEADING[2:], 1)[1]
+        heading = new.split("\n", 1)[0]
+        at = next((i for i, part in enumerate(parts) if part.split("\n", 1)[0] == heading), len(parts))
+        parts[at : at + 1] = [new]
+    return _HEADING.join(parts) + "\n"
 
 
 def failures(

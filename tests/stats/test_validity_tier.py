@@ -7,7 +7,7 @@ import pytest
 from bench.validity import single, study
 from bench.validity.draws import DISTRIBUTIONS, SPLITS, Distribution, looks_at, run
 from bench.validity.methods import METHODS, by_period, periods, sequence
-from bench.validity.report import failures, page
+from bench.validity.report import Section, failures, page, with_sections
 
 from barograph.stats.sequential import asymptotic, bounded
 from barograph.stats.summary import Summary
@@ -68,6 +68,15 @@ def test_the_bandit_loses_less_than_equal_shares() -> None:
     regret = single.bandit(5)
     assert regret.thompson < regret.equal / 2
     assert "Regret" in page([], [], [], regret, 5)
+
+
+def test_a_section_takes_the_place_of_its_older_self_and_what_fails_in_it_fails_the_page() -> None:
+    older, other = Section("## Measured\n\none", ("wrong",)), Section("## Another\n\nstays")
+    text = page([], [], [], single.bandit(1), 5, [older, other])
+    assert text.endswith("## Measured\n\none\n\n## Another\n\nstays\n")
+    assert "ABOVE ITS RATE" in text
+    again = with_sections(text, [Section("## Measured\n\ntwo\n"), Section("## New\n\nthree")])
+    assert again == text.replace("\none\n", "\ntwo\n") + "\n## New\n\nthree\n"
 
 
 @pytest.mark.parametrize("distribution", [DISTRIBUTIONS[0], DISTRIBUTIONS[3], DISTRIBUTIONS[5]], ids=lambda d: d.name)
