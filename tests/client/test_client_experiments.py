@@ -21,6 +21,7 @@ from barograph_client.client import Client
 from barograph_client.experiments import current
 from barograph_client.experiments.assignment import Reason
 from barograph_client.experiments.sticky import StickyFile
+from barograph_client.limits import MAX_VARIANTS
 
 ARMS = [
     {"key": "control", "weight": 0.5, "payload": {"top_k": 5}},
@@ -153,6 +154,18 @@ class TestExpose:
         carried = {name: event.get("variants") for name, event in server.events.items() if event["kind"] == "query"}
         tagged = {name: {"rerank": arm} for name in ("after", "by another name", "of many", "a line", "timed")}
         assert carried == {**tagged, "before": None, "somebody else's": None, "its own": {"x": "y"}}
+
+    def test_a_query_carries_the_newest_arms_and_no_more_than_an_event_may(
+        self, server: ScriptedServer, client: Client
+    ) -> None:
+        many = [f"many-{n}" for n in range(70)]
+        server.definitions = document(*({**RERANK, "key": key} for key in many))
+        until(lambda: len(client.experiments.keys) == len(many))
+        for key in many:
+            client.experiments.expose(key, user="u")
+        client.record_query_execution({"event_id": "asked", "user_id": "u"})
+        assert client.flush(WAIT)
+        assert list(server.events["asked"]["variants"]) == many[-MAX_VARIANTS:]
 
     def test_half_a_character_is_refused_on_its_way_and_counted(self, client: Client) -> None:
         assert client.experiments.expose("rerank", user="u\ud800").arm is not None

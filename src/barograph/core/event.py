@@ -16,6 +16,7 @@ from msgspec import Meta as M
 from msgspec import Struct, field
 
 from barograph.core.prepared import prepare
+from barograph_client.limits import MAX_VARIANTS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the oldest event time that is accepted
@@ -46,7 +47,7 @@ Count = A[int, M(ge=0, le=1_000_000_000)]
 Bytes = A[int, M(ge=0, le=2**62)]
 Tags = A[dict[Name, A[str, M(max_length=MAX_TAG_TEXT)]], M(max_length=MAX_TAGS)]
 Attributes = A[dict[Name, Text], M(max_length=MAX_ATTRIBUTES)]
-Variants = A[dict[Name, Label], M(max_length=MAX_TAGS)]
+Variants = A[dict[Name, Label], M(max_length=MAX_VARIANTS)]
 
 Status = Literal["ok", "no_answer", "error"]
 Origin = Literal["caller", "internal"]

@@ -18,6 +18,7 @@ from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload
 from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.limits import MAX_VARIANTS
 
 if TYPE_CHECKING:
     from barograph_client.experiments.current import CurrentDefinitions
@@ -126,7 +127,7 @@ class Experiments:
     # for the client
 
     def tagged(self, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """A query with the arms to which its units were exposed, unless it names its own."""
+        """A query with the newest arms to which its units were exposed, unless it names its own."""
         if not len(self._exposed) or not isinstance(fields, dict) or not _VARIANTS.isdisjoint(fields):
             return fields
         found: dict[str, str] = {}
@@ -135,6 +136,8 @@ class Experiments:
                 value = fields.get(name)
                 if isinstance(value, str):
                     found.update(self._exposed.of(kind, value))
+        if len(found) > MAX_VARIANTS:
+            found = dict(list(found.items())[-MAX_VARIANTS:])
         return {**fields, "variants": found} if found else fields
 
     def close(self, timeout: float) -> None:
