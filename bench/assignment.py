@@ -80,7 +80,7 @@ def _experiments() -> Experiments:
     definitions = CurrentDefinitions(connection, None, SystemClock(), Backoff(Pace(), random), Pace(), random)
     definitions.close(0.0)
     definitions.table = {"k": Assigner(Definition(key="k", salt="default k", arms=_ARMS))}
-    return Experiments(definitions, lambda event: None)
+    return Experiments(definitions, lambda kind, event: None)
 
 
 def _ask(experiments: Experiments, units: list[str]) -> float:

@@ -153,7 +153,7 @@ class Client(Recording):
 
             with self._making:
                 if self._experiments is None:
-                    self._experiments = Experiments(self._definitions(), self.record_exposure)
+                    self._experiments = Experiments(self._definitions(), self.record_event)
         return self._experiments
 
     # what became of it

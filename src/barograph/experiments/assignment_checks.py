@@ -20,7 +20,9 @@ LONGEST_CONDITION = 65_536  # characters of a targeting condition with its group
 MOST_FORCED = 100  # units that are given an arm by hand
 MOST_HOLDOUT = 0.5
 MOST_BUCKET_VERSION = 1_000
-TAKEN_UNIT_KINDS = ("key", "default", "attributes")  # the other arguments of ``assign``
+TAKEN_UNIT_KINDS = (  # the other arguments of ``assign`` and ``interleave``
+    "key", "default", "attributes", "rankers", "query_id", "method", "length", "id",
+)  # fmt: skip
 
 
 def check_assignment(experiment: Experiment) -> None:

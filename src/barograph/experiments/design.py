@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
+from barograph.experiments.interleaving_checks import with_preference
 from barograph_client.errors import InvalidExperiment, UnknownMetric
 from barograph_client.experiments.definition import Allocation
 
@@ -24,7 +25,6 @@ State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
 Method = Literal["fixed horizon", "always valid"]
 Correction = Literal["holm", "benjamini-hochberg"]
-Kind = Literal["arms", "interleaving"]
 
 MOVES: dict[State, tuple[State, ...]] = {
     "draft": ("running", "archived"),
@@ -96,15 +96,14 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     units did in so many whole days before (CUPED). ``caps`` cuts a metric's unit sums off at a quantile of all arms'
     units together. ``equivalence_margin``, a share of the control's value, is the change that would not matter:
     arms that differ by less are equivalent. ``slices`` are tags of exposures by which the primary metric is shown
-    apart; ``correction`` is for the secondary metrics, and for the slices. A ``kind`` of "interleaving" compares
-    rankers inside each answer instead of between units.
+    apart; ``correction`` is for the secondary metrics, and for the slices.
 
     The fields from ``state`` on are kept by the framework; ``stop_reason`` says why it was stopped, if somebody or a
     guardrail said so, and ``breached`` which guardrails it were that stopped it.
     """
 
     variants: tuple[Variant, ...]
-    primary_metric: str
+    primary_metric: str = ""
     title: str = ""
     hypothesis: str = ""
     secondary_metrics: tuple[str, ...] = ()
@@ -117,7 +116,6 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     power: float = 0.8
     minimum_units: int = 30
     salt: str = ""
-    kind: Kind = "arms"
     method: Method | None = None
     attribution_days: float | None = None
     pre_days: int = 0
@@ -187,6 +185,7 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
         raise InvalidExperiment("the control has no weight", hint="Nothing can be compared with an empty arm.")
     _check_numbers(experiment)
     check_assignment(experiment)
+    experiment = with_preference(experiment)
     _check_metrics(experiment, catalogue)
     for name in ("title", "hypothesis", "salt"):
         if len(getattr(experiment, name)) > LONGEST_TEXT:

@@ -17,7 +17,7 @@ import msgspec
 
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.conditions import Attributes, compiled
-from barograph_client.experiments.definition import LONGEST_UNIT_ID, Definition, Namespace
+from barograph_client.experiments.definition import INTERLEAVED, LONGEST_UNIT_ID, Definition, Namespace
 from barograph_client.experiments.hashing import Places, growthbook_hash
 from barograph_client.experiments.ranges import bucket_ranges, choose_variation, in_namespace
 from barograph_client.experiments.sticky import StickyStore
@@ -80,12 +80,21 @@ class Assigner:
         self._payloads = tuple(_read_only(arm.payload) for arm in definition.arms)
         self._keys = tuple(arm.key for arm in definition.arms)
         self._control = self._index.get(definition.control, 0)
+        self._given = self._keys, self._payloads
+        if definition.kind == "interleaving":
+            arms = len(definition.arms)
+            self._given = (INTERLEAVED,) * arms, (self._payloads[self._control],) * arms
         self._choose = _CHOICES[definition.hash_version](definition)
         self._held = Places(f"{definition.project}\0holdout") if definition.holdout > 0 else None
         self._fits = compiled(definition.condition, definition.groups) if definition.condition else None
         self._within = None if definition.namespace is None else _part(definition.namespace)
         self._asks = bool(definition.namespace or definition.condition or self._held)
         self._bucket = f"{definition.key}__"
+
+    @property
+    def control(self) -> str:
+        """The arm that the others are compared with."""
+        return self._keys[self._control]
 
     def decide(
         self, unit_ids: UnitIds, attributes: Attributes = _NO_ATTRIBUTES, sticky: StickyStore | None = None
@@ -117,7 +126,8 @@ class Assigner:
         index = self._choose(unit_id)
         if index < 0:
             return self._outside("not covered", kind, unit_id)
-        return Decision(definition.key, self._keys[index], self._payloads[index], "assigned", kind, unit_id)
+        keys, payloads = self._given
+        return Decision(definition.key, keys[index], payloads[index], "assigned", kind, unit_id)
 
     def force(self, arm: str) -> Decision[Payload] | None:
         """The decision for whoever is given an arm by hand; None when there is no such arm."""
@@ -129,8 +139,8 @@ class Assigner:
         return self._outside(reason, "", "")
 
     def payload_of(self, arm: str | None) -> dict[str, object]:
-        """The configuration of an arm, or of the control where there is none, as it was defined."""
-        return self.definition.arms[self._control if arm is None else self._index[arm]].payload
+        """The configuration of an arm, or of the control where it is none of its own, as it was defined."""
+        return self.definition.arms[self._index.get(arm or "", self._control)].payload
 
     def _sticky(
         self, unit_ids: UnitIds, kind: str, unit_id: str, attributes: Attributes, sticky: StickyStore

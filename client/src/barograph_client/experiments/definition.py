@@ -13,6 +13,8 @@ import msgspec
 from barograph_client.experiments.hashing import HashVersion
 
 State = Literal["running", "paused", "stopped"]
+Kind = Literal["arms", "interleaving"]
+INTERLEAVED = "interleaved"  # the one arm of an interleaving experiment: each unit sees all of its rankers
 LONGEST_UNIT_ID = 256  # characters, as for every identifier of an event
 
 
@@ -44,11 +46,13 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     ``holdout`` the share of the project's units that no experiment with a holdout sees. ``forced`` gives single units
     an arm, for tests. With ``sticky`` a unit keeps the arm it got, whatever the weights become;
     ``fallback_unit_kind`` is then used where there is no id of the unit's kind, ``bucket_version`` counts the times at
-    which all were assigned anew, and who was assigned before ``min_bucket_version`` takes no part any more.
+    which all were assigned anew, and who was assigned before ``min_bucket_version`` takes no part any more. A ``kind``
+    of "interleaving" compares rankers inside each answer instead of between units: its arms are the rankers.
     """
 
     key: str
     project: str = "default"
+    kind: Kind = "arms"
     control: str = ""
     unit_kind: str = "user"
     fallback_unit_kind: str = ""

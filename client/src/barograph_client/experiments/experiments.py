@@ -6,7 +6,7 @@ out as any event does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from types import MappingProxyType
@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, TypeVar, cast, overload
 import msgspec
 
 from barograph_client.aliases import ALIASES
-from barograph_client.errors import InvalidExperiment
+from barograph_client.errors import InvalidExperiment, shorten
 from barograph_client.experiments.assignment import Assigner, Decision, Payload
+from barograph_client.experiments.definition import INTERLEAVED
 from barograph_client.experiments.exposures import Exposures, exposure_id
 from barograph_client.limits import MAX_VARIANTS
+from barograph_client.experiments.interleaving import Method, interleave
+from barograph_client.experiments.outcome import Outcome, Record, Slip
+from barograph_client.identifiers import derived_id
 
 if TYPE_CHECKING:
     from barograph_client.experiments.current import CurrentDefinitions
 
 T = TypeVar("T")
-Record = Callable[[Mapping[str, object]], object]
 
 _EMPTY: Payload = MappingProxyType({})
+_LONGEST_FAULT = 300  # characters
 _MOST_CONVERTED = 1_000  # payloads that are kept as values of a type
 _VARIANTS = frozenset(("variants", *(alias.name for alias in ALIASES["query"] if alias.field == "variants")))
+_decode_slip = msgspec.json.Decoder(Slip).decode
 
 
 class Experiments:
@@ -91,6 +96,52 @@ class Experiments:
             self._expose(decision)
         return decision
 
+    def interleave(
+        self,
+        key: str,
+        rankers: Mapping[str, Iterable[T]],
+        *,
+        query_id: str,
+        method: Method | None = None,
+        length: int | None = None,
+        id: Callable[[T], object] | None = None,
+        attributes: Mapping[str, object] | None = None,
+        **units: str,
+    ) -> Outcome[T]:
+        """One list of several rankers' for a unit that is in the experiment; the control's, as it is, for all others.
+
+        ``rankers`` are the lists by the arms' keys, the control's first. ``query_id`` is the trace that is credited;
+        the same one shows the same list again. ``method``, ``length`` and ``id`` are those of
+        ``interleaving.interleave``. An exposure is recorded as by ``expose``. What keeps lists from being interleaved
+        is told by ``problem``.
+        """
+        lists = {name: tuple(one) for name, one in rankers.items()}
+        decision, assigner = self._decide(key, units, attributes)
+        alone = next(iter(lists), "") if assigner is None else assigner.control
+        reason: str = decision.reason
+        if decision.arm in lists and decision.reason == "forced":
+            alone = decision.arm
+        elif decision.arm is not None:
+            try:
+                items, slip = _merged(decision, assigner, lists, query_id, method, length, id)
+            except Exception as error:  # of the lists, or of what tells their ids
+                self._tell(f"{key} cannot be interleaved: {type(error).__name__}: {error}")
+                reason = "fault"
+            else:
+                if slip.counted and self._exposed.is_new(decision):
+                    self._expose(decision)
+                return Outcome(items, reason, slip, self._record, self._tell)
+        items = lists[alone] if alone in lists else next(iter(lists.values()), ())
+        return Outcome(items, reason, None, self._record, self._tell)
+
+    def outcome(self, saved: str) -> Outcome[object]:
+        """What ``Outcome.saved`` gave, to be credited; without passages, and crediting nothing, where it is none."""
+        try:
+            return Outcome((), "assigned", _decode_slip(saved), self._record, self._tell)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            self._tell(f"a saved outcome cannot be read: {error}")
+            return Outcome((), "fault", None, self._record, self._tell)
+
     def variants_for(self, *, attributes: Mapping[str, object] | None = None, **units: str) -> dict[str, str]:
         """Experiment to arm for every experiment that the units are in, to tag an event with; records nothing."""
         decisions = (self._decide(key, units, attributes)[0] for key in {**self._definitions.table, **self._forced})
@@ -150,6 +201,9 @@ class Experiments:
         self._definitions.after_fork()
 
     # inside
+
+    def _tell(self, fault: str) -> None:
+        self._fault = shorten(fault, _LONGEST_FAULT)
 
     def _decide(
         self, key: str, units: Mapping[str, str], attributes: Mapping[str, object] | None
@@ -213,4 +267,37 @@ class Experiments:
         if assigner is not None:
             with suppress(UnicodeEncodeError):  # half a character: the event is refused, and counted, on its way
                 event["event_id"] = exposure_id(assigner.definition, decision)
-        self._record(event)
+        self._record("exposure", event)
+
+
+def _merged(
+    decision: Decision[Payload],
+    assigner: Assigner | None,
+    lists: Mapping[str, tuple[T, ...]],
+    query_id: str,
+    method: Method | None,
+    length: int | None,
+    id: Callable[[T], object] | None,
+) -> tuple[tuple[T, ...], Slip]:
+    """What to show, and what to know for its credit. Raises InvalidInput, and what ``id`` raises."""
+    definition = None if assigner is None else assigner.definition
+    if decision.arm != INTERLEAVED or (definition is not None and definition.kind != "interleaving"):
+        raise InvalidExperiment("it compares arms and not rankers", hint="Its kind must be interleaving.")
+    if not isinstance(query_id, str) or not query_id:
+        raise InvalidExperiment("the query has no id", hint="Write query_id=query.trace_id.", value=query_id)
+    arms = list(lists) if definition is None else [arm.key for arm in definition.arms]
+    missing = [arm for arm in arms if arm not in lists]
+    if missing:
+        raise InvalidExperiment("a ranker has no list", hint=f"Give {', '.join(arms)}.", value=missing[0])
+    project, control, salt = "", "", decision.experiment
+    if assigner is not None:
+        project, control, salt = assigner.definition.project, assigner.control, assigner.definition.salt
+    merged = interleave(
+        *(lists[arm] for arm in arms), names=arms, control=control, method=method, length=length, id=id,
+        seed="\0".join((salt, decision.unit_id, query_id)),
+    )  # fmt: skip
+    parts = project, decision.experiment, decision.unit_kind, decision.unit_id, query_id
+    return merged.items, Slip(
+        experiment=decision.experiment, unit_kind=decision.unit_kind, unit_id=decision.unit_id, query_id=query_id,
+        counted=decision.counted, credit_id=derived_id("\0".join(parts), "preference"), shown=merged.shown,
+    )  # fmt: skip
