@@ -53,6 +53,8 @@ class TestDefinition:
         ("values", "says"),
         [
             ({"key": ""}, "key is empty"),
+            ({"primary_metric": "metric.load", "better": "lower"}, "belong to no user"),
+            ({"secondary_metrics": ("system.cpu",)}, "belong to no user"),
             ({"key": " rerank"}, "cannot be used"),
             ({"key": "re\x1b[2Jrank"}, "cannot be used"),
             ({"key": "a:b"}, "colon"),

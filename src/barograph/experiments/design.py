@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -18,7 +17,8 @@ from msgspec import Struct, structs
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph.experiments.interleaving_checks import with_preference
-from barograph_client.errors import InvalidExperiment, UnknownMetric
+from barograph.experiments.metric_checks import check_metrics
+from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
@@ -33,7 +33,6 @@ MOVES: dict[State, tuple[State, ...]] = {
     "stopped": ("archived",),
     "archived": (),
 }
-COMPARABLE = ("count", "sum", "mean", "ratio")  # what has a numerator and a denominator in each unit
 FROZEN = (  # from the start on: the assignment, and what the verdict rests on
     "key", "project", "control", "unit_kind", "fallback_unit_kind", "salt", "hash_version", "namespace",
     "holdout", "condition", "groups", "sticky", "bucket_version", "min_bucket_version", "primary_metric", "better",
@@ -186,7 +185,7 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
     _check_numbers(experiment)
     check_assignment(experiment)
     experiment = with_preference(experiment)
-    _check_metrics(experiment, catalogue)
+    check_metrics(experiment, catalogue)
     for name in ("title", "hypothesis", "salt"):
         if len(getattr(experiment, name)) > LONGEST_TEXT:
             raise InvalidExperiment(f"the {name} is longer than {LONGEST_TEXT} characters")
@@ -338,51 +337,3 @@ def _check_numbers(experiment: Experiment) -> None:
     require(len(set(e.slices)) == len(e.slices) and all(e.slices), "each slice names a tag of its own", e.slices)
     for quantile in e.caps.values():
         require(0.5 < quantile < 1, "a cap is a quantile above 0.5 and below 1", quantile)
-
-
-def _check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
-    primary = comparable(experiment.primary_metric, catalogue)
-    if direction_of(experiment, primary) is None:
-        raise InvalidExperiment(
-            f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'."
-        )
-    for name in experiment.secondary_metrics:
-        comparable(name, catalogue)
-    for guardrail in experiment.guardrails:
-        metric = comparable(guardrail.metric, catalogue)
-        if metric.better == "neutral":
-            raise InvalidExperiment(
-                f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction."
-            )
-        if not 0 < guardrail.margin < math.inf:
-            raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin)
-    names = [experiment.primary_metric, *experiment.secondary_metrics, *(g.metric for g in experiment.guardrails)]
-    stray = next((name for name in experiment.caps if name not in names), None)
-    if stray is not None:
-        raise InvalidExperiment("a cap is for a metric that the experiment does not have", value=stray)
-    twice = _first_repeated(names)
-    if twice is not None:
-        raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
-
-
-def comparable(name: str, catalogue: Catalogue) -> Metric:
-    """The metric, which has a numerator and a denominator in each unit. Raises InvalidExperiment where it has not."""
-    try:
-        metric = catalogue.get(name)
-    except UnknownMetric as error:
-        raise InvalidExperiment(error.message, hint=error.hint, value=name) from None
-    if metric.aggregation not in COMPARABLE:
-        raise InvalidExperiment(
-            f"{name} is a {metric.aggregation}, which cannot be compared by unit",
-            hint=f"Choose a {', '.join(COMPARABLE)}: response_time.mean instead of response_time.p95, for one.",
-        )
-    return metric
-
-
-def _first_repeated(names: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

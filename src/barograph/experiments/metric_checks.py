@@ -1,0 +1,75 @@
+"""Whether an experiment's metrics can be compared by unit, and each has one part to play. Asked by ``design``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from barograph.core.metric import Catalogue, Metric
+from barograph_client.errors import InvalidExperiment, UnknownMetric
+
+if TYPE_CHECKING:
+    from barograph.experiments.design import Experiment
+
+COMPARABLE = ("count", "sum", "mean", "ratio")  # what has a numerator and a denominator in each unit
+OF_UNITS = ("query", "feedback", "score")  # kinds of events that say whose they are
+
+
+def check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
+    """Raises InvalidExperiment, with a hint, for metrics of which no verdict could come."""
+    names = [experiment.primary_metric, *experiment.secondary_metrics, *(g.metric for g in experiment.guardrails)]
+    for name in names:
+        _check_of_units(comparable(name, catalogue), experiment.unit_kind)
+    primary = catalogue.get(experiment.primary_metric)
+    if primary.better == "neutral" and experiment.better is None:
+        raise InvalidExperiment(
+            f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'."
+        )
+    for guardrail in experiment.guardrails:
+        metric = catalogue.get(guardrail.metric)
+        if metric.better == "neutral":
+            raise InvalidExperiment(
+                f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction."
+            )
+        if not 0 < guardrail.margin < math.inf:
+            raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin)
+    stray = next((name for name in experiment.caps if name not in names), None)
+    if stray is not None:
+        raise InvalidExperiment("a cap is for a metric that the experiment does not have", value=stray)
+    twice = _first_repeated(names)
+    if twice is not None:
+        raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
+
+
+def comparable(name: str, catalogue: Catalogue) -> Metric:
+    """The metric, which has a numerator and a denominator in each unit. Raises InvalidExperiment where it has not."""
+    try:
+        metric = catalogue.get(name)
+    except UnknownMetric as error:
+        raise InvalidExperiment(error.message, hint=error.hint, value=name) from None
+    if metric.aggregation not in COMPARABLE:
+        raise InvalidExperiment(
+            f"{name} is a {metric.aggregation}, which cannot be compared by unit",
+            hint=f"Choose a {', '.join(COMPARABLE)}: response_time.mean instead of response_time.p95, for one.",
+        )
+    return metric
+
+
+def _check_of_units(metric: Metric, unit_kind: str) -> None:
+    """Events of other kinds say whose they are by a tag, if at all, and users and sessions by a field."""
+    stray = next((one.kind for one in (metric.of, metric.per) if one and one.kind not in OF_UNITS), "")
+    if stray and unit_kind in ("user", "session"):
+        raise InvalidExperiment(
+            f"{metric.name} is measured on {stray} events, which belong to no {unit_kind}",
+            hint="Record it as a score, or on the query.",
+        )
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
