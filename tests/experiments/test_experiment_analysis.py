@@ -105,8 +105,9 @@ class TestVerdict:
         found = compare(experiment(planned_units=4000), 12, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
         assert found.verdict.finding == "not settled"
 
-    def test_without_a_plan_a_verdict_is_given_with_a_warning(self) -> None:
-        found = compare(experiment(planned_days=None), 1, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
+    def test_a_fixed_horizon_without_a_plan_gives_a_verdict_with_a_warning(self) -> None:
+        defined = experiment(planned_days=None, method="fixed horizon")
+        found = compare(defined, 1, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
         assert found.verdict.finding == "better"
         assert any("no end was planned" in warning for warning in found.warnings)
 

@@ -24,8 +24,8 @@ class GuardrailCheck(Struct, frozen=True, kw_only=True):
 
     ``held`` and ``breached`` are settled at alpha, ``open`` is neither yet. ``stopping`` says so of the test that may
     be made at any time, at alpha over the number of guardrails and arms: "breached" there is what stops an experiment,
-    and "not valid" that the test cannot be made yet. ``worsening_low`` and ``worsening_high`` are that test's bounds on
-    how much worse it got, in the margin's unit.
+    and "not valid" that the test cannot be made yet, for the ``reason``. ``worsening_low`` and ``worsening_high`` are
+    that test's bounds on how much worse it got, in the margin's unit.
     """
 
     arm: str
@@ -36,6 +36,7 @@ class GuardrailCheck(Struct, frozen=True, kw_only=True):
     worsening_low: float | None = None
     worsening_high: float | None = None
     auto_stop: bool = False
+    reason: str = ""
 
 
 class Belief(Struct, frozen=True, kw_only=True):
@@ -53,12 +54,13 @@ class Belief(Struct, frozen=True, kw_only=True):
 
 
 class MetricComparison(Struct, frozen=True, kw_only=True):
-    """One metric over the arms: an estimate for each arm but the control, by each method that was asked for.
+    """One metric over the arms: an estimate for each arm but the control, by each method.
 
     ``estimates`` hold at a fixed horizon, ``always_valid`` at any time; ``adjusted`` use what units did before (CUPED),
-    and are empty where no pre-period was asked for. ``adjusted_p_values`` are corrected over the family the
-    metric belongs to. ``unit`` is that of the values; ``per_unit`` says that they are sums or counts a unit (a user,
-    a session). ``cap`` is the value at which units' sums were cut off.
+    and are empty where no pre-period was asked for. ``adjusted_p_values`` are those of the ``deciding`` estimates,
+    corrected over the family the metric belongs to: the treatments for the primary metric, all of the secondary
+    metrics; none for a guardrail. ``unit`` is that of the values; ``per_unit`` says that they are sums or counts a unit
+    (a user, a session). ``cap`` is the value at which units' sums were cut off.
     """
 
     metric: str
@@ -74,6 +76,12 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     beliefs: tuple[Belief, ...] = ()
     guardrails: tuple[GuardrailCheck, ...] = ()
     cap: float | None = None
+
+    def deciding(self, method: Method) -> tuple[Estimate, ...]:
+        """The estimates that a verdict rests on: at the planned end the adjusted ones, where there are any."""
+        if method == "always valid":
+            return self.always_valid
+        return self.adjusted or self.estimates
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -177,5 +185,10 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def estimates(self) -> tuple[Estimate, ...]:
-        """The primary metric's estimates, one for each treatment."""
+        """The primary metric's estimates at a fixed horizon, one for each treatment."""
         return self.primary.estimates
+
+    @property
+    def deciding(self) -> tuple[Estimate, ...]:
+        """The primary metric's estimates that the verdict rests on, one for each treatment."""
+        return self.primary.deciding(self.decided_by)

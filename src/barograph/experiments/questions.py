@@ -12,16 +12,18 @@ from barograph_client.errors import InvalidExperiment
 _INSTANT = timedelta(microseconds=1)
 
 
-def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str = "", pre_days: int = 0) -> UnitQuery:
+def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str = "day") -> UnitQuery:
     """The units' sums of one metric, from the start of the experiment up to its end or ``now``.
 
-    Raises InvalidExperiment when it never started.
+    Guardrails are not adjusted by what units did before, so that nothing is asked of it. Raises InvalidExperiment when
+    it never started.
     """
     started = experiment.started_at
     if started is None:
         raise InvalidExperiment("the experiment has not started", hint="Start it; then there is something to compare.")
     # Half-open, and never empty: what happened in the very microsecond of the end belongs to it.
     window = Window(started, max(experiment.stopped_at or now, started) + _INSTANT)
+    adjusted = by == "day" and metric not in [guardrail.metric for guardrail in experiment.guardrails]
     return UnitQuery(
         experiment=experiment.key,
         metric=metric,
@@ -30,7 +32,7 @@ def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str =
         project=experiment.project,
         by=by,
         attribution_days=experiment.attribution_days,
-        pre_days=pre_days,
-        cap=experiment.caps.get(metric),
+        pre_days=experiment.pre_days if adjusted else 0,
+        cap=experiment.caps.get(metric) if by != "age" else None,
         changed_at=tuple(change.at for change in experiment.reweighted),
     )

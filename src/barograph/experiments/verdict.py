@@ -1,48 +1,23 @@
 """The verdict in a sentence: what is known of an arm, why not more, and how long it would take.
 
-Given the estimates and the gate's reasons by ``analysis``. Fixed-horizon honesty: before the planned end nothing
-is called better or worse, whatever the interval says, because looking early was not paid for.
+Given the estimates and the gate's reasons by ``analysis``. Where the verdict is reached at a fixed horizon nothing is
+called better or worse before the planned end, whatever the interval says, because looking early was not paid for. An
+always valid interval has paid for it.
 """
 
 from __future__ import annotations
 
 import math
 
-from msgspec import Struct
-
 from barograph.core.metric import Metric
-from barograph.core.unit import format_value
+from barograph.core.unit import MINUS, format_value
+from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
 from barograph.experiments.comparison import Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
 from barograph.stats.estimate import Effect, Estimate
-from barograph.stats.power import days_needed
+from barograph_client.errors import shorten
 
-LONGEST_WAIT = 3650.0  # days; more is said as "years"
-
-
-class Progress(Struct, frozen=True, kw_only=True):
-    """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take."""
-
-    days: float
-    units: int
-    enough_days: float | None
-
-    def reached(self, experiment: Experiment) -> bool:
-        """Whether everything that was planned has come; true when nothing was."""
-        days, units = experiment.planned_days, experiment.planned_units
-        return (days is None or self.days >= days) and (units is None or self.units >= units)
-
-    def more_days(self, experiment: Experiment) -> float | None:
-        """Days to the planned end, or, past it, until the effect worth finding would be found."""
-        if self.reached(experiment):
-            return self.enough_days
-        waits = [0.0 if experiment.planned_days is None else experiment.planned_days - self.days]
-        if experiment.planned_units is not None:
-            wait = days_needed(experiment.planned_units, self.units, self.days)
-            if wait is None:
-                return None
-            waits.append(wait)
-        return max(waits)
+LONGEST_REASON = 200  # characters of why an experiment was stopped
 
 
 def judge(
@@ -53,26 +28,67 @@ def judge(
     progress: Progress,
     reasons: tuple[str, ...],
     compared: tuple[MetricComparison, ...],
+    equivalent: Estimate | None = None,
 ) -> Verdict:
-    """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``reasons`` close the gate."""
-    if reasons:
-        return _verdict("not valid", f"Not valid: {'; '.join(reasons)}.", estimate, None)
+    """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``reasons`` close the gate.
+
+    ``equivalent`` is the estimate whose interval lies within the margin that does not matter, where one does.
+    """
+    finding, sentence = _found(experiment, metric, estimate, p_value, progress, reasons, compared, equivalent)
+    if experiment.stop_reason:
+        sentence += f" It was stopped: {shorten(experiment.stop_reason, LONGEST_REASON).rstrip('.')}."
+    return Verdict(
+        finding=finding, sentence=sentence, arm=estimate.arm, p_value=None if finding == "not valid" else p_value
+    )
+
+
+def _found(
+    experiment: Experiment,
+    metric: Metric,
+    estimate: Estimate,
+    p_value: float | None,
+    progress: Progress,
+    reasons: tuple[str, ...],
+    compared: tuple[MetricComparison, ...],
+    equivalent: Estimate | None,
+) -> tuple[Finding, str]:
     effect = estimate.absolute
-    if effect is None or p_value is None:
-        why = "; ".join(estimate.warnings) or "no test could be made"
-        return _verdict("not valid", f"Not valid: {why}.", estimate, None)
-    if not progress.reached(experiment):
-        return _verdict("not settled", _early(experiment, metric, estimate, progress), estimate, p_value)
-    if p_value >= experiment.alpha or effect.value == 0:
-        return _verdict("not settled", _open(experiment, metric, estimate, progress), estimate, p_value)
+    if not reasons and (effect is None or p_value is None):
+        reasons = tuple(warning.removeprefix("not valid here: ") for warning in estimate.warnings)
+        reasons = reasons or ("no test could be made",)
+    if reasons or effect is None or p_value is None:
+        return "not valid", f"Not valid: {'; '.join(reasons)}."
+    if not progress.decides(experiment):
+        return "not settled", _early(experiment, metric, estimate, progress)
+    if p_value < experiment.alpha and effect.value != 0:
+        return _settled(experiment, metric, estimate, p_value, effect, compared, equivalent)
+    if equivalent is not None:
+        return "equivalent", (
+            f"Equivalent: {estimate.arm} changes {_named(metric, experiment)} by "
+            f"{_range(experiment, metric, equivalent)}, within the {_margin(experiment)} that do not matter"
+            f"{_guarded(experiment, estimate.arm, compared)}."
+        )
+    return "not settled", _open(experiment, metric, estimate, progress)
+
+
+def _settled(
+    experiment: Experiment,
+    metric: Metric,
+    estimate: Estimate,
+    p_value: float,
+    effect: Effect,
+    compared: tuple[MetricComparison, ...],
+    equivalent: Estimate | None,
+) -> tuple[Finding, str]:
     up = effect.value > 0
     finding: Finding = "better" if up == (direction_of(experiment, metric) == "higher") else "worse"
-    sentence = (
+    little = "" if equivalent is None else f", though within the {_margin(experiment)} that do not matter"
+    return finding, (
         f"{finding.capitalize()}: {estimate.arm} {'raises' if up else 'lowers'} {_named(metric, experiment)} from "
         f"{format_value(estimate.baseline_value, metric.unit)} to {format_value(estimate.arm_value, metric.unit)} "
-        f"({_range(experiment, metric, estimate)}, {_p(p_value)}){_guarded(estimate.arm, compared)}."
+        f"({_range(experiment, metric, estimate)}, {_p(p_value)}){little}"
+        f"{_guarded(experiment, estimate.arm, compared)}."
     )
-    return _verdict(finding, sentence, estimate, p_value)
 
 
 def days_text(days: float | None) -> str:
@@ -85,10 +101,6 @@ def days_text(days: float | None) -> str:
         return "less than a day more"
     whole = math.ceil(days - 1e-9)
     return f"about {whole:,} more day{'' if whole == 1 else 's'}"
-
-
-def _verdict(finding: Finding, sentence: str, estimate: Estimate, p_value: float | None) -> Verdict:
-    return Verdict(finding=finding, sentence=sentence, arm=estimate.arm, p_value=p_value)
 
 
 def _early(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
@@ -120,32 +132,58 @@ def _named(metric: Metric, experiment: Experiment) -> str:
     return f"{title} a {experiment.unit_kind}" if metric.aggregation in ("count", "sum") else title
 
 
+def _margin(experiment: Experiment) -> str:
+    return f"±{(experiment.equivalence_margin or 0.0) * 100:.3g} %"
+
+
 def _range(experiment: Experiment, metric: Metric, estimate: Estimate) -> str:
     """The effect and its interval: relative where that has a meaning, else in the metric's unit."""
-    level = f"{(1 - experiment.alpha) * 100:.3g} % interval"
-    relative = estimate.relative
-    if relative is not None and relative.low is not None and relative.high is not None:
-        return f"{_percent(relative.value)}, {level} {_percent(relative.low)} to {_percent(relative.high)}"
-    effect = estimate.absolute or Effect(value=0.0)
-    low, high = (format_value(bound, metric.unit) for bound in (effect.low, effect.high))
-    return f"{format_value(effect.value, metric.unit)}, {level} {low} to {high}"
+    level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
+    if experiment.decided_by == "always valid":
+        level = f"always valid {level}"
+    relative, absolute = estimate.relative, estimate.absolute or Effect(value=0.0)
+    if (bounds := _finite(relative)) and relative is not None:
+        return f"{_percent(relative.value)}, {level} {_percent(bounds[0])} to {_percent(bounds[1])}"
+    value = _amount(absolute.value, metric)
+    if (bounds := _finite(absolute)) is None:
+        return f"{value}, without an interval"
+    return f"{value}, {level} {_amount(bounds[0], metric)} to {_amount(bounds[1], metric)}"
+
+
+def _finite(effect: Effect | None) -> tuple[float, float] | None:
+    if effect is None or effect.low is None or effect.high is None:
+        return None
+    return (effect.low, effect.high) if math.isfinite(effect.low) and math.isfinite(effect.high) else None
+
+
+def _amount(value: float, metric: Metric) -> str:
+    """A difference in the metric's unit; of shares in percentage points, which are no per cent of anything."""
+    if metric.unit == "ratio":
+        return f"{value * 100:+.3g} points".replace("-", MINUS)
+    return format_value(value, metric.unit, signed=True)
 
 
 def _percent(share: float) -> str:
     percent = share * 100
     text = f"{percent:+.1f}" if abs(percent) < 100 else f"{percent:+,.0f}"
-    return f"{text.replace('-', chr(0x2212))} %"
+    return f"{text.replace('-', MINUS)} %"
 
 
 def _p(p_value: float) -> str:
     return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
 
 
-def _guarded(arm: str, compared: tuple[MetricComparison, ...]) -> str:
-    """What the guardrails say of the arm, where they do not all hold."""
-    states = [(one.title, check.state) for one in compared for check in one.guardrails if check.arm == arm]
+def _guarded(experiment: Experiment, arm: str, compared: tuple[MetricComparison, ...]) -> str:
+    """What the guardrails say of the arm, where they do not all hold, by the test that may be made now."""
+    always = experiment.decided_by == "always valid"
+    states = [
+        (one.title, check.stopping if always else check.state)
+        for one in compared
+        for check in one.guardrails
+        if check.arm == arm
+    ]
     breached = [title for title, state in states if state == "breached"]
-    unsure = [title for title, state in states if state == "open"]
+    unsure = [title for title, state in states if state in ("open", "not valid")]
     if breached:
         return f", but a guardrail is breached: {', '.join(breached)}"
     return f"; not yet known to be within its guardrail: {', '.join(unsure)}" if unsure else ""

@@ -1,0 +1,208 @@
+"""From the units' moments to a ``Comparison``: each metric by its methods, the gate, and the verdicts.
+
+The sentences are made in ``verdict``. Pure: the same answers give the same comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import structs
+
+from barograph.core.metric import Metric
+from barograph.core.unit import format_value
+from barograph.core.units import UnitAnswer
+from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
+from barograph.experiments.analysis.courses import course_by_day
+from barograph.experiments.analysis.families import corrected
+from barograph.experiments.analysis.gate import check_sample_ratio, reasons_against
+from barograph.experiments.analysis.guardrail_checks import check
+from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, within_margin
+from barograph.experiments.analysis.sequential import Sequences
+from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
+from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role, Verdict
+from barograph.experiments.design import Experiment, Guardrail, direction_of
+from barograph.experiments.verdict import judge
+from barograph.stats.estimate import Estimate
+
+
+def analyse(
+    experiment: Experiment, metrics: Mapping[str, Metric], answers: Mapping[str, UnitAnswer], now: datetime
+) -> Comparison:
+    """Compare the arms on every metric of the experiment.
+
+    ``metrics`` and ``answers`` have an entry for each metric that the experiment names; answers are by the day of
+    exposure, as ``questions`` asks for them.
+    """
+    first, primary = answers[experiment.primary_metric], metrics[experiment.primary_metric]
+    keys = [variant.key for variant in experiment.variants]
+    counts = {key: sum(one.units for one in first.arms if one.arm == key) for key in keys}
+    ratio = check_sample_ratio(experiment, first)
+    arms = {name: arms_of(metrics[name], experiment, cells_of(answer.arms)) for name, answer in answers.items()}
+    sequences = {name: Sequences.of(experiment, metrics[name], answer) for name, answer in answers.items()}
+    compared = _corrected_family(
+        experiment,
+        tuple(
+            _compare_metric(experiment, metrics[name], role, arms[name], sequences[name], answers[name].cap, guardrail)
+            for name, role, guardrail in _parts(experiment)
+        ),
+    )
+    days, by_day = experiment.days_running(now), exposed_by_day(first)
+    traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to)
+    primary_arms = arms[experiment.primary_metric].by_key
+    progress = Progress(
+        days=days, units=traffic.units, enough_days=enough_days(experiment, primary_arms, traffic),
+        planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
+    )  # fmt: skip
+    reasons = reasons_against(experiment, first, ratio, primary_arms)
+    deciding = compared[0].deciding(experiment.decided_by)
+    verdicts = tuple(
+        judge(
+            experiment, primary, estimate, p_value, progress, reasons, compared,
+            within_margin(experiment, primary_arms, estimate),
+        )
+        for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)
+    )  # fmt: skip
+    whole = _whole(verdicts)
+    return Comparison(
+        experiment=experiment.key, title=experiment.name, hypothesis=experiment.hypothesis, state=experiment.state,
+        control=experiment.control, unit_kind=experiment.unit_kind, split=experiment.split, alpha=experiment.alpha,
+        units=counts, contaminated=first.contaminated, sample_ratio=ratio, metrics=compared, verdict=whole,
+        arm_verdicts=verdicts, days_running=days, planned_days=experiment.planned_days,
+        planned_units=experiment.planned_units,
+        needs_more_days=_needs(experiment, progress) if whole.finding == "not settled" else None,
+        warnings=_warnings(experiment, answers, arms, compared[0], progress), first_exposure=first.first_exposure,
+        complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
+        stop_reason=experiment.stop_reason, exposed_by_day=by_day,
+        course=course_by_day(experiment, primary, first, sequences[experiment.primary_metric]),
+    )  # fmt: skip
+
+
+def check_guardrails(
+    experiment: Experiment, metrics: Mapping[str, Metric], answers: Mapping[str, UnitAnswer]
+) -> dict[str, tuple[GuardrailCheck, ...]]:
+    """The checks of the guardrails that ``answers`` has an entry for, by metric: one for each treatment."""
+    return {
+        one.metric: _checks(
+            experiment, metrics[one.metric], one,
+            arms_of(metrics[one.metric], experiment, cells_of(answers[one.metric].arms)),
+            Sequences.of(experiment, metrics[one.metric], answers[one.metric]),
+        )
+        for one in experiment.guardrails
+        if one.metric in answers
+    }  # fmt: skip
+
+
+def _checks(
+    experiment: Experiment, metric: Metric, guardrail: Guardrail, found: Arms, sequences: Sequences
+) -> tuple[GuardrailCheck, ...]:
+    arms = found.by_key
+    return tuple(
+        check(arms, sequences, key, experiment, metric, guardrail) for key in arms if key != experiment.control
+    )
+
+
+def _parts(experiment: Experiment) -> list[tuple[str, Role, Guardrail | None]]:
+    """The experiment's metrics, each with the part it plays; the primary one first."""
+    parts: list[tuple[str, Role, Guardrail | None]] = [(experiment.primary_metric, "primary", None)]
+    parts += [(name, "secondary", None) for name in experiment.secondary_metrics]
+    parts += [(guardrail.metric, "guardrail", guardrail) for guardrail in experiment.guardrails]
+    return parts
+
+
+def _compare_metric(
+    experiment: Experiment,
+    metric: Metric,
+    role: Role,
+    found: Arms,
+    sequences: Sequences,
+    cap: float | None,
+    guardrail: Guardrail | None,
+) -> MetricComparison:
+    arms, control, alpha = found.by_key, experiment.control, experiment.alpha
+    treatments = [key for key in arms if key != control]
+    better = direction_of(experiment, metric)
+    with_past = [adjusted(arms[key], arms[control], (key, control), alpha) for key in treatments]
+    believed = [
+        belief(arms[key], arms[control], (key, control), better, alpha, experiment.minimum_units)
+        for key in treatments
+        if better is not None and role != "guardrail"
+    ]
+    compared = MetricComparison(
+        metric=metric.name, title=metric.title, unit=metric.unit, role=role, better=better,
+        per_unit=metric.aggregation in ("count", "sum"),
+        estimates=tuple(fixed_horizon(arms[key], arms[control], (key, control), alpha) for key in treatments),
+        always_valid=tuple(sequences.compare(arms, key, control, alpha) for key in treatments),
+        adjusted=tuple(one for one in with_past if one is not None) if None not in with_past else (),
+        beliefs=tuple(one for one in believed if one is not None),
+        guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences),
+        cap=cap,
+    )  # fmt: skip
+    return compared if cap is None else _capped(compared, format_value(cap, metric.unit))
+
+
+def _capped(compared: MetricComparison, cap: str) -> MetricComparison:
+    def said(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+        return tuple(structs.replace(one, method=f"{one.method}, sums a unit up to {cap}") for one in estimates)
+
+    return structs.replace(
+        compared, estimates=said(compared.estimates), always_valid=said(compared.always_valid),
+        adjusted=said(compared.adjusted),
+    )  # fmt: skip
+
+
+def _corrected_family(experiment: Experiment, compared: tuple[MetricComparison, ...]) -> tuple[MetricComparison, ...]:
+    """With p-values corrected: the primary metric's over the treatments (Holm), the secondary ones' as one family."""
+    secondary = [one for one in compared if one.role == "secondary"]
+    family = [estimate.p_value for one in secondary for estimate in one.deciding(experiment.decided_by)]
+    p_values = iter(corrected(family, experiment.correction))
+    given: list[MetricComparison] = []
+    for one in compared:
+        deciding = one.deciding(experiment.decided_by)
+        mine: tuple[float | None, ...] = ()
+        if one.role == "primary":
+            mine = tuple(corrected([estimate.p_value for estimate in deciding]))
+        elif one.role == "secondary":
+            mine = tuple(next(p_values) for _ in deciding)
+        given.append(structs.replace(one, adjusted_p_values=mine))
+    return tuple(given)
+
+
+def _needs(experiment: Experiment, progress: Progress) -> float | None:
+    return progress.more_days(experiment) if experiment.stopped_at is None else None
+
+
+def _whole(verdicts: tuple[Verdict, ...]) -> Verdict:
+    """One verdict for all treatments: any that is better counts, then any that is worse."""
+    for finding in ("better", "worse", "equivalent", "not settled"):
+        chosen = [verdict for verdict in verdicts if verdict.finding == finding]
+        if chosen:
+            return min(chosen, key=lambda verdict: 1.0 if verdict.p_value is None else verdict.p_value)
+    return verdicts[0]
+
+
+def _warnings(
+    experiment: Experiment,
+    answers: Mapping[str, UnitAnswer],
+    arms: Mapping[str, Arms],
+    primary: MetricComparison,
+    progress: Progress,
+) -> tuple[str, ...]:
+    answer = answers[experiment.primary_metric]
+    found = [warning for estimate in primary.deciding(experiment.decided_by) for warning in estimate.warnings]
+    found += [warning for one in arms.values() for warning in one.warnings]
+    found += [note.rstrip(".") for one in answers.values() for note in one.notes]
+    if answer.contaminated:
+        found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
+    if experiment.pre_days and not primary.adjusted:
+        found.append("what units did before is not known for all of them: nothing is adjusted by it")
+    if experiment.decided_by == "fixed horizon":
+        if experiment.planned_days is None and experiment.planned_units is None:
+            found.append(
+                "no end was planned: looking until the result pleases finds differences that are not there; "
+                "plan days or units next time, or decide by an always valid interval"
+            )
+        elif not progress.reached(experiment):
+            found.append("the intervals are not adjusted for looking before the planned end")
+    return tuple(dict.fromkeys(found))

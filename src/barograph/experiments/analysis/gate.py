@@ -1,0 +1,120 @@
+"""The gate before any verdict: the sample ratio first, then units in two arms, too few of them, and skew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from barograph.core.units import UnitAnswer
+from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.design import Experiment
+from barograph.stats.sample_ratio import SampleRatio, sample_ratio
+from barograph.stats.sequential.asymptotic import skewness_of_means
+from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
+from barograph_client.errors import shorten
+
+MOST_CONTAMINATED = 0.01  # above this share of units in two arms, leaving them out is itself a bias
+# A mean skewed by so much moves each tail of a test at 5 % by a half of it and more (the first term of Edgeworth's
+# expansion for Student's t, (2 z² + 1) phi(z) / 6 times the skewness); at 10:1 the two tails no longer make up for
+# each other.
+LARGEST_SKEW = 0.4
+ANY_TIME = "multinomial sequence by day, valid at any time"
+
+
+def check_sample_ratio(experiment: Experiment, answer: UnitAnswer) -> SampleRatio:
+    """Did the arms get their shares of units? By the test that fits how often the verdict is looked at.
+
+    Each period between changes of weights is held against its own; where the test is made once, the worst of them
+    times their number (Bonferroni).
+    """
+    keys = [variant.key for variant in experiment.variants]
+    periods = sorted({one.period for one in answer.arms if one.arm in keys and one.units})
+    tested = [sample_ratio(_counts(answer, keys, period), weights_in(experiment, period)) for period in periods]
+    if not tested:
+        return sample_ratio([0] * len(keys), weights_in(experiment, len(experiment.reweighted)))
+    whole = tested[0]
+    if len(tested) > 1 or experiment.decided_by == "always valid":
+        worst = min(tested, key=lambda one: 1.0 if one.p_value is None else one.p_value)
+        p_value: float | None = min(1.0, len(tested) * (1.0 if worst.p_value is None else worst.p_value))
+        method = f"{worst.method}, worst of {len(tested)} periods"
+        if experiment.decided_by == "always valid":
+            p_value, method = _at_any_time(experiment, answer, keys, periods), ANY_TIME
+        whole = SampleRatio(
+            counts=tuple(sum(one.counts[arm] for one in tested) for arm in range(len(keys))),
+            expected=tuple(math.fsum(one.expected[arm] for one in tested) for arm in range(len(keys))),
+            p_value=p_value, method=method,
+        )  # fmt: skip
+    return whole
+
+
+def weights_in(experiment: Experiment, period: int) -> list[float]:
+    """The arms' weights after so many changes of them."""
+    if period < len(experiment.reweighted):
+        before = experiment.reweighted[period].before
+        return [before.get(variant.key, 0.0) for variant in experiment.variants]
+    return [variant.weight for variant in experiment.variants]
+
+
+def reasons_against(
+    experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm]
+) -> tuple[str, ...]:
+    """Why no verdict may be given, the sample ratio first; empty when one may."""
+    reasons: list[str] = []
+    if ratio.mismatch:
+        got = ", ".join(
+            f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
+        )
+        reasons.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
+    known = {variant.key for variant in experiment.variants}
+    strangers = sorted({shorten(arm.arm, 40) for arm in answer.arms if arm.arm not in known and arm.units})
+    if strangers:
+        reasons.append(f"units were exposed to arms that the definition does not have: {', '.join(strangers[:3])}")
+    everyone = answer.contaminated + sum(arm.units for arm in answer.arms)
+    if answer.contaminated > MOST_CONTAMINATED * everyone:
+        reasons.append(f"{answer.contaminated:,} of {everyone:,} {experiment.unit_kind}s were seen in two arms")
+    few = {key: arm.units for key, arm in arms.items() if arm.units < experiment.minimum_units}
+    if few:
+        key, units = min(few.items(), key=lambda item: item[1])
+        reasons.append(
+            f"{key} has {units:,} {experiment.unit_kind}s with a measurement, of {experiment.minimum_units} at least"
+        )
+        return tuple(reasons)
+    equal = [f"every {experiment.unit_kind} of {key} has the same value" for key, arm in arms.items() if not arm.varies]
+    reasons += equal
+    if not equal and experiment.decided_by == "fixed horizon":  # a sequence has a gate of its own
+        reasons += _too_skewed(experiment, arms)
+    return tuple(reasons)
+
+
+def _too_skewed(experiment: Experiment, arms: Mapping[str, Arm]) -> list[str]:
+    if any(arm.successes is not None or arm.skew is None for arm in arms.values()):
+        return []
+    fewest = min(arms.values(), key=lambda arm: arm.values.n).values
+    skewest = max((arm.skew or 0.0 for arm in arms.values()), key=abs)
+    left = skewness_of_means((fewest, fewest), (skewest, skewest))
+    if left <= LARGEST_SKEW:
+        return []
+    return [
+        f"a few large values decide (skewness of the means {left:.2g}, of {LARGEST_SKEW} at most): cap the metric in "
+        f"the next experiment, or wait for more {experiment.unit_kind}s"
+    ]
+
+
+def _counts(answer: UnitAnswer, keys: list[str], period: int) -> list[int]:
+    return [sum(one.units for one in answer.arms if one.arm == key and one.period == period) for key in keys]
+
+
+def _at_any_time(experiment: Experiment, answer: UnitAnswer, keys: list[str], periods: list[int]) -> float:
+    """The smallest p-value over the days so far. A change of weights starts a new sequence, and evidence multiplies."""
+    units: dict[tuple[int, str, str], int] = {}
+    for one in answer.arms:
+        cell = one.period, one.group, one.arm
+        units[cell] = units.get(cell, 0) + one.units
+    evidence = highest = 0.0
+    for period in periods:
+        days = sorted({day for of, day, arm in units if of == period and arm in keys})
+        rows = [[units.get((period, day, key), 0) for key in keys] for day in days]
+        found = sequential_sample_ratio(rows, weights_in(experiment, period))
+        highest = max(highest, *(evidence + step for step in found.log_evidence))
+        evidence += found.log_evidence[-1]
+    return math.exp(-highest)

@@ -1,0 +1,100 @@
+"""Which method compares an arm with the control: at a fixed horizon, at any time, with the past, and as a belief.
+
+Takes ``Arm``s, hands back ``Estimate``s and ``Belief``s. docs/statistics.md has the table of what is used when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import structs
+
+from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.comparison import Belief
+from barograph.experiments.design import Direction, Experiment
+from barograph.stats import covariate
+from barograph.stats.bayes import BetaPosterior, NormalPrior, Posterior, compare_shares, normal_effect
+from barograph.stats.comparison import compare_means, compare_ratios
+from barograph.stats.estimate import Estimate
+from barograph.stats.proportions import compare_proportions
+
+STRATIFIED = "stratified by period"
+PRIOR_SHARE = 0.5  # standard deviation of the prior of the relative effect: 50 % is nothing unusual
+PRIOR_OF_SHARES = "Beta-Binomial, uniform prior of each share"
+PRIOR_OF_EFFECTS = f"normal effect, prior 0 ± {PRIOR_SHARE * 100:.0f} % of the control"
+FLAT_PRIOR = "normal effect, flat prior"
+
+Names = tuple[str, str]
+
+
+def fixed_horizon(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate:
+    """The estimate that holds at one look: shares of units, ratios by the delta method or Fieller, means by Welch."""
+    if arm.successes is not None and baseline.successes is not None:
+        return compare_proportions(
+            arm.successes, arm.units, baseline.successes, baseline.units, alpha=alpha, names=names
+        )
+    if arm.ratio is not None and baseline.ratio is not None:
+        return compare_ratios(arm.ratio, baseline.ratio, alpha=alpha, names=names)
+    return stratified(compare_means(arm.values, baseline.values, alpha=alpha, names=names), arm)
+
+
+def stratified(estimate: Estimate, arm: Arm) -> Estimate:
+    """The estimate, which says so where it was combined from several periods."""
+    return structs.replace(estimate, method=f"{estimate.method}, {STRATIFIED}") if arm.periods > 1 else estimate
+
+
+def adjusted(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate | None:
+    """The estimate with what units did before taken out (CUPED); None where that is not known."""
+    if arm.pairs is None or baseline.pairs is None:
+        return None
+    return covariate.compare_cuped(arm.pairs, baseline.pairs, alpha=alpha, names=names)
+
+
+def within_margin(experiment: Experiment, arms: Mapping[str, Arm], estimate: Estimate) -> Estimate | None:
+    """The estimate by which the arm is equivalent to the control; None where it is not, or nothing is said of a margin.
+
+    Both one-sided tests at alpha are the interval at twice alpha inside the margin (TOST; Schuirmann 1987), of the
+    relative effect; an interval that is valid at any time is taken as it stands. Several treatments share alpha.
+    """
+    if experiment.equivalence_margin is None:
+        return None
+    found = estimate
+    if experiment.decided_by == "fixed horizon":
+        risk = min(0.5, 2 * experiment.alpha / (len(arms) - 1))
+        arm, baseline, names = arms[estimate.arm], arms[estimate.baseline], (estimate.arm, estimate.baseline)
+        found = adjusted(arm, baseline, names, risk) or fixed_horizon(arm, baseline, names, risk)
+    effect = found.relative
+    if effect is None or effect.low is None or effect.high is None:
+        return None
+    margin = experiment.equivalence_margin
+    return found if -margin < effect.low and effect.high < margin else None
+
+
+def belief(arm: Arm, baseline: Arm, names: Names, better: Direction, alpha: float, fewest: int) -> Belief | None:
+    """The Bayesian reading, from a weak prior that its ``method`` states; None below ``fewest`` units in an arm.
+
+    Shares of units by their Beta posteriors; anything else by the normal effect, whose prior is around no effect, in
+    shares of the control's value, or flat where that cannot be told from zero.
+    """
+    if min(arm.units, baseline.units) < fewest:
+        return None
+    posterior: Posterior
+    if arm.successes is not None and baseline.successes is not None:
+        posterior = compare_shares(
+            BetaPosterior.of(arm.successes, arm.units), BetaPosterior.of(baseline.successes, baseline.units),
+            alpha=alpha,
+        )  # fmt: skip
+        method = PRIOR_OF_SHARES
+    else:
+        effect = fixed_horizon(arm, baseline, names, alpha).absolute
+        if effect is None or effect.standard_error is None or effect.standard_error <= 0:
+            return None
+        prior, method = None, FLAT_PRIOR
+        if abs(baseline.values.mean) > effect.standard_error:
+            prior, method = NormalPrior(deviation=PRIOR_SHARE).scaled(baseline.values.mean), PRIOR_OF_EFFECTS
+        posterior = normal_effect(effect.value, effect.standard_error, prior, alpha=alpha)
+    told = posterior if better == "higher" else posterior.turned()
+    return Belief(
+        arm=names[0], chance_to_win=told.chance, expected_loss=told.loss_arm, low=told.low, high=told.high,
+        method=method,
+    )  # fmt: skip

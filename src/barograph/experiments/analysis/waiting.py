@@ -1,0 +1,168 @@
+"""How far an experiment is, and how many more days it needs at the traffic that it has.
+
+Takes the arms and the units by day of exposure, hands days to ``verdict``: to the planned end, to as many units as the
+effect worth finding needs, or until a sequence is narrow enough to find it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from barograph.core.units import UnitAnswer
+from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
+from barograph.experiments.design import Experiment
+from barograph.stats.distributions import normal_quantile
+from barograph.stats.planning import days_until
+from barograph.stats.power import days_needed, sample_size
+from barograph.stats.sequential.asymptotic import LEAST_CLOCK, confidence_sequence
+
+LONGEST_WAIT = 3650.0  # days; more is said as "years"
+ONE_DAY = timedelta(days=1)
+_HOURLY = 1 / 24  # days; so finely is a wait looked for
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take.
+
+    ``planned_wait`` is how many more days the planned units take. Both are None where nobody can tell.
+    """
+
+    days: float
+    units: int
+    enough_days: float | None
+    planned_wait: float | None = None
+
+    def reached(self, experiment: Experiment) -> bool:
+        """Whether everything that was planned has come; true when nothing was."""
+        days, units = experiment.planned_days, experiment.planned_units
+        return (days is None or self.days >= days) and (units is None or self.units >= units)
+
+    def decides(self, experiment: Experiment) -> bool:
+        """Whether a verdict may be given: at any time, or at the planned end and not before."""
+        return experiment.decided_by == "always valid" or self.reached(experiment)
+
+    def more_days(self, experiment: Experiment) -> float | None:
+        """Days to the planned end, or, past it or without one, until the effect worth finding would be found."""
+        if self.decides(experiment):
+            return self.enough_days
+        waits = [0.0 if experiment.planned_days is None else experiment.planned_days - self.days]
+        if experiment.planned_units is not None:
+            if self.planned_wait is None:
+                return None
+            waits.append(self.planned_wait)
+        return max(waits)
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """How units come: ``upto`` counts those exposed by the end of each complete day, ``units`` all of them until now.
+
+    ``elapsed`` are the days from the start of the first of these days until now, ``days`` those the experiment ran.
+    """
+
+    units: int
+    days: float
+    upto: tuple[int, ...] = ()
+    elapsed: float = 0.0
+
+    @classmethod
+    def of(cls, by_day: tuple[tuple[str, int], ...], units: int, days: float, complete_to: datetime) -> Traffic:
+        """From the units exposed on each UTC day; days without any are days too."""
+        counts = {moment: count for day, count in by_day if (moment := day_of(day)) is not None}
+        if not counts:
+            return cls(units=units, days=days)
+        day, total, upto = min(counts), 0, []
+        first = day
+        while day + ONE_DAY <= complete_to:
+            total += counts.get(day, 0)
+            upto.append(total)
+            day += ONE_DAY
+        return cls(units=units, days=days, upto=tuple(upto), elapsed=(complete_to - first) / ONE_DAY)
+
+    def days_until(self, needed: float) -> float | None:
+        """More days until so many units have come: by complete days where there are any, else a straight line."""
+        if needed <= self.units:
+            return 0.0
+        if not self.upto:
+            return days_needed(needed, self.units, self.days)
+        until = days_until(needed, self.upto)
+        return None if until is None else max(0.0, until - self.elapsed)
+
+    def units_after(self, days: float) -> float:
+        """How many units there will be: the inverse of ``days_until``."""
+        one_more = self.days_until(self.units + 1)
+        return self.units + days / one_more if one_more else float(self.units)
+
+
+def exposed_by_day(answer: UnitAnswer) -> tuple[tuple[str, int], ...]:
+    """Units of all arms by the UTC day of their first exposure, oldest first."""
+    counts: dict[str, int] = {}
+    for one in answer.arms:
+        if day_of(one.group) is not None:
+            counts[one.group] = counts.get(one.group, 0) + one.units
+    return tuple(sorted(counts.items()))
+
+
+def enough_days(experiment: Experiment, arms: Mapping[str, Arm], traffic: Traffic) -> float | None:
+    """More days until the effect worth finding would be found, by the spread of the control; None if unknown."""
+    control = arms[experiment.control]
+    treatments = [arm for key, arm in arms.items() if key != experiment.control]
+    if control.values.n < 2 or control.values.mean == 0 or not control.values.varies:
+        return None
+    waits = [
+        _sequence_days(experiment, arm, control, traffic, len(treatments))
+        if experiment.decided_by == "always valid"
+        else _sample_days(experiment, arm, control, traffic, len(treatments))
+        for arm in treatments
+    ]
+    known = [wait for wait in waits if wait is not None]
+    return max(known) if len(known) == len(waits) else None
+
+
+def _sample_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
+    wanted = experiment.minimum_effect * abs(control.values.mean) / math.sqrt(control.values.variance)
+    needed = sample_size(
+        wanted, alpha=experiment.alpha / treatments, power=experiment.power, ratio=max(arm.units, 1) / control.units
+    )
+    return traffic.days_until(needed * traffic.units / control.units)
+
+
+def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
+    """Days until a sequence finds the effect worth finding with the power that was asked for.
+
+    That is when its half width and ``normal_quantile(power)`` standard errors are no more than the effect. Units come
+    at the present traffic, spread as those of the control do, and each takes part for a day a day (for half of the days
+    if it comes meanwhile; with an attribution window, for as long as units did so far).
+    """
+    wanted = experiment.minimum_effect * abs(control.values.mean)
+    spread = control.values.variance * (1 / max(arm.units, 1) + 1 / control.units)
+    clock, two = arm.unit_days + control.unit_days, arm.units + control.units
+    tuning = Tuning.of(experiment).unit_days
+    risk = min(experiment.alpha / treatments, LARGEST_ALPHA)
+    power = normal_quantile(experiment.power)
+    pace = max(0.0, traffic.units_after(1.0) / max(traffic.units, 1) - 1)  # new units a day, for each that there is
+
+    def narrow(days: float) -> bool:
+        growth = 1 + pace * days
+        grown = clock * growth
+        if experiment.attribution_days is None:
+            grown = clock + two * days * (1 + pace * days / 2)
+        if not grown >= LEAST_CLOCK:
+            return False
+        variance = spread / growth
+        reach = confidence_sequence(0.0, variance, grown, alpha=risk, tuning_n=tuning).high or math.inf
+        return reach + power * math.sqrt(variance) <= wanted
+
+    if narrow(0.0):
+        return 0.0
+    if not narrow(LONGEST_WAIT):
+        return None
+    low, high = 0.0, LONGEST_WAIT
+    while high - low > _HOURLY:
+        middle = (low + high) / 2
+        low, high = (low, middle) if narrow(middle) else (middle, high)
+    return high
