@@ -47,6 +47,11 @@ def events(word: str, queries: int) -> list[dict[str, Any]]:
     return made
 
 
+def definition(key: str) -> dict[str, Any]:
+    arms = [{"key": arm, "weight": 0.5} for arm in ("one", "two")]
+    return {"key": key, "variants": arms, "primary_metric": "satisfaction"}
+
+
 def spans(word: str) -> dict[str, Any]:
     now = time.time_ns()
     one = {"traceId": TRACE, "spanId": SPAN, "name": word, "startTimeUnixNano": str(now), "endTimeUnixNano": str(now)}
@@ -135,6 +140,12 @@ BODIES: dict[str, object] = {  # of routes that do not take a question
         "comment": "",
         "endsAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
     },
+    "/api/v1/experiments": definition("ours"),
+    "/api/v1/experiments/{key}": definition(TRACE),
+    "/api/v1/experiments/{key}/stop": {"reason": "ours"},
+    "/api/v1/experiments/{key}/expose": {"units": {"user": "ours"}},
+    "/ofrep/v1/evaluate/flags": {"context": {"targetingKey": "ours"}},
+    "/ofrep/v1/evaluate/flags/{key}": {"context": {"targetingKey": "ours"}},
 }
 
 
@@ -175,7 +186,7 @@ def test_no_route_shows_or_changes_anything_of_another_project(two: Two, route: 
     assert reply.status == 403 if route.scope == "owner" else reply.status in wanted, reply.body
 
 
-def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there(two: Two) -> None:
+def test_what_another_project_has_is_as_if_it_were_not_there(two: Two) -> None:
     for path, named_there, nowhere in (
         ("/api/v1/silences/end", {"id": two.silence}, {"id": "0" * len(two.silence)}),
         ("/api/v1/alerts/acknowledge", {"fingerprint": two.fingerprint}, {"fingerprint": "0" * 16}),
@@ -198,8 +209,25 @@ def test_an_alert_and_a_silence_of_another_project_are_as_if_they_were_not_there
             told.append((reply.status, reply.body))
         assert told[0] == told[1]
         assert told[0][0] == 404
+    for method, path, body in (
+        ("GET", "/api/v1/experiments/{}", None), ("PUT", "/api/v1/experiments/{}", definition),
+        ("POST", "/api/v1/experiments/{}/pause", None), ("POST", "/api/v1/experiments/{}/stop", {}),
+        ("POST", "/api/v1/experiments/{}/archive", None), ("POST", "/api/v1/experiments/{}/start", None),
+        ("GET", "/api/v1/experiments/{}/comparison", None), ("GET", "/api/v1/experiments/{}/history", None),
+        ("GET", "/api/v1/experiments/{}/assignment?user=u1", None),
+        ("POST", "/api/v1/experiments/{}/expose", {"units": {"user": "u1"}}),
+        ("POST", "/ofrep/v1/evaluate/flags/{}", {"context": {"targetingKey": "u1"}}),
+    ):  # fmt: skip
+        told = []
+        for wanted in (SECRET, "nobody"):
+            sent = body(wanted) if callable(body) else body
+            reply = two.ask(path.format(wanted), sent, method=method)
+            assert reply.status == 404
+            told.append(reply.body.replace(wanted.encode(), b""))
+        assert told[0] == told[1]
     (silence,) = two.server.ask("/api/v1/silences", key=two.theirs).json["silences"]
     assert silence["state"] == "active"
+    assert two.server.ask(f"/api/v1/experiments/{SECRET}", key=two.theirs).json["state"] == "running"
     (group,) = two.server.ask("/api/v1/rules", key=two.theirs).json["data"]["groups"]
     assert SECRET in [rule["name"] for rule in group["rules"] if rule["source"] == "kept"]
 

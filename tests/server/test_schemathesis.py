@@ -27,7 +27,7 @@ LONGEST_ADDRESS = 20_000  # longer ones end at the door, before any route; test_
 DOCUMENT = document(ROUTES)
 TAKES = {(route.method, route.path): route.takes for route in ROUTES}
 REFUSES = {(route.method, route.path): route.refuses for route in ROUTES}
-FORMS = {"problem": "application/problem+json", "sentence": "application/json"}
+FORMS = {"problem": "application/problem+json", "sentence": "application/json", "ofrep": "application/json"}
 
 # Where every bound of every field would be thousands of requests, or a request takes long: drawn at random only.
 SAMPLED = {("POST", "/api/v1/events"), ("POST", "/v1/metrics"), ("GET", "/api/v1/report"), ("GET", "/api/v1/events"),
@@ -76,6 +76,8 @@ def refused_with_a_reason(context: CheckContext, response: Response, case: Case)
     match REFUSES.get((case.method, case.path)):
         case "sentence":
             assert response.json()
+        case "ofrep":
+            assert response.json()["errorDetails"]
         case "problem":
             told = response.json()
             assert told["detail"]

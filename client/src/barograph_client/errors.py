@@ -90,7 +90,14 @@ class InvalidRule(InvalidInput):
 
 
 class InvalidExperiment(InvalidInput):
-    """The experiment's definition, or what was asked of it, does not hold together."""
+    """The experiment's definition, or what was asked of it, does not hold together.
+
+    ``field`` names the part of the definition at fault, as ``variants[1].weight``, where there is one.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", value: object = None, field: str = "") -> None:
+        self.field = shorten(field)
+        super().__init__(message, hint=hint, value=value)
 
 
 class UnknownExperiment(InvalidExperiment):

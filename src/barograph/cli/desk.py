@@ -22,6 +22,7 @@ from barograph.journal.lock import server_of
 if TYPE_CHECKING:
     from barograph.alerts.backtest import Backtest
     from barograph.alerts.incidents import History
+    from barograph.cli.experiment_desk import ExperimentDesk
     from barograph.dashboard.asked import Asked
     from barograph.dashboard.doctor import Finding
     from barograph.dashboard.open_alerts import Choice, NamedAlert, OpenAlerts
@@ -113,6 +114,9 @@ class Desk(Protocol):
 
     directory: Path
     live: bool  # whether a server has the directory: it evaluates rules and tells people
+
+    @property
+    def experiments(self) -> ExperimentDesk: ...
 
     def status(self) -> Told: ...
     def page(self, name: str, span: Span, drawing: Drawing) -> str: ...

@@ -13,6 +13,7 @@ from barograph.alerts.backtest import Backtest
 from barograph.alerts.incident_queries import EACH
 from barograph.alerts.incidents import History
 from barograph.alerts.rules.function import load_function
+from barograph.cli.control import actor
 from barograph.cli.desk import (
     COUNTED,
     UNKNOWN_TRACE,
@@ -24,6 +25,7 @@ from barograph.cli.desk import (
     Told,
     Trial,
 )
+from barograph.cli.experiment_desk import LocalExperiments
 from barograph.cli.options import visualizer_for, window_of
 from barograph.core.query import Calendar, EventQuery, MetricAnswer, Period, Window, parse_duration
 from barograph.core.zone import zone_of
@@ -50,6 +52,10 @@ class LocalDesk:
         self.directory = directory
         self._dashboard = dashboard
         self._before = self._account()
+
+    @property
+    def experiments(self) -> LocalExperiments:
+        return LocalExperiments(self._dashboard, actor())
 
     def _account(self) -> dict[str, int]:
         account = self._dashboard.account()

@@ -22,6 +22,7 @@ from barograph.cli import (
     alerts,
     care,
     events,
+    experiments,
     incidents,
     keys,
     listing,
@@ -139,6 +140,11 @@ GROUPS: tuple[tuple[str, str, dict[str, Callable[..., None]]], ...] = (
             "check": alerts.check,
             "export": alerts.export,
         },
+    ),
+    (
+        "experiment",
+        "Experiments: define, start and stop them, and read the verdict.",
+        experiments.VERBS,
     ),
     (
         "key",

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from barograph.alerts.backtest import Backtest
 from barograph.alerts.incidents import History
 from barograph.cli.desk import COUNTED, Drawing, Listed, Question, Search, Span, Told, Trial
+from barograph.cli.experiment_desk import RemoteExperiments
 from barograph.core.query import Calendar, MetricAnswer, MetricRow, Period, Window
 from barograph.core.zone import zone_of
 from barograph.dashboard.asked import Asked
@@ -151,6 +152,10 @@ class RemoteDesk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._transport.close()
+
+    @property
+    def experiments(self) -> RemoteExperiments:
+        return RemoteExperiments(self._ask)
 
     def _ask(
         self, method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None,

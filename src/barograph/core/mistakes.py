@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -57,13 +57,22 @@ class Mistake(Struct, frozen=True, kw_only=True):
         return self.near or SEE
 
 
-def mistakes(tree: object, kind: Any, at: Place = (), *, strict: bool = True) -> list[Mistake]:
+class _How(NamedTuple):
+    """``strict`` and ``closed`` of ``mistakes``."""
+
+    strict: bool
+    closed: bool
+
+
+def mistakes(tree: object, kind: Any, at: Place = (), *, strict: bool = True, closed: bool = False) -> list[Mistake]:
     """What keeps a tree from being of a kind: a Struct, or anything that may be in one; none where nothing does.
 
-    Not ``strict``, a text is read as a number where one is wanted, as it is of variables.
+    Not ``strict``, a text is read as a number where one is wanted, as it is of variables. ``closed``, a name that a
+    Struct does not have is a mistake, whatever the Struct itself says of it.
     """
     bare = _bare(kind)
-    found = list(_in_parts(tree, bare, at, strict))
+    how = _How(strict, closed)
+    found = list(_in_parts(tree, bare, at, how))
     if not found:
         try:
             msgspec.convert(tree, kind, strict=strict)
@@ -80,37 +89,37 @@ def did_you_mean(name: object, known: Sequence[str]) -> str:
     return f"There are: {', '.join(known)}." if len(known) <= _MOST else ""
 
 
-def _in_parts(tree: Any, bare: Any, at: Place, strict: bool) -> Iterator[Mistake]:
+def _in_parts(tree: Any, bare: Any, at: Place, how: _How) -> Iterator[Mistake]:
     """Those of its parts, each looked at alone."""
     origin = typing.get_origin(bare)
     if isinstance(tree, list) and origin in (tuple, list):
         for number, one in enumerate(tree):
-            yield from mistakes(one, typing.get_args(bare)[0], (*at, number), strict=strict)
+            yield from mistakes(one, typing.get_args(bare)[0], (*at, number), **how._asdict())
     elif not isinstance(tree, dict):
         return
     elif origin is dict:
         for key, one in tree.items():
-            yield from mistakes(one, typing.get_args(bare)[1], (*at, key), strict=strict)
+            yield from mistakes(one, typing.get_args(bare)[1], (*at, key), **how._asdict())
     elif origin in (types.UnionType, typing.Union) and all(map(_is_struct, typing.get_args(bare))):
-        yield from _in_one_of(tree, typing.get_args(bare), at, strict)
+        yield from _in_one_of(tree, typing.get_args(bare), at, how)
     elif _is_struct(bare):
-        yield from _in_struct(tree, bare, at, strict)
+        yield from _in_struct(tree, bare, at, how)
 
 
-def _in_struct(tree: dict[str, Any], kind: type[Struct], at: Place, strict: bool) -> Iterator[Mistake]:
+def _in_struct(tree: dict[str, Any], kind: type[Struct], at: Place, how: _How) -> Iterator[Mistake]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     tag = kind.__struct_config__.tag_field
     for key, one in tree.items():
         if key in fields:
-            yield from mistakes(one, fields[key].type, (*at, key), strict=strict)
-        elif key != tag and kind.__struct_config__.forbid_unknown_fields:
+            yield from mistakes(one, fields[key].type, (*at, key), **how._asdict())
+        elif key != tag and (how.closed or kind.__struct_config__.forbid_unknown_fields):
             yield Mistake(at=(*at, key), says="there is no such setting", near=did_you_mean(key, list(fields)))
     for name, field in fields.items():
         if field.required and name not in tree:
             yield Mistake(at=(*at, name), says="is missing")
 
 
-def _in_one_of(tree: dict[str, Any], kinds: Sequence[type[Struct]], at: Place, strict: bool) -> Iterator[Mistake]:
+def _in_one_of(tree: dict[str, Any], kinds: Sequence[type[Struct]], at: Place, how: _How) -> Iterator[Mistake]:
     """Of Structs that a tag tells apart."""
     tag = str(kinds[0].__struct_config__.tag_field)
     tagged = {str(kind.__struct_config__.tag): kind for kind in kinds}
@@ -120,7 +129,7 @@ def _in_one_of(tree: dict[str, Any], kinds: Sequence[type[Struct]], at: Place, s
     elif not isinstance(given, str) or given not in tagged:
         yield _not_of(list(tagged), given, (*at, tag))
     else:
-        yield from _in_struct(tree, tagged[given], at, strict)
+        yield from _in_struct(tree, tagged[given], at, how)
 
 
 def _is_struct(kind: Any) -> bool:

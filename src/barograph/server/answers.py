@@ -14,7 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec import Meta as M
 
 from barograph.alerts.rule_set import Source
+from barograph.control.audit import AuditEntry
 from barograph.dashboard.open_alerts import OpenAlert, OpenAlerts
+from barograph.experiments.design import Experiment
 
 Count = A[int, M(ge=0)]
 Item = A[dict[str, Any], M(description="An event with all fields of its kind; docs/events.md tells them")]
@@ -208,3 +210,15 @@ class SilencesNow(Struct, kw_only=True):
     """Silences in force, to come, and of the last 30 days."""
 
     silences: list[SilenceNow]
+
+
+class Experiments(Struct, kw_only=True):
+    """The experiments of a project, oldest first."""
+
+    experiments: list[Experiment]
+
+
+class ExperimentHistory(Struct, kw_only=True):
+    """Who changed an experiment and how, newest first; the last hundred changes."""
+
+    entries: list[AuditEntry]

@@ -22,6 +22,7 @@ from barograph.core.prepared import prepare
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.server.access import Access
 from barograph.server.connections import Connections
+from barograph.server.ofrep import EXPOSE_HEADER, ofrep_problem
 from barograph.server.otlp_routes import form_of, otlp_problem
 from barograph.server.problems import Problem, fault, problem_of
 from barograph.server.routes import ROUTES, Route
@@ -52,9 +53,13 @@ def application(dashboard: DashboardInterface, connections: Connections, token: 
         cors = Middleware(
             CORSMiddleware,
             allow_origins=list(settings.server.origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Content-Encoding", "Barograph-Project"],
-        )
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=[
+                "Authorization", "Content-Type", "Content-Encoding", "Barograph-Project", EXPOSE_HEADER, "If-Match",
+                "If-None-Match",
+            ],
+            expose_headers=["ETag"],
+        )  # fmt: skip
         middleware.append(cors)
     app = Starlette(
         routes=[_of_path(site, path, [one for one in ROUTES if one.path == path]) for path in _PATHS],
@@ -103,6 +108,8 @@ def _told(problem: Problem, route: Route, request: Request) -> Response:
     match route.refuses:
         case "otlp":
             return otlp_problem(problem, form_of(request))
+        case "ofrep":
+            return ofrep_problem(problem, request.path_params.get("key"))
         case "sentence":
             return problem.sentence()
         case "problem":

@@ -1,25 +1,206 @@
-"""Routes for experiments: what programs must know of them to assign arms themselves."""
+"""Routes for experiments: define, start, stop, compare, and what programs must know to assign arms themselves.
+
+An experiment's ``ETag`` stands for its definition and its state; a change with ``If-Match`` is made only while it is
+what was seen (RFC 9110, section 13.1.1).
+"""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
+from typing import Annotated as A
+from typing import Any
 
 import msgspec
+from msgspec import Meta as M
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import LONGEST_TEXT, Experiment
+from barograph.experiments.preview import Assignment, expose, preview
+from barograph.experiments.written import LONGEST_DEFINITION, from_tree
 from barograph.server.access import Caller
-from barograph.server.asking import ask
+from barograph.server.answers import ExperimentHistory, Experiments
+from barograph.server.asking import answer, ask
+from barograph.server.etags import etag_of, names, tagged
+from barograph.server.parameters import FreshParameters, body_of, from_address, from_body, no_json
+from barograph.server.problems import Problem
 from barograph.server.site import Site
+from barograph_client.experiments.definition import LONGEST_UNIT_ID
+
+_UnitId = A[str, M(max_length=LONGEST_UNIT_ID)]
+
+
+class StopBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why an experiment is stopped."""
+
+    reason: A[str, M(max_length=LONGEST_TEXT, description="Kept with it, and in its history")] = ""
+
+
+class AssignmentParameters(Struct, kw_only=True):
+    """Who it is: an id by the experiment's unit kind, under its name."""
+
+    user: _UnitId = ""
+    session: _UnitId = ""
+    tenant: _UnitId = ""
+    attributes: A[
+        str,
+        M(max_length=16_384, description="What its targeting condition asks for, as a JSON object",
+          extra_json_schema={"pattern": r"^\{.*\}$", "examples": ['{"plan":"paid"}']}),
+    ] = "{}"  # fmt: skip
+
+
+class ExposureBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Who is exposed: ids by the kind of unit, and the attributes that a targeting condition asks for."""
+
+    units: A[dict[str, A[str, M(max_length=LONGEST_UNIT_ID)]], M(description='Such as {"user": "u1"}')]
+    attributes: A[dict[str, Any], M(description='Such as {"plan": "paid"}')] = {}
+
+
+async def experiments(site: Site, caller: Caller, request: Request) -> Response:
+    """All experiments of the project."""
+    found = await ask(site, caller, False, lambda dashboard: dashboard.experiments.list())
+    return answer(Experiments(experiments=found))
+
+
+async def experiment(site: Site, caller: Caller, request: Request) -> Response:
+    """One experiment, with its ETag; 304 where the caller has it already."""
+    key = request.path_params["key"]
+    return tagged(await ask(site, caller, False, lambda dashboard: dashboard.experiments.get(key)), request)
+
+
+async def create(site: Site, caller: Caller, request: Request) -> Response:
+    """Keep a new experiment, as a draft."""
+    tree = await _tree(site, request)
+
+    def work(dashboard: DashboardInterface) -> Experiment:
+        return dashboard.experiments.create(from_tree(tree, caller.project), actor=caller.actor)
+
+    return tagged(await ask(site, caller, False, work))
+
+
+async def revise(site: Site, caller: Caller, request: Request) -> Response:
+    """Put another definition in the place of an experiment's."""
+    tree = await _tree(site, request)
+
+    def change(dashboard: DashboardInterface, known: Experiment) -> Experiment:
+        wanted = from_tree(tree, caller.project, known)
+        if wanted.key != known.key:
+            raise Problem(400, "invalid-input", "key: it is another than that of the address", field="key",
+                          hint="An experiment keeps its key; POST /api/v1/experiments makes a new one.")  # fmt: skip
+        return dashboard.experiments.revise(wanted, actor=caller.actor)
+
+    return await _changed(site, caller, request, change)
+
+
+async def start(site: Site, caller: Caller, request: Request) -> Response:
+    """Begin it, or go on after a pause."""
+    return await _changed(
+        site, caller, request, lambda dashboard, known: dashboard.experiments.start(known.key, actor=caller.actor)
+    )
+
+
+async def pause(site: Site, caller: Caller, request: Request) -> Response:
+    """Assign nobody until it is started again."""
+    return await _changed(
+        site, caller, request, lambda dashboard, known: dashboard.experiments.pause(known.key, actor=caller.actor)
+    )
+
+
+async def stop(site: Site, caller: Caller, request: Request) -> Response:
+    """End it for good."""
+    body = await from_body(request, StopBody, site.settings.body_seconds)
+
+    def change(dashboard: DashboardInterface, known: Experiment) -> Experiment:
+        return dashboard.experiments.stop(known.key, reason=body.reason, actor=caller.actor)
+
+    return await _changed(site, caller, request, change)
+
+
+async def archive(site: Site, caller: Caller, request: Request) -> Response:
+    """Put it away."""
+    return await _changed(
+        site, caller, request, lambda dashboard, known: dashboard.experiments.archive(known.key, actor=caller.actor)
+    )
+
+
+async def comparison(site: Site, caller: Caller, request: Request) -> Response:
+    """The arms compared, with the verdict. What is infinite is null: msgspec writes it so."""
+    key = request.path_params["key"]
+    fresh = from_address(request.query_params, FreshParameters).fresh
+
+    def work(dashboard: DashboardInterface) -> Comparison:
+        return dashboard.experiments.compare(key)
+
+    return answer(await ask(site, caller, fresh, work))
+
+
+async def history(site: Site, caller: Caller, request: Request) -> Response:
+    """Who changed it and how, newest first."""
+    key = request.path_params["key"]
+
+    def work(dashboard: DashboardInterface) -> ExperimentHistory:
+        dashboard.experiments.get(key)
+        return ExperimentHistory(entries=list(dashboard.experiments.history(key)))
+
+    return answer(await ask(site, caller, False, work))
+
+
+async def assignment(site: Site, caller: Caller, request: Request) -> Response:
+    """What it is, or would be, for a unit, and why; nothing is recorded or kept."""
+    key = request.path_params["key"]
+    parameters = from_address(request.query_params, AssignmentParameters)
+    try:
+        attributes = msgspec.json.decode(parameters.attributes, type=dict[str, Any])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Problem(400, "invalid-input", f"parameter attributes: it is no JSON object: {error}", field="attributes",
+                      hint='Write it as {"plan":"paid"}, percent-encoded.') from None  # fmt: skip
+    ids = {kind: unit_id for kind, unit_id in request.query_params.items() if kind not in ("attributes", "project")}
+
+    def work(dashboard: DashboardInterface) -> Assignment:
+        return preview(dashboard.experiments, key, ids, attributes)
+
+    return answer(await ask(site, caller, False, work))
+
+
+async def exposure(site: Site, caller: Caller, request: Request) -> Response:
+    """What it is for a unit, which is exposed to it: the exposure is in the journal when the answer comes."""
+    key = request.path_params["key"]
+    body = await from_body(request, ExposureBody, site.settings.body_seconds)
+
+    def work(dashboard: DashboardInterface) -> Assignment:
+        return expose(dashboard.experiments, key, body.units, body.attributes)
+
+    return answer(await ask(site, caller, False, work))
 
 
 async def definitions(site: Site, caller: Caller, request: Request) -> Response:
     """The definitions of a project in one document; 304 where the caller has it already (RFC 9110, section 13.1.2)."""
-    found = await ask(site, caller, False, lambda dashboard: dashboard.experiments.definitions())
-    body = msgspec.json.encode(found)
-    etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    known = request.headers.get("if-none-match", "").split(",")
-    if etag in (one.strip().removeprefix("W/") for one in known):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return tagged(await ask(site, caller, False, lambda dashboard: dashboard.experiments.definitions()), request)
+
+
+async def _tree(site: Site, request: Request) -> object:
+    body = await body_of(request, site.settings.body_seconds, LONGEST_DEFINITION)
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise no_json(error) from None
+
+
+async def _changed(
+    site: Site, caller: Caller, request: Request, change: Callable[[DashboardInterface, Experiment], Experiment]
+) -> Response:
+    """One change of the experiment of the address, after those that came before it. Raises Problem 412."""
+    key, wanted = request.path_params["key"], request.headers.get("if-match")
+
+    def work(dashboard: DashboardInterface) -> Experiment:
+        known = dashboard.experiments.get(key)
+        if wanted is not None and wanted.strip() != "*" and not names(wanted, etag_of(msgspec.json.encode(known))):
+            raise Problem(412, "changed-meanwhile", "the experiment is not what If-Match names any more",
+                          hint="Read it again, and decide on what it is now.")  # fmt: skip
+        return change(dashboard, known)
+
+    async with site.turn(f"experiments of {caller.project}"):
+        return tagged(await ask(site, caller, False, work))

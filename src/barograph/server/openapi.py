@@ -12,6 +12,7 @@ from msgspec import Struct
 import barograph
 from barograph.collect.otlp_messages import Wire
 from barograph.core.event import CALLER_KINDS, Document
+from barograph.server.ofrep import EvaluationFailure
 from barograph.server.problems import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _STATUSES = {
     "403": "The key may not do this",
     "404": "There is no such thing",
     "408": "The body came too slowly",
+    "409": "Somebody else changed it at the same time",
+    "412": "It is not what If-Match names any more",
     "413": "Too large",
     "415": "Another Content-Type or Content-Encoding is needed",
     "422": "The one event, or the question, was refused",
@@ -38,6 +41,9 @@ _STATUSES = {
 _REFUSALS: dict[str, Json] = {  # by the form in which a route tells what went wrong
     "problem": {"content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="ProblemDocument")}}}},
     "sentence": {"content": {"application/json": {"schema": {"type": "string", "minLength": 1}}}},
+    "ofrep": {
+        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=EvaluationFailure.__name__)}}}
+    },
     "otlp": {},
 }
 
@@ -56,7 +62,9 @@ def document(routes: Sequence[Route], root_path: str = "") -> Json:
     """The whole document."""
     structs = [route.gives for route in routes if route.gives] + [route.body for route in routes if route.body]
     _, schemas = msgspec.json.schema_components(
-        [*structs, ProblemDocument, *CALLER_KINDS.values()], ref_template=_REFERENCE
+        [*structs, ProblemDocument, EvaluationFailure, *CALLER_KINDS.values()],
+        ref_template=_REFERENCE,
+        schema_hook=_anything,
     )
     nullable: list[type[Struct]] = [Document, *Wire.__subclasses__()]
     for struct in nullable:
@@ -83,6 +91,13 @@ def document(routes: Sequence[Route], root_path: str = "") -> Json:
             },
         },
     }
+
+
+def _anything(kind: type) -> Json:
+    """Any JSON, where a struct says that it may be any object."""
+    if kind is not object:
+        raise NotImplementedError
+    return {"description": "Any JSON"}
 
 
 def _as_input(schema: Json, kind: str) -> Json:
@@ -120,6 +135,8 @@ def _operation(route: Route) -> Json:
         statuses += ["408", "422", "503", "507"]
     elif route.scope != "open":
         statuses += ["422", "503"]
+    if route.changes:
+        statuses += ["409", "412"]
     failed = {
         status: {"description": _STATUSES[status], **_REFUSALS[route.refuses]} for status in sorted(set(statuses))
     }

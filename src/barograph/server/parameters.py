@@ -236,8 +236,8 @@ def from_address(parameters: QueryParams, kind: type[P]) -> P:
         raise _bad(error, "parameter", mistakes(given, kind, strict=False)) from None
 
 
-async def from_body(request: Request, kind: type[B], seconds: float, longest: int = LONGEST_BODY) -> B:
-    """The body of a question, within so many seconds. Raises Problem 400, 408, 413 or 415."""
+async def body_of(request: Request, seconds: float, longest: int = LONGEST_BODY) -> bytes:
+    """The body of a question as it came, within so many seconds. Raises Problem 400, 408, 413 or 415."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise Problem(
@@ -256,15 +256,26 @@ async def from_body(request: Request, kind: type[B], seconds: float, longest: in
         raise Problem(408, "too-slow", f"the body did not come within {seconds:g} s", hint="Ask again.") from None
     except ClientDisconnect:
         raise Problem(400, "cut-off", "the connection ended before the body did") from None
+    return body or b"{}"
+
+
+async def from_body(request: Request, kind: type[B], seconds: float, longest: int = LONGEST_BODY) -> B:
+    """The body of a question, checked. Raises as ``body_of`` does."""
+    body = await body_of(request, seconds, longest)
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         found: list[Mistake] = []
         with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-            found = mistakes(msgspec.json.decode(body or b"{}"), kind)
+            found = mistakes(msgspec.json.decode(body), kind)
         raise _bad(error, "field", found) from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Problem(400, "invalid-json", f"the body is no JSON: {error}", hint=DESCRIBED) from None
+        raise no_json(error) from None
+
+
+def no_json(error: Exception) -> Problem:
+    """The answer to a body that cannot be read."""
+    return Problem(400, "invalid-json", f"the body is no JSON: {error}", hint=DESCRIBED)
 
 
 def _bad(error: msgspec.ValidationError, what: str, found: Sequence[Mistake]) -> Problem:

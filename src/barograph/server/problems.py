@@ -111,6 +111,8 @@ def problem_of(error: BarographError) -> Problem:
     more: dict[str, object] = {}
     if isinstance(error, InvalidEvent):
         more = {"field": error.field, "reason": error.reason}
+    elif isinstance(error, InvalidExperiment) and error.field:
+        more = {"field": error.field}
     if error.value is not None:
         more["value"] = error.value
     return Problem(

@@ -18,7 +18,10 @@ from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.core.settings import RuleSettings
 from barograph.dashboard.open_alerts import NamedAlert
-from barograph.server import alerting, alertmanager_api, asking, care, experiments, health
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment
+from barograph.experiments.preview import Assignment
+from barograph.server import alerting, alertmanager_api, asking, care, experiments, health, ofrep
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
     AlertmanagerAlert,
@@ -37,6 +40,8 @@ from barograph.server.answers import (
     Catalogue,
     Compressed,
     EventsPage,
+    ExperimentHistory,
+    Experiments,
     Healthy,
     MetricRows,
     QueryDetail,
@@ -68,7 +73,7 @@ from barograph.server.site import Site
 from barograph_client.experiments.definition import Definitions
 
 Handler = Callable[[Site, Caller, Request], Awaitable[Response]]
-Refusal = Literal["problem", "otlp", "sentence"]
+Refusal = Literal["problem", "otlp", "sentence", "ofrep"]
 
 
 class Route(NamedTuple):
@@ -87,6 +92,7 @@ class Route(NamedTuple):
     gives_many: bool = False  # whether the answer is an array of them
     refuses: Refusal = "problem"  # the form in which it tells what went wrong
     media: tuple[str, ...] = ("application/json",)
+    changes: bool = False  # whether it changes what somebody else may change meanwhile
 
 
 def _events(path: str, kind: str | None, summary: str) -> Route:
@@ -159,8 +165,40 @@ ROUTES: tuple[Route, ...] = (
           gives=AlertmanagerSilence, refuses="sentence"),
     Route("DELETE", "/api/v2/silence/{id}", "admin", alertmanager_api.end_silence, "End a silence, as amtool asks it",
           refuses="sentence"),
+    Route("GET", "/api/v1/experiments", "read", experiments.experiments, "The experiments of the project",
+          gives=Experiments),
+    Route("POST", "/api/v1/experiments", "admin", experiments.create, "Make an experiment, as a draft",
+          body=Experiment, gives=Experiment),
     Route("GET", "/api/v1/experiments/definitions", "ingest", experiments.definitions,
           "What a program must know to assign the arms of experiments itself; with an ETag", gives=Definitions),
+    Route("GET", "/api/v1/experiments/{key}", "read", experiments.experiment, "One experiment; with an ETag",
+          gives=Experiment),
+    Route("PUT", "/api/v1/experiments/{key}", "admin", experiments.revise,
+          "Revise an experiment; once it has started, only what moves no unit and no goal", body=Experiment,
+          gives=Experiment, changes=True),
+    Route("POST", "/api/v1/experiments/{key}/start", "admin", experiments.start,
+          "Start an experiment, or go on after a pause", gives=Experiment, changes=True),
+    Route("POST", "/api/v1/experiments/{key}/pause", "admin", experiments.pause,
+          "Assign nobody until it is started again", gives=Experiment, changes=True),
+    Route("POST", "/api/v1/experiments/{key}/stop", "admin", experiments.stop, "Stop an experiment for good",
+          body=experiments.StopBody, gives=Experiment, changes=True),
+    Route("POST", "/api/v1/experiments/{key}/archive", "admin", experiments.archive,
+          "Put a draft or a stopped experiment away", gives=Experiment, changes=True),
+    Route("GET", "/api/v1/experiments/{key}/comparison", "read", experiments.comparison,
+          "The arms compared: the verdict, the sample ratio, every metric", FreshParameters, gives=Comparison),
+    Route("GET", "/api/v1/experiments/{key}/history", "read", experiments.history,
+          "Who changed an experiment and how", gives=ExperimentHistory),
+    Route("GET", "/api/v1/experiments/{key}/assignment", "read", experiments.assignment,
+          "What it is, or would be, for a unit; nothing is recorded", experiments.AssignmentParameters,
+          gives=Assignment),
+    Route("POST", "/api/v1/experiments/{key}/expose", "ingest", experiments.exposure,
+          "What it is for a unit, which is exposed to it", body=experiments.ExposureBody, gives=Assignment),
+    Route("POST", "/ofrep/v1/evaluate/flags", "ingest", ofrep.evaluate_all,
+          "What every experiment is for a unit, as OpenFeature's providers ask; with an ETag",
+          body=ofrep.EvaluationRequest, gives=ofrep.Evaluations, refuses="ofrep"),
+    Route("POST", "/ofrep/v1/evaluate/flags/{key}", "ingest", ofrep.evaluate,
+          "What an experiment is for a unit, as OpenFeature's providers ask",
+          body=ofrep.EvaluationRequest, gives=ofrep.Evaluation, refuses="ofrep"),
     Route("GET", "/api/v1/status", "read", asking.status, "Healthy, warning, critical or no data", FreshParameters,
           gives=StatusNow),
     Route("GET", "/api/v1/stats", "read", asking.stats, "received = stored + rejected + duplicate", gives=Stats),

@@ -1,0 +1,363 @@
+"""Commands for experiments: define, start, stop, and read what they have shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from barograph.cli.desk import desk_of
+from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
+from barograph.cli.output import draw, print_json, say
+from barograph.core.settings import load_settings
+from barograph.core.zone import zone_of
+from barograph_client.errors import InvalidExperiment, InvalidInput, shorten
+
+if TYPE_CHECKING:
+    from barograph.cli.experiment_desk import Move
+    from barograph.experiments.design import Experiment
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Its key, which `barograph experiment list` shows.")]
+_STATES = ("draft", "running", "paused", "stopped", "archived")
+_LONGEST_FILE = 4 * 2**20  # bytes
+
+
+def create(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="A definition in TOML or JSON; - reads standard input.")
+    ] = "",
+    key: Annotated[str, typer.Option("--key", help="Without a file: its key.")] = "",
+    arms: Annotated[
+        str, typer.Option("--arms", help="Its arms, the control first: plain,reranked, or plain:0.9,reranked:0.1.")
+    ] = "",
+    metric: Annotated[str, typer.Option("--metric", help="What the verdict goes by; `barograph metrics` lists.")] = "",
+    better: Annotated[str, typer.Option("--better", help="higher or lower, where the metric does not say.")] = "",
+    unit: Annotated[str, typer.Option("--unit", help="user, session, tenant, …")] = "user",
+    days: Annotated[
+        float | None,
+        typer.Option("--days", help="The planned end; without one it is decided at any time, by wider intervals."),
+    ] = None,
+    guardrail: Annotated[
+        list[str] | None,
+        typer.Option("--guardrail", metavar="METRIC:MARGIN", help="Must not get worse by more than that share."),
+    ] = None,
+    hypothesis: Annotated[str, typer.Option("--hypothesis", help="What is expected, and why.")] = "",
+    begin: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Make an experiment. It is a draft until `barograph experiment start KEY`.
+
+    \b
+    barograph experiment create rerank.toml
+    barograph experiment create --key rerank --arms plain,reranked \\
+      --metric satisfaction --days 14 --guardrail response_time.mean:0.1
+
+    A file says all of it, such as the configuration that each arm stands for:
+
+    \b
+    key = "rerank"
+    primary_metric = "satisfaction"
+    planned_days = 14
+    [[variants]]
+    key = "plain"
+    weight = 0.5
+    [[variants]]
+    key = "reranked"
+    weight = 0.5
+    payload = { reranker = "cross-encoder", top_k = 20 }
+    [[guardrails]]
+    metric = "response_time.mean"
+    margin = 0.1
+    """
+    if bool(file) == bool(key):
+        raise InvalidInput(
+            "name a file, or give --key, --arms and --metric",
+            hint="`barograph experiment create --help` has both.",
+        )
+    if file:
+        tree = _read(file)
+    else:
+        tree = _simple(key, arms, metric, better, unit, days, guardrail or [], hypothesis)
+    with desk_of(existing(data_dir), project) as desk:
+        made = desk.experiments.create(tree)
+        if begin:
+            made = desk.experiments.move(made.key, "start")
+    _tell(made, json, f"{shorten(made.key)} is {'running' if begin else 'made, as a draft'}.")
+
+
+def listed(
+    state: Annotated[str, typer.Option("--state", help="Only those that are draft, running, …")] = "",
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """List the experiments, those that run first.
+
+    \b
+    barograph experiment list --state running
+    """
+    from barograph.cli.experiment_pages import listing
+
+    if state and state not in _STATES:
+        raise InvalidInput("there is no such state", hint=f"Write one of {', '.join(_STATES)}.", value=state)
+    with desk_of(existing(data_dir), project) as desk:
+        found = [one for one in desk.experiments.all() if state in ("", one.state)]
+    print_json(found) if json else draw(listing(found))
+
+
+def show(
+    key: Key,
+    definition: Annotated[
+        bool, typer.Option("--definition", help="Only what it says, as JSON that `revise` and `create` take.")
+    ] = False,
+    charset: Charset = None,
+    width: Width = None,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Show what an experiment has shown: the verdict, the sample ratio, every metric, the guardrails, what is next.
+
+    \b
+    barograph experiment show rerank
+    barograph experiment show rerank --definition > rerank.json
+    """
+    from barograph.cli.experiment_pages import shown
+    from barograph.experiments.written import definition_fields
+
+    with desk_of(existing(data_dir), project) as desk:
+        experiment = desk.experiments.get(key)
+        started = experiment.started_at is not None and not definition
+        found = desk.experiments.compare(key) if started else None
+    if definition:
+        print_json(definition_fields(experiment))
+    elif json:
+        print_json({"experiment": experiment, "comparison": found})
+    else:
+        draw(shown(experiment, found), charset, width)
+
+
+def start(
+    key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
+) -> None:
+    """Start an experiment, or go on after a pause: from now on units get arms.
+
+    \b
+    barograph experiment start rerank
+    """
+    _move(key, "start", project, data_dir, json, "runs")
+
+
+def pause(
+    key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
+) -> None:
+    """Give nobody an arm until it is started again; who was in one comes back to it.
+
+    \b
+    barograph experiment pause rerank
+    """
+    _move(key, "pause", project, data_dir, json, "is paused: everybody gets the control's configuration")
+
+
+def stop(
+    key: Key,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, for those who read it later.")] = "",
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """End an experiment for good: everybody gets the control's configuration. It can still be read.
+
+    \b
+    barograph experiment stop rerank --reason "reranking is worth its 80 ms"
+    """
+    with desk_of(existing(data_dir), project) as desk:
+        stopped = desk.experiments.stop(key, reason)
+    _tell(stopped, json, f"{shorten(key)} is stopped; `barograph experiment show {shorten(key)}` has the verdict.")
+
+
+def archive(
+    key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
+) -> None:
+    """Put a draft or a stopped experiment away. Its key stays taken.
+
+    \b
+    barograph experiment archive rerank
+    """
+    _move(key, "archive", project, data_dir, json, "is put away")
+
+
+def revise(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The new definition; - reads standard input.")],
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Put another definition in the place of the one with its key.
+
+    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage up, texts, the planned end.
+
+    \b
+    barograph experiment show rerank --definition > rerank.json
+    barograph experiment revise rerank.json
+    """
+    tree = _read(file)
+    with desk_of(existing(data_dir), project) as desk:
+        revised = desk.experiments.revise(tree)
+    _tell(revised, json, f"{shorten(revised.key)} is revised; `barograph experiment history` tells what changed.")
+
+
+def history(
+    key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
+) -> None:
+    """List who changed an experiment and how, newest first.
+
+    \b
+    barograph experiment history rerank
+    """
+    from barograph.cli.experiment_pages import history_page
+
+    with desk_of(existing(data_dir), project) as desk:
+        entries = desk.experiments.history(key)
+    if json:
+        print_json(entries)
+    else:
+        draw(history_page(key, entries, zone_of(load_settings(data_dir, os.environ).timezone)))
+
+
+def assign(
+    key: Key,
+    user: Annotated[str, typer.Option("--user", help="A user's id.")] = "",
+    session: Annotated[str, typer.Option("--session", help="A session's id.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", help="A tenant's id.")] = "",
+    unit: Annotated[list[str] | None, typer.Option("--unit", metavar="KIND=ID", help="An id of another kind.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", "-a", metavar="NAME=VALUE", help="What its condition asks for; JSON or text."),
+    ] = None,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
+) -> None:
+    """Show which arm a unit gets, and why. Nothing is recorded, so a draft can be tried.
+
+    \b
+    barograph experiment assign rerank --user u-1 -a plan=paid
+    """
+    from barograph.cli.experiment_pages import told_assignment
+
+    ids = {"user": user, "session": session, "tenant": tenant, **_pairs(unit or [], "--unit")}
+    given = {kind: unit_id for kind, unit_id in ids.items() if unit_id}
+    if not given:
+        raise InvalidInput("say who it is", hint="Give --user ID, or the id of the experiment's kind of unit.")
+    attributes = {name: _value(text) for name, text in _pairs(attribute or [], "--attribute").items()}
+    with desk_of(existing(data_dir), project) as desk:
+        found = desk.experiments.preview(key, given, attributes)
+    if json:
+        print_json(found)
+    else:
+        for line in told_assignment(found):
+            say(line)
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "create": create, "list": listed, "show": show, "start": start, "pause": pause, "stop": stop, "archive": archive,
+    "revise": revise, "history": history, "assign": assign,
+}  # fmt: skip
+
+
+def _move(key: str, move: Move, project: str | None, data_dir: Path, json: bool, says: str) -> None:
+    with desk_of(existing(data_dir), project) as desk:
+        moved = desk.experiments.move(key, move)
+    _tell(moved, json, f"{shorten(key)} {says}.")
+
+
+def _tell(experiment: Experiment, json: bool, sentence: str) -> None:
+    from barograph.cli.experiment_pages import next_steps
+
+    if json:
+        print_json(experiment)
+        return
+    say(sentence)
+    if experiment.state == "draft":
+        for line in next_steps(experiment, None):
+            say(line)
+
+
+def _read(file: str) -> dict[str, Any]:
+    """The definition of a file, looked at before anything is opened. Raises InvalidExperiment or InvalidInput."""
+    from barograph.experiments.written import from_file
+
+    name = "standard input" if file == "-" else file
+    try:
+        raw = sys.stdin.buffer.read(_LONGEST_FILE + 1) if file == "-" else Path(file).read_bytes()[: _LONGEST_FILE + 1]
+        if len(raw) > _LONGEST_FILE:
+            raise InvalidInput(f"{name} is longer than {_LONGEST_FILE:,} bytes")
+        text = raw.decode()
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint="Name a file, or - for a pipe.") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{name} is no text in UTF-8") from None
+    return from_file(text, name)
+
+
+def _simple(
+    key: str, arms: str, metric: str, better: str, unit: str, days: float | None, guardrails: list[str],
+    hypothesis: str,
+) -> dict[str, Any]:  # fmt: skip
+    """The definition that the options make."""
+    for name, value in (("--arms", arms), ("--metric", metric)):
+        if not value:
+            raise InvalidExperiment(f"{name} is missing", hint="--key, --arms and --metric go together.")
+    names = [one.strip() for one in arms.split(",")]
+    weighed = any(":" in one for one in names)
+    pairs = [_weight(one, "--arms") if weighed else (one, 1 / len(names)) for one in names]
+    return {
+        "key": key,
+        "variants": [{"key": name, "weight": weight} for name, weight in pairs],
+        "primary_metric": metric,
+        "unit_kind": unit,
+        "hypothesis": hypothesis,
+        "guardrails": [
+            {"metric": name, "margin": margin} for name, margin in (_weight(one, "--guardrail") for one in guardrails)
+        ],
+        **({"better": better} if better else {}),
+        **({} if days is None else {"planned_days": days}),
+    }
+
+
+def _weight(text: str, option: str) -> tuple[str, float]:
+    """A name and a share. Raises InvalidExperiment."""
+    name, colon, share = text.rpartition(":")
+    try:
+        return name.strip(), float(share) if colon else float("nan")
+    except ValueError:
+        raise InvalidExperiment(
+            f"{option}: {shorten(text)} has no share", hint="Write name:share, with a share such as 0.1."
+        ) from None
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise InvalidInput(f"{option}: {shorten(text)} is no pair", hint="Write name=value.")
+        pairs[name] = value
+    return pairs
+
+
+def _value(text: str) -> object:
+    """JSON where it is some, else text."""
+    import msgspec
+
+    try:
+        return cast("object", msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
