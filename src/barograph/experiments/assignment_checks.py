@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from barograph.experiments.fields import about
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.conditions import condition_fault
 from barograph_client.experiments.definition import LONGEST_UNIT_ID
@@ -29,15 +30,21 @@ def check_assignment(experiment: Experiment) -> None:
     """Raises InvalidExperiment, with a hint, for what would give no unit an arm, or another one than was meant."""
     if experiment.unit_kind in TAKEN_UNIT_KINDS:
         raise InvalidExperiment("the unit kind cannot be used", hint="Call it user, session, tenant, …",
-                                value=experiment.unit_kind)  # fmt: skip
+                                value=experiment.unit_kind, field="unit_kind")  # fmt: skip
     if not 0 <= experiment.holdout <= MOST_HOLDOUT:
-        raise InvalidExperiment(f"the holdout must lie between 0 and {MOST_HOLDOUT}", value=experiment.holdout)
-    _check_condition(experiment)
-    _check_namespace(experiment)
-    _check_forced(experiment)
-    _check_buckets(experiment)
+        raise InvalidExperiment(f"the holdout must lie between 0 and {MOST_HOLDOUT}", value=experiment.holdout,
+                                field="holdout")  # fmt: skip
+    with about("condition"):
+        _check_condition(experiment)
+    with about("namespace"):
+        _check_namespace(experiment)
+    with about("forced"):
+        _check_forced(experiment)
+    with about("bucket_version" if experiment.bucket_version else "fallback_unit_kind"):
+        _check_buckets(experiment)
 
 
+@about("namespace")
 def check_apart(experiment: Experiment, others: Iterable[Experiment]) -> None:
     """Refuse an experiment whose part of its namespace is another's, or is measured in another way."""
     own = experiment.namespace

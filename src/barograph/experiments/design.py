@@ -18,6 +18,7 @@ from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph.experiments.interleaving_checks import with_preference
 from barograph.experiments.metric_checks import check_metrics
+from barograph.experiments.fields import about
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
 
@@ -40,6 +41,7 @@ FROZEN = (  # from the start on: the assignment, and what the verdict rests on
 )  # fmt: skip
 
 LONGEST_KEY = 128
+RESERVED_KEYS = (".", "..", "definitions", "plan")  # parts of addresses: what they stand for is no experiment
 LONGEST_TEXT = 4096
 LONGEST_PAYLOAD = 65_536  # characters of an arm's payload as JSON
 MOST_ARMS = 50
@@ -166,29 +168,36 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(experiment), Experiment)
     except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidExperiment(f"the experiment is not well-formed: {error}") from None
-    _check_key("experiment", experiment.key)
-    _check_key("project", experiment.project)
-    _check_key("unit kind", experiment.unit_kind)
+    _check_key("experiment", experiment.key, "key")
+    if experiment.key in RESERVED_KEYS or "/" in experiment.key:
+        raise InvalidExperiment("no experiment can be called so", hint="It is part of addresses: leave slashes out.",
+                                value=experiment.key, field="key")  # fmt: skip
+    _check_key("project", experiment.project, "project")
+    _check_key("unit kind", experiment.unit_kind, "unit_kind")
     if experiment.fallback_unit_kind:
-        _check_key("fallback unit kind", experiment.fallback_unit_kind)
+        _check_key("fallback unit kind", experiment.fallback_unit_kind, "fallback_unit_kind")
     if experiment.namespace is not None:
-        _check_key("namespace", experiment.namespace.name)
-    _check_variants(experiment.variants)
+        _check_key("namespace", experiment.namespace.name, "namespace.name")
+    with about("variants"):
+        _check_variants(experiment.variants)
     keys = [variant.key for variant in experiment.variants]
     control = experiment.control or keys[0]
     if control not in keys:
         raise InvalidExperiment(
-            "the control is not one of the arms", hint=f"Choose one of {', '.join(keys)}.", value=control
-        )
+            "the control is not one of the arms", hint=f"Choose one of {', '.join(keys)}.", value=control,
+            field="control",
+        )  # fmt: skip
     if next(variant.weight for variant in experiment.variants if variant.key == control) == 0:
-        raise InvalidExperiment("the control has no weight", hint="Nothing can be compared with an empty arm.")
+        raise InvalidExperiment(
+            "the control has no weight", hint="Nothing can be compared with an empty arm.", field="control"
+        )
     _check_numbers(experiment)
     check_assignment(experiment)
     experiment = with_preference(experiment)
     check_metrics(experiment, catalogue)
     for name in ("title", "hypothesis", "salt"):
         if len(getattr(experiment, name)) > LONGEST_TEXT:
-            raise InvalidExperiment(f"the {name} is longer than {LONGEST_TEXT} characters")
+            raise InvalidExperiment(f"the {name} is longer than {LONGEST_TEXT} characters", field=name)
     return structs.replace(experiment, control=control, salt=experiment.salt or default_salt(experiment))
 
 
@@ -226,12 +235,14 @@ def check_revision(before: Experiment, after: Experiment) -> None:
                 f"{name} is frozen once the experiment has started",
                 hint="Stop it and start another one, under another key.",
                 value=getattr(after, name),
+                field=name,
             )
     if after.coverage < before.coverage:
         raise InvalidExperiment(
             "the coverage can only be raised once the experiment has started",
             hint="Units that took part would leave half-way; pause or stop it instead.",
             value=after.coverage,
+            field="coverage",
         )
 
 
@@ -256,6 +267,7 @@ def _check_arms_stay(before: Experiment, after: Experiment) -> None:
     raise InvalidExperiment(
         f"variants is frozen once the experiment has started: {what}",
         hint="Stop it and start another one, under another key.",
+        field="variants",
     )
 
 
@@ -266,14 +278,15 @@ def direction_of(experiment: Experiment, metric: Metric) -> Direction | None:
     return None if metric.better == "neutral" else metric.better
 
 
-def _check_key(what: str, key: str) -> None:
+def _check_key(what: str, key: str, field: str) -> None:
     if not key:
-        raise InvalidExperiment(f"the {what}'s key is empty", hint="Give it a short name.")
+        raise InvalidExperiment(f"the {what}'s key is empty", hint="Give it a short name.", field=field)
     if len(key) > LONGEST_KEY or not key.isprintable() or key != key.strip() or ":" in key:
         raise InvalidExperiment(
             f"the {what}'s key cannot be used",
             hint=f"Up to {LONGEST_KEY} printable characters, no colon, no space at either end.",
             value=key,
+            field=field,
         )
 
 
@@ -284,7 +297,7 @@ def _check_variants(variants: tuple[Variant, ...]) -> None:
         raise InvalidExperiment(f"an experiment has {MOST_ARMS} arms at most", value=len(variants))
     seen: set[str] = set()
     for variant in variants:
-        _check_key("arm", variant.key)
+        _check_key("arm", variant.key, "variants")
         if variant.key in seen:
             raise InvalidExperiment("two arms have the same key", hint="Each arm needs its own.", value=variant.key)
         seen.add(variant.key)
@@ -313,27 +326,37 @@ def _check_payload(variant: Variant) -> None:
 
 
 def _check_numbers(experiment: Experiment) -> None:
-    def require(holds: bool, what: str, value: object) -> None:
+    def require(holds: bool, field: str, what: str, value: object) -> None:
         if not holds:
-            raise InvalidExperiment(what, value=value)
+            raise InvalidExperiment(what, value=value, field=field)
 
     e = experiment
-    require(0 < e.coverage <= 1, "the coverage must lie above 0 and up to 1", e.coverage)
-    require(0 < e.alpha <= 0.5, "alpha must lie above 0 and up to 0.5", e.alpha)
-    require(e.alpha < e.power < 1, "the power must lie between alpha and 1", e.power)
-    require(0 < e.minimum_effect < math.inf, "the minimum effect must be above 0", e.minimum_effect)
-    require(e.minimum_units >= 2, "the minimum of units is 2 at least", e.minimum_units)
+    require(0 < e.coverage <= 1, "coverage", "the coverage must lie above 0 and up to 1", e.coverage)
+    require(0 < e.alpha <= 0.5, "alpha", "alpha must lie above 0 and up to 0.5", e.alpha)
+    require(e.alpha < e.power < 1, "power", "the power must lie between alpha and 1", e.power)
+    require(
+        0 < e.minimum_effect < math.inf, "minimum_effect", "the minimum effect must be above 0", e.minimum_effect
+    )
+    require(e.minimum_units >= 2, "minimum_units", "the minimum of units is 2 at least", e.minimum_units)
     days, units = e.planned_days, e.planned_units
-    require(days is None or 0 < days <= 3660, "the planned days must lie above 0 and up to 3660", days)
-    require(units is None or units >= 4, "the planned units are 4 at least", units)
+    require(
+        days is None or 0 < days <= 3660, "planned_days", "the planned days must lie above 0 and up to 3660", days
+    )
+    require(units is None or units >= 4, "planned_units", "the planned units are 4 at least", units)
     require(
         e.attribution_days is None or 0 < e.attribution_days <= LONGEST_ATTRIBUTION,
-        f"attribution_days must lie above 0 and up to {LONGEST_ATTRIBUTION}", e.attribution_days,
+        "attribution_days", f"attribution_days must lie above 0 and up to {LONGEST_ATTRIBUTION}", e.attribution_days,
     )  # fmt: skip
-    require(0 <= e.pre_days <= LONGEST_PRE_PERIOD, f"pre_days must lie from 0 to {LONGEST_PRE_PERIOD}", e.pre_days)
+    require(
+        0 <= e.pre_days <= LONGEST_PRE_PERIOD, "pre_days", f"pre_days must lie from 0 to {LONGEST_PRE_PERIOD}",
+        e.pre_days,
+    )  # fmt: skip
     margin = e.equivalence_margin
-    require(margin is None or 0 < margin < math.inf, "the equivalence margin must be above 0", margin)
-    require(len(e.slices) <= MOST_SLICES, f"an experiment has {MOST_SLICES} slices at most", len(e.slices))
-    require(len(set(e.slices)) == len(e.slices) and all(e.slices), "each slice names a tag of its own", e.slices)
+    require(
+        margin is None or 0 < margin < math.inf, "equivalence_margin", "the equivalence margin must be above 0", margin
+    )
+    apart = len(set(e.slices)) == len(e.slices) and all(e.slices)
+    require(len(e.slices) <= MOST_SLICES, "slices", f"an experiment has {MOST_SLICES} slices at most", len(e.slices))
+    require(apart, "slices", "each slice names a tag of its own", e.slices)
     for quantile in e.caps.values():
-        require(0.5 < quantile < 1, "a cap is a quantile above 0.5 and below 1", quantile)
+        require(0.5 < quantile < 1, "caps", "a cap is a quantile above 0.5 and below 1", quantile)

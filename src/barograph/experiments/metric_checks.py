@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from barograph.core.metric import Catalogue, Metric
+from barograph.experiments.fields import about
 from barograph_client.errors import InvalidExperiment, UnknownMetric
 
 if TYPE_CHECKING:
@@ -18,28 +19,36 @@ OF_UNITS = ("query", "feedback", "score")  # kinds of events that say whose they
 
 def check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
     """Raises InvalidExperiment, with a hint, for metrics of which no verdict could come."""
-    names = [experiment.primary_metric, *experiment.secondary_metrics, *(g.metric for g in experiment.guardrails)]
-    for name in names:
-        _check_of_units(comparable(name, catalogue), experiment.unit_kind)
+    named = [("primary_metric", experiment.primary_metric)]
+    named += [("secondary_metrics", name) for name in experiment.secondary_metrics]
+    named += [("guardrails", one.metric) for one in experiment.guardrails]
+    for field, name in named:
+        with about(field):
+            _check_of_units(comparable(name, catalogue), experiment.unit_kind)
+    names = [name for _, name in named]
     primary = catalogue.get(experiment.primary_metric)
     if primary.better == "neutral" and experiment.better is None:
         raise InvalidExperiment(
-            f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'."
-        )
+            f"nobody has said which way {primary.name} is better", hint="Set better='higher' or better='lower'.",
+            field="better",
+        )  # fmt: skip
     for guardrail in experiment.guardrails:
         metric = catalogue.get(guardrail.metric)
         if metric.better == "neutral":
             raise InvalidExperiment(
-                f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction."
-            )
+                f"{metric.name} cannot be a guardrail: neither way is worse", hint="Choose one with a direction.",
+                field="guardrails",
+            )  # fmt: skip
         if not 0 < guardrail.margin < math.inf:
-            raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin)
+            raise InvalidExperiment(f"the margin of guardrail {metric.name} must be above 0", value=guardrail.margin,
+                                    field="guardrails")  # fmt: skip
     stray = next((name for name in experiment.caps if name not in names), None)
     if stray is not None:
-        raise InvalidExperiment("a cap is for a metric that the experiment does not have", value=stray)
+        raise InvalidExperiment("a cap is for a metric that the experiment does not have", value=stray, field="caps")
     twice = _first_repeated(names)
     if twice is not None:
-        raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice)
+        field = next(field for field, name in reversed(named) if name == twice)
+        raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice, field=field)
 
 
 def comparable(name: str, catalogue: Catalogue) -> Metric:
