@@ -12,15 +12,14 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from msgspec import Struct, structs
-
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
+from barograph.experiments.fields import about
 from barograph.experiments.interleaving_checks import with_preference
 from barograph.experiments.metric_checks import check_metrics
-from barograph.experiments.fields import about
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
+from msgspec import Struct, structs
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
@@ -334,14 +333,10 @@ def _check_numbers(experiment: Experiment) -> None:
     require(0 < e.coverage <= 1, "coverage", "the coverage must lie above 0 and up to 1", e.coverage)
     require(0 < e.alpha <= 0.5, "alpha", "alpha must lie above 0 and up to 0.5", e.alpha)
     require(e.alpha < e.power < 1, "power", "the power must lie between alpha and 1", e.power)
-    require(
-        0 < e.minimum_effect < math.inf, "minimum_effect", "the minimum effect must be above 0", e.minimum_effect
-    )
+    require(0 < e.minimum_effect < math.inf, "minimum_effect", "the minimum effect must be above 0", e.minimum_effect)
     require(e.minimum_units >= 2, "minimum_units", "the minimum of units is 2 at least", e.minimum_units)
     days, units = e.planned_days, e.planned_units
-    require(
-        days is None or 0 < days <= 3660, "planned_days", "the planned days must lie above 0 and up to 3660", days
-    )
+    require(days is None or 0 < days <= 3660, "planned_days", "the planned days must lie above 0 and up to 3660", days)
     require(units is None or units >= 4, "planned_units", "the planned units are 4 at least", units)
     require(
         e.attribution_days is None or 0 < e.attribution_days <= LONGEST_ATTRIBUTION,
