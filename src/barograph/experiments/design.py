@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec import Struct, structs
+
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph.experiments.fields import about
@@ -19,7 +21,6 @@ from barograph.experiments.interleaving_checks import with_preference
 from barograph.experiments.metric_checks import check_metrics
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
-from msgspec import Struct, structs
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
