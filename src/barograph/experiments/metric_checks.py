@@ -24,7 +24,7 @@ def check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
     named += [("guardrails", one.metric) for one in experiment.guardrails]
     for field, name in named:
         with about(field):
-            _check_of_units(comparable(name, catalogue), experiment.unit_kind)
+            comparable(name, catalogue, experiment.unit_kind)
     names = [name for _, name in named]
     primary = catalogue.get(experiment.primary_metric)
     if primary.better == "neutral" and experiment.better is None:
@@ -51,8 +51,12 @@ def check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
         raise InvalidExperiment("a metric is named twice", hint="Each has one part to play.", value=twice, field=field)
 
 
-def comparable(name: str, catalogue: Catalogue) -> Metric:
-    """The metric, which has a numerator and a denominator in each unit. Raises InvalidExperiment where it has not."""
+def comparable(name: str, catalogue: Catalogue, unit_kind: str) -> Metric:
+    """The metric, which has a numerator and a denominator in each unit. Raises InvalidExperiment where it has not.
+
+    Events of other kinds than queries, feedback and scores say whose they are by a tag, if at all, and users and
+    sessions by a field.
+    """
     try:
         metric = catalogue.get(name)
     except UnknownMetric as error:
@@ -62,17 +66,13 @@ def comparable(name: str, catalogue: Catalogue) -> Metric:
             f"{name} is a {metric.aggregation}, which cannot be compared by unit",
             hint=f"Choose a {', '.join(COMPARABLE)}: response_time.mean instead of response_time.p95, for one.",
         )
-    return metric
-
-
-def _check_of_units(metric: Metric, unit_kind: str) -> None:
-    """Events of other kinds say whose they are by a tag, if at all, and users and sessions by a field."""
     stray = next((one.kind for one in (metric.of, metric.per) if one and one.kind not in OF_UNITS), "")
     if stray and unit_kind in ("user", "session"):
         raise InvalidExperiment(
             f"{metric.name} is measured on {stray} events, which belong to no {unit_kind}",
             hint="Record it as a score, or on the query.",
         )
+    return metric
 
 
 def _first_repeated(names: Iterable[str]) -> str | None:
