@@ -197,6 +197,19 @@ class TestRevision:
         check_revision(changed(coverage=0.5), changed(**values))  # a draft may still become anything
 
     @pytest.mark.parametrize(
+        "values",
+        [
+            {"planned_days": 1.0}, {"planned_units": 100}, {"minimum_units": 2}, {"pre_days": 7},
+            {"caps": {"satisfaction": 0.9}}, {"equivalence_margin": 0.5},
+            {"correction": "benjamini-hochberg"},
+        ],
+    )  # fmt: skip
+    def test_of_what_the_verdict_rests_on_is_refused_to_who_has_seen_numbers(self, values: dict[str, object]) -> None:
+        running = changed(state="running")
+        with pytest.raises(InvalidExperiment, match=f"{next(iter(values))} is frozen"):
+            check_revision(running, structs.replace(running, **values))
+
+    @pytest.mark.parametrize(
         ("arms", "says"),
         [
             (equal_variants("control", "renamed"), "arm reranked was removed or renamed"),

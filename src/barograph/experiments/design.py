@@ -37,7 +37,8 @@ MOVES: dict[State, tuple[State, ...]] = {
 FROZEN = (  # from the start on: the assignment, and what the verdict rests on
     "key", "project", "control", "unit_kind", "fallback_unit_kind", "salt", "hash_version", "namespace",
     "holdout", "condition", "groups", "sticky", "bucket_version", "min_bucket_version", "primary_metric", "better",
-    "alpha", "power", "method", "attribution_days", "kind",
+    "alpha", "power", "method", "attribution_days", "kind", "planned_days", "planned_units", "minimum_units",
+    "pre_days", "caps", "equivalence_margin", "correction",
 )  # fmt: skip
 
 LONGEST_KEY = 128
