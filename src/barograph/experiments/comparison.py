@@ -120,7 +120,8 @@ class Details(Struct, frozen=True, kw_only=True):
     """What costs further questions: the course since exposure, slices, the arms' spread, and second opinions.
 
     ``second_opinions`` are the primary metric compared by other methods (ranks, trimmed and winsorised means,
-    quantiles, bootstrap), from units one by one; where there are more than can be held, from a sample of them.
+    quantiles, bootstrap), from units one by one; where there are more than can be held, from a sample of them. Those
+    by ranks have no ``arm_value``: their effect is the chance to be above a unit of the control, a half for no effect.
     """
 
     experiment: str

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from barograph.stats.comparison import DEFAULT_ALPHA
 from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph.stats.estimate import Effect, Estimate
-from barograph.stats.exact import fisher_exact, require_counts
+from barograph.stats.exact import boschloo_exact, fisher_exact, require_counts
 from barograph.stats.recovery import recovered_difference, recovered_quotient
 from barograph_client.errors import InvalidInput
 
+FEW_TABLES = 4_000  # some sixty units an arm
 SMALL_EXPECTED = 5.0  # below so many expected in a cell the exact test is used (Cochran 1954)
 FINEST = 1e-16  # the width at which a search for a share ends: a ten millionth of one in a billion
 ROUNDING = 1e-12  # shares that differ by less do not differ
@@ -29,13 +30,15 @@ def compare_proportions(
     *,
     alpha: float = DEFAULT_ALPHA,
     names: tuple[str, str] = ("treatment", "control"),
+    unconditional: bool = False,
 ) -> Estimate:
     """The difference of two shares of units.
 
     The interval is Newcombe's hybrid score interval (1998, method 10), the p-value that of the pooled score test
-    (Pearson's chi-squared), or Fisher's exact one where fewer than five are expected in a cell. The relative
-    effect is that of ``share_ratio_interval``, given where the baseline is above zero. Assumes
-    independent units with one answer each. Refuses an empty arm.
+    (Pearson's chi-squared), or Fisher's exact one where fewer than five are expected in a cell. ``unconditional`` takes
+    Boschloo's there, which is more powerful, while there are few enough tables for a twentieth of a second. The
+    relative effect is that of ``share_ratio_interval``, given where the baseline is above zero. Assumes independent
+    units with one answer each. Refuses an empty arm.
     """
     require_counts(successes, n)
     require_counts(baseline_successes, baseline_n)
@@ -51,6 +54,8 @@ def compare_proportions(
     statistic: float | None = None
     if min(n, baseline_n) * min(pooled, 1 - pooled) < SMALL_EXPECTED:
         p_value, test = fisher_exact(successes, n, baseline_successes, baseline_n), "Fisher's exact"
+        if unconditional and (n + 1) * (baseline_n + 1) <= FEW_TABLES:
+            p_value, test = boschloo_exact(successes, n, baseline_successes, baseline_n), "Boschloo's exact"
     else:
         (statistic, p_value), test = score_test(successes, n, baseline_successes, baseline_n), "score"
     difference = share - baseline

@@ -49,14 +49,15 @@ def course_by_age(experiment: Experiment, metric: Metric, answer: UnitAnswer) ->
     """What units did on each day since their exposure, and whether the effect changes with it (a novelty fades)."""
     by_age: dict[int, list[UnitMoments]] = {}
     for one in answer.arms:
-        by_age.setdefault(int(one.group), []).append(one)
+        if one.group.isdecimal():
+            by_age.setdefault(int(one.group), []).append(one)
     steps: list[Step] = []
     points: dict[str, list[tuple[float, float, float]]] = {}
     for age in sorted(by_age):
         arms = arms_of(metric, experiment, cells_of(by_age[age])).by_key
         control = arms[experiment.control]
         for key, names in _treatments(experiment, arms):
-            estimate = fixed_horizon(arms[key], control, names, experiment.alpha)
+            estimate = fixed_horizon(arms[key], control, names, experiment.alpha, exact=False)
             steps.append(Step(label=str(age), arm=key, estimate=estimate, p_value=estimate.p_value))
             if estimate.absolute is not None and arms[key].values.varies and control.values.varies:
                 variance = arms[key].values.mean_variance + control.values.mean_variance
@@ -81,7 +82,7 @@ def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, ta
             if experiment.decided_by == "always valid":
                 estimate = sequences.asymptotic(arms[key], baseline, names, experiment.alpha)
             else:
-                estimate = fixed_horizon(arms[key], baseline, names, experiment.alpha)
+                estimate = fixed_horizon(arms[key], baseline, names, experiment.alpha, exact=False)
             steps.append(Step(label=value or NO_TAG, arm=key, estimate=estimate))
     p_values = corrected([step.estimate.p_value for step in steps], experiment.correction)
     steps = [structs.replace(step, p_value=p) for step, p in zip(steps, p_values, strict=True)]

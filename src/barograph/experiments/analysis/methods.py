@@ -27,11 +27,14 @@ FLAT_PRIOR = "normal effect, flat prior"
 Names = tuple[str, str]
 
 
-def fixed_horizon(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate:
-    """The estimate that holds at one look: shares of units, ratios by the delta method or Fieller, means by Welch."""
+def fixed_horizon(arm: Arm, baseline: Arm, names: Names, alpha: float, *, exact: bool = True) -> Estimate:
+    """The estimate that holds at one look: shares of units, ratios by the delta method or Fieller, means by Welch.
+
+    ``exact`` takes Boschloo's test of shares at small numbers; it is for what is asked a few times.
+    """
     if arm.successes is not None and baseline.successes is not None:
         return compare_proportions(
-            arm.successes, arm.units, baseline.successes, baseline.units, alpha=alpha, names=names
+            arm.successes, arm.units, baseline.successes, baseline.units, alpha=alpha, names=names, unconditional=exact
         )
     if arm.ratio is not None and baseline.ratio is not None:
         return compare_ratios(arm.ratio, baseline.ratio, alpha=alpha, names=names)
