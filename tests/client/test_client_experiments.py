@@ -334,7 +334,8 @@ def test_the_page_s_program_runs_and_its_table_has_every_reason(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    section = page.partition("\n## Assignment\n")[2].partition("\n## ")[0]
+    (program,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     server.definitions = document(condition={"plan": "paid"})
     monkeypatch.setenv("BAROGRAPH_URL", server.url)
     monkeypatch.setenv("BAROGRAPH_SPOOL", "off")

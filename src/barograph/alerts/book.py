@@ -304,9 +304,9 @@ def _whole(rule: ThresholdRule, reading: Reading, condition: Condition) -> Obser
 
 
 def _ended(rule: ThresholdRule, rest: Observation, condition: Condition) -> Observation:
-    """What a group shows that is not there any more, of a rule that says so: its last value."""
+    """What a group shows that is not there any more, of a rule that says so: why, or its last value."""
     last = "" if condition.value is None else f"last: {format_value(condition.value, rule.metric.unit)}"
-    return replace(rest, value=condition.value, reason=last)
+    return replace(rest, value=condition.value, reason=rule.over or last)
 
 
 def _nothing(reading: Reading, reason: str) -> Observation:

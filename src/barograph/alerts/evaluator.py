@@ -26,6 +26,7 @@ from barograph.alerts.prometheus.measurements import Measurements, Newest
 from barograph.alerts.rules.anomaly import AnomalyRule
 from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
+from barograph.alerts.rules.guardrail import GuardrailRule
 from barograph.alerts.rules.threshold import Measured, ThresholdRule
 from barograph.core.event import EARLIEST
 from barograph.core.query import Filter, MetricAnswer, MetricQuery, Window
@@ -125,6 +126,9 @@ class Evaluator:
         return reading
 
     def _observed(self, rule: ThresholdRule, end: datetime) -> Reading:
+        if isinstance(rule, GuardrailRule):
+            groups, note = rule.standing(end)
+            return Reading(groups=groups, note=note, rest=Observation(outcome="clear"))
         running = self._running.get(rule.name)
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")

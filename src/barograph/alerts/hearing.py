@@ -19,6 +19,7 @@ from barograph.alerts.rules.absence import AbsenceRule
 from barograph.alerts.rules.anomaly import AnomalyRule
 from barograph.alerts.rules.expression import ExpressionRule
 from barograph.alerts.rules.function import FunctionRule
+from barograph.alerts.rules.guardrail import GuardrailRule
 from barograph.alerts.rules.ratio import RatioRule
 from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.core.query import Filter
@@ -54,7 +55,8 @@ class Hearing:
 
         ``ever`` says whether anything of a rule was measured up to then; it is asked now and then, until it was.
         """
-        if reading.error or rule.policy.missing == "prometheus" or isinstance(rule, ExpressionRule | FunctionRule):
+        told = isinstance(rule, ExpressionRule | FunctionRule | GuardrailRule)  # which know what silence means
+        if reading.error or rule.policy.missing == "prometheus" or told:
             return reading
         why = self._shut(rule, end) or self._never(rule, reading, end, ever)
         if not why:

@@ -62,8 +62,9 @@ class RuleSet:
     """The rules of one project. Safe to share between threads.
 
     ``rules`` are the file's, and ``places`` say where each stands in it, for errors. ``load`` finds the function that
-    one of them names; without it there are none. ``check`` is asked of every rule whether it can be evaluated. Raises
-    InvalidRule for one of the file's that is wrong.
+    one of them names; without it there are none. ``built_in`` are default ones that no settings could say, ready made.
+    ``check`` is asked of every other rule whether it can be evaluated. Raises InvalidRule for one of the file's that is
+    wrong.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RuleSet:
         *,
         places: Sequence[str] = (),
         default: Iterable[RuleSettings] = (),
+        built_in: Iterable[ThresholdRule] = (),
         load: Load | None = None,
         kept: RuleRepository | None = None,
         check: Check = lambda rule: None,
@@ -83,9 +85,9 @@ class RuleSet:
         self._check = check
         self._project = project
         self._lock = threading.RLock()
-        self._stand: dict[Source, dict[str, RuleSettings]] = {
-            "file": {}, "python": {}, "kept": {}, "default": {rule.name: rule for rule in default},
-        }  # fmt: skip
+        self._built_in = {rule.name: rule for rule in built_in}
+        usual = {rule.name: rule for rule in (*default, *(RuleSettings(name=name) for name in self._built_in))}
+        self._stand: dict[Source, dict[str, RuleSettings]] = {"file": {}, "python": {}, "kept": {}, "default": usual}
         self._made: dict[str, tuple[RuleSettings, ThresholdRule]] = {}
         self._read: int | None = None  # the repository's number when its rules were read
         self._unreadable: tuple[BrokenRule, ...] = ()
@@ -230,7 +232,8 @@ class RuleSet:
         watched = [_watched(settings) for stand in others for settings in stand.values()]
         for source, stand in self._stand.items():
             for settings in stand.values():
-                if source == "default" and _watched(settings) in watched:
+                ready = self._built_in.get(settings.name) if source == "default" else None
+                if source == "default" and ready is None and _watched(settings) in watched:
                     continue
                 if sources.setdefault(settings.name, source) != source:
                     continue
@@ -239,7 +242,7 @@ class RuleSet:
                     continue
                 known = self._made.get(settings.name)
                 try:
-                    rule = known[1] if known and known[0] == settings else self._make(settings)
+                    rule = ready or (known[1] if known and known[0] == settings else self._make(settings))
                 except BarographError as error:
                     broken.append(BrokenRule(settings=settings, problem=str(error)))
                     continue

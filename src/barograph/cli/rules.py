@@ -51,6 +51,7 @@ def rules_of(directory: Path, project: str | None) -> Iterator[RuleSet]:
     from barograph.alerts.default_rules import default_rules
     from barograph.alerts.rule_set import RuleSet
     from barograph.alerts.rules.function import name_function
+    from barograph.alerts.rules.guardrail import guardrail_rule
     from barograph.control.database import CONTROL, ControlPlane
     from barograph.control.projects import ProjectRepository
     from barograph.control.rules import RuleRepository
@@ -67,6 +68,7 @@ def rules_of(directory: Path, project: str | None) -> Iterator[RuleSet]:
             catalogue,
             settings.rules,
             default=default_rules(settings),
+            built_in=(guardrail_rule(lambda at: {}),),
             load=name_function,
             kept=RuleRepository(plane),
             check=partial(check_rule, catalogue, clock),

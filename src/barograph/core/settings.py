@@ -212,6 +212,14 @@ class TraceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rootless: A[float, M(gt=0, le=86_400, description="After the last span, when no root comes: incomplete")] = 120.0
 
 
+class ExperimentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How experiments are watched."""
+
+    guardrail_seconds: A[
+        float, M(ge=1, le=86_400, description="Between looks at the guardrails that stop running experiments")
+    ] = 300.0
+
+
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``barograph serve`` listens on, and what it bounds."""
 
@@ -259,6 +267,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
     traces: TraceSettings = field(default_factory=TraceSettings)
+    experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     metrics: A[tuple[MetricSettings, ...], M(description="Own metrics, as [[metrics]]")] = ()
     rules: A[tuple[RuleSettings, ...], M(description="Alert rules, as [[rules]]")] = ()

@@ -19,6 +19,7 @@ from barograph.alerts.default_rules import default_rules
 from barograph.alerts.hearing import last_heard
 from barograph.alerts.rule_set import RuleSet
 from barograph.alerts.rules.function import load_function
+from barograph.alerts.rules.guardrail import guardrail_rule
 from barograph.alerts.rules.threshold import ThresholdRule
 from barograph.alerts.shared_questions import SharedQuestions
 from barograph.analytics.analytics_engine import AnalyticsEngine
@@ -42,6 +43,7 @@ from barograph.dashboard.delivery import Delivery
 from barograph.dashboard.housekeeping import Housekeeper
 from barograph.dashboard.workspace import Workspace, Workspaces
 from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.experiments.guardrails import GuardrailWatch, stopped_lately
 from barograph.journal.disk import journal_error
 from barograph.journal.journal import Journal
 from barograph.store.data_store import DataStore
@@ -74,6 +76,7 @@ class Components:
     delivery: Delivery
     sampler: SystemSampler | None
     housekeeper: Housekeeper
+    guardrails: GuardrailWatch
 
     def start(self) -> None:
         """Load, evaluate and sample in the background. Raises InvalidSettings with a clock that only tests move."""
@@ -86,6 +89,7 @@ class Components:
         self.delivery.start()
         self.workspaces.start()
         self.housekeeper.start()
+        self.guardrails.start()
         if self.sampler is not None:
             self.sampler.start()
 
@@ -94,6 +98,7 @@ class Components:
         steps = [
             *([self.sampler.stop] if self.sampler is not None else []),
             self.housekeeper.stop,
+            self.guardrails.stop,
             self.workspaces.stop,
             self.delivery.stop,
             self.workspaces.close,
@@ -139,6 +144,8 @@ def assemble(
         seconds = settings.collect.sampler_seconds
         record = workspaces.own.collector.record_internal
         sampler = SystemSampler(record, clock, identifiers, seconds, directory, settings.project) if seconds else None
+        watched = settings.experiments.guardrail_seconds
+        guardrails = GuardrailWatch(lambda: [one.experiments for one in workspaces.made()], clock, watched)
         assembler = Assembler(journal, clock, settings.traces, directory / TRACES, store.decisions)
         _check_names(settings, catalogue, clock)
     except BaseException:
@@ -163,6 +170,7 @@ def assemble(
         housekeeper=Housekeeper(
             (journal.account, journal.compress_closed, partial(retire_batches, journal, clock)), clock
         ),
+        guardrails=guardrails,
     )
 
 
@@ -184,6 +192,15 @@ def _workspace(
     sink = JournalSink(journal)
     collector = MetricsCollector(sink, clock, identifiers, settings.collect, project=project, processors=processors)
     notifier = delivery.notifier(project)
+    experiments = ABTestFramework(
+        store,
+        ExperimentRepository(control),
+        lambda exposure: collector.record_exposure(asdict(exposure)),
+        clock,
+        catalogue,
+        project,
+        sticky=StickyFile(journal.directory / "sticky" / f"{content_id(project.encode())}.db"),
+    )
     alerts = AlertManager(
         store,
         RuleSet(
@@ -191,6 +208,7 @@ def _workspace(
             settings.rules,
             places=places,
             default=default_rules(settings),
+            built_in=(guardrail_rule(lambda at: stopped_lately(experiments.known(), at)),),
             load=load_function,
             kept=RuleRepository(control),
             check=partial(check_rule, catalogue, clock),
@@ -210,15 +228,7 @@ def _workspace(
         collector=collector,
         alerts=alerts,
         notifier=notifier,
-        experiments=ABTestFramework(
-            store,
-            ExperimentRepository(control),
-            lambda exposure: collector.record_exposure(asdict(exposure)),
-            clock,
-            catalogue,
-            project,
-            sticky=StickyFile(journal.directory / "sticky" / f"{content_id(project.encode())}.db"),
-        ),
+        experiments=experiments,
         analytics=AnalyticsEngine(store, catalogue, clock, settings),
     )
 

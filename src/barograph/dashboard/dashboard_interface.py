@@ -343,6 +343,7 @@ class DashboardInterface:
             parts.store.health().problem,
             parts.assembler.progress().problem,
             *(str(problem or "") for problem in own),
+            parts.guardrails.problem(work.project),
         )
         account = parts.journal.account(work.project)
         return Material(

@@ -36,6 +36,7 @@ def findings(dashboard: DashboardInterface) -> list[Finding]:
         Finding(about="engine agrees with journal", ok=report.ok, says=says),
         Finding(about="alert rules", ok=True, says=f"{len(dashboard.alerts.rules())} loaded"),
         *_receivers(dashboard),
+        _guardrails(dashboard),
     ]
 
 
@@ -56,6 +57,14 @@ def _receivers(dashboard: DashboardInterface) -> list[Finding]:
             for target in dashboard.parts.delivery.sender.status()
         ),
     ]
+
+
+def _guardrails(dashboard: DashboardInterface) -> Finding:
+    """Whether the guardrails that stop experiments can be looked at."""
+    problem = dashboard.parts.guardrails.problem(dashboard.project)
+    watched = sum(one.is_guarded for one in dashboard.experiments.known())
+    yes = f"{counted(watched, 'running experiment')} would be stopped by one"
+    return Finding(about="guardrails are watched", ok=not problem, says=problem or yes)
 
 
 def _why(dashboard: DashboardInterface, target: TargetStatus) -> str:

@@ -82,6 +82,11 @@ class Workspaces:
             self._watcher = threading.Thread(target=self._watch, name="barograph-projects", daemon=True)
             self._watcher.start()
 
+    def made(self) -> list[Workspace]:
+        """Those that are made by now."""
+        with self._making:
+            return list(self._made.values())
+
     def look(self) -> None:
         """Make the workspaces of all projects that exist. Raises ControlError."""
         for project in self._projects.list():
@@ -113,9 +118,7 @@ class Workspaces:
 
     def _each(self, step: Callable[[Workspace], None]) -> None:
         failed: Exception | None = None
-        with self._making:
-            workspaces = list(self._made.values())
-        for workspace in workspaces:
+        for workspace in self.made():
             try:
                 step(workspace)
             except Exception as error:  # the others are still ended

@@ -11,16 +11,21 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from msgspec import structs
+
 from barograph.control.experiments import ExperimentRepository
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.reader import UnitReader
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.assignment import previewed
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment
+from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.questions import question_of
-from barograph.experiments.register import ExperimentRegister, unknown
+from barograph.experiments.reallocation import check_adaptive, reallocated
+from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
+from barograph.stats.bandit import EXPLORATION
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
@@ -147,6 +152,34 @@ class ABTestFramework(ExperimentRegister):
         ]
         answers = {name: self._reader.units(question_of(experiment, name, now)) for name in names}
         return analyse(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
+
+    def guard(self, key: str) -> Experiment:
+        """Stop a running experiment if a guardrail that is to stop it is breached; the experiment as it is then.
+
+        Everybody gets the control's configuration again, ``stop_reason`` says why, and the audit log that it was
+        "guardrail". Raises ChangedMeanwhile when somebody changed the experiment while it was looked at, and what the
+        reader raises.
+        """
+        record, before = self._load(key)
+        if not before.is_guarded:
+            return before
+        found = find_breach(before, self._catalogue, self._reader, self._clock.now())
+        return self._stop(record, before, found.sentence, ACTOR, found.metrics) if found else before
+
+    def reallocate(self, key: str, *, exploration: float = EXPLORATION, actor: str = DEFAULT_ACTOR) -> Experiment:
+        """Share later units out by how likely each arm is the best (Thompson sampling); the experiment as it is then.
+
+        No arm gets less than ``exploration``, a share. Nobody who was assigned moves, and the analysis takes the time
+        before apart. Raises InvalidExperiment where it is not sticky, does not run or has too few units,
+        ChangedMeanwhile, and what the reader raises.
+        """
+        record, before = self._load(key)
+        check_adaptive(before)
+        metric = self._catalogue.get(before.primary_metric)
+        answer = self._reader.units(question_of(before, metric.name, self._clock.now()))
+        found = reallocated(before, metric, answer, exploration)
+        wanted = structs.replace(before, variants=found.variants)
+        return self._revised(record, before, wanted, "reallocate", actor, chances=found.chances)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

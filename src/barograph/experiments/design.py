@@ -141,6 +141,11 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         return self.method or ("fixed horizon" if planned else "always valid")
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether it runs, and has a guardrail that would stop it."""
+        return self.state == "running" and any(one.auto_stop for one in self.guardrails)
+
+    @property
     def split(self) -> str:
         """The weights as people say them: ``50/50``, ``90/5/5``."""
         return "/".join(f"{variant.weight * 100:.3g}" for variant in self.variants)

@@ -61,6 +61,10 @@ class ExperimentRegister:
         self._known: dict[str, tuple[Experiment, Assigner]] = {}
         self.refresh()
 
+    @property
+    def project(self) -> str:
+        return self._project
+
     def create(self, experiment: Experiment, *, actor: str = DEFAULT_ACTOR) -> Experiment:
         """Keep a new experiment as a draft. Raises InvalidExperiment when it does not hold together."""
         usual = {one.name: one.default for one in structs.fields(Experiment) if one.name in _LIFECYCLE}

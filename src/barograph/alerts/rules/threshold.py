@@ -74,6 +74,7 @@ class ThresholdRule(Struct, frozen=True, kw_only=True):
     has_limit: ClassVar[bool] = True  # above or below; else what is broken is decided elsewhere and told in its reason
     wording: ClassVar[tuple[str, str]] = ("is unusual", "is usual again")  # of one without a limit
     back: ClassVar[str] = "is back within its threshold"  # how the end of an alert of one with a limit is told
+    over: ClassVar[str] = ""  # why a group ends that is not there any more, where that is known; else by its last value
 
     @property
     def nothing(self) -> str:

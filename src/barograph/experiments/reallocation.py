@@ -1,0 +1,90 @@
+"""New weights for the arms of a running experiment, by how likely each is the best (Thompson sampling).
+
+Asked by ``ab_test_framework.reallocate``; takes what the units of the primary metric came to. Periods between changes
+of the weights are taken apart and combined by ``analysis.arms``, so that an arm that had more units on good days is not
+taken for a good arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
+
+from barograph.core.metric import Metric
+from barograph.core.units import UnitAnswer
+from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
+from barograph.experiments.design import Experiment, Variant, direction_of
+from barograph.stats.bandit import NormalBelief, chance_best_beta, chance_best_normal, thompson_weights
+from barograph.stats.bayes import BetaPosterior
+from barograph_client.errors import InvalidExperiment
+
+LEAST_EXPLORATION = 0.01  # an arm without units is not compared any more, and could never come back
+PLACES = 10_000  # weights are multiples of a ten-thousandth, as buckets are
+
+
+class Reallocation(Struct, frozen=True, kw_only=True):
+    """The arms with their new weights, and each one's chance to be the best, by key."""
+
+    variants: tuple[Variant, ...]
+    chances: dict[str, float]
+
+
+def reallocated(experiment: Experiment, metric: Metric, answer: UnitAnswer, exploration: float) -> Reallocation:
+    """The weights for the next period. An arm that has no weight gets none.
+
+    Sources as for ``stats.bandit``: the chances are exact for shares of units in one period, from uniform priors, and
+    by the normal distribution else. Raises InvalidExperiment where the weights may not change, or while an arm has
+    fewer than ``minimum_units`` units or units that are all alike.
+    """
+    check_adaptive(experiment)
+    arms = arms_of(metric, experiment, cells_of(answer.arms)).by_key
+    chances = _chances(experiment, metric, arms)
+    if not LEAST_EXPLORATION <= exploration <= 1 / len(chances):
+        raise InvalidExperiment(
+            "that is no floor of exploration for so many arms",
+            hint=f"Choose a share from {LEAST_EXPLORATION} to {1 / len(chances):.3g}.",
+            value=exploration,
+        )
+    weights = _rounded(thompson_weights(list(chances.values()), exploration=exploration))
+    new = dict(zip(chances, weights, strict=True))
+    variants = tuple(structs.replace(one, weight=new.get(one.key, 0.0)) for one in experiment.variants)
+    return Reallocation(variants=variants, chances=chances)
+
+
+def check_adaptive(experiment: Experiment) -> None:
+    """Whether its weights may follow the data. Raises InvalidExperiment."""
+    if experiment.kind != "arms":
+        raise InvalidExperiment("rankers that are interleaved have no weights", value=experiment.kind)
+    if not experiment.sticky:
+        raise InvalidExperiment(
+            "without sticky=True units would change their arms with the weights",
+            hint="Stop it and start another one, under another key, with sticky=True.",
+        )
+    if experiment.state != "running":
+        raise InvalidExperiment(f"the experiment is {experiment.state}: nobody comes who could be shared out")
+
+
+def _chances(experiment: Experiment, metric: Metric, arms: Mapping[str, Arm]) -> dict[str, float]:
+    for key, arm in arms.items():
+        if arm.units < experiment.minimum_units:
+            raise InvalidExperiment(
+                f"{key} has {arm.units:,} {experiment.unit_kind}s with a measurement, too few to learn from",
+                hint=f"Wait until each arm has {experiment.minimum_units:,}, its minimum_units.",
+            )
+    higher = direction_of(experiment, metric) == "higher"
+    if all(arm.successes is not None for arm in arms.values()):
+        posteriors = [BetaPosterior.of(arm.successes or 0, arm.units) for arm in arms.values()]
+        return dict(zip(arms, chance_best_beta(posteriors, higher_is_better=higher), strict=True))
+    still = next((key for key, arm in arms.items() if not arm.values.varies), None)
+    if still is not None:
+        raise InvalidExperiment(f"every {experiment.unit_kind} of {still} has the same value: nothing can be learnt")
+    beliefs = [NormalBelief.of(arm.values) for arm in arms.values()]
+    return dict(zip(arms, chance_best_normal(beliefs, higher_is_better=higher), strict=True))
+
+
+def _rounded(weights: tuple[float, ...]) -> list[float]:
+    """The weights in ten-thousandths; what rounding leaves is the largest one's."""
+    parts = [round(weight * PLACES) for weight in weights]
+    parts[parts.index(max(parts))] += PLACES - sum(parts)
+    return [part / PLACES for part in parts]
