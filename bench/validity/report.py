@@ -115,26 +115,26 @@ def _peeking_rows(cells: Sequence[Cell]) -> Iterable[list[str]]:
 def _cell(cell: Cell) -> str:
     if not cell.reported:
         return NOT_VALID
-    told, share = _rate(cell.rate, cell.fails), cell.reported / cell.rate.repetitions
+    told, share = rate_text(cell.rate, cell.fails), cell.reported / cell.rate.repetitions
     if share >= SELDOM:
         return told
     return f"{told} ({share:.1%} report, {cell.rate.wrong / cell.reported:.3f} of these)"
 
 
-def _rate(rate: Rate, fails: bool) -> str:
+def rate_text(rate: Rate, fails: bool) -> str:
     return f"**{rate.value:.4f}**" if fails else f"{rate.value:.4f}"
 
 
 def _found_rows(found: Sequence[Found]) -> Iterable[list[str]]:
     for one in found:
-        missed = _rate(one.missed, one.fails) if one.missed.repetitions else NOT_VALID
+        missed = rate_text(one.missed, one.fails) if one.missed.repetitions else NOT_VALID
         split, fixed = f"{one.split[0]}:{one.split[1]}", f"{one.fixed_power:.0%}"
         yield [one.setting, split, one.method, f"{one.power:.0%}", fixed, f"{one.units:.0%}", missed]
 
 
 def _line_rows(lines: Sequence[Line]) -> Iterable[list[str]]:
     for line in lines:
-        yield [line.name, _rate(line.rate, line.fails), f"{line.rate.repetitions:,}"]
+        yield [line.name, rate_text(line.rate, line.fails), f"{line.rate.repetitions:,}"]
 
 
 def _repetitions(found: Sequence[Found]) -> int:
