@@ -25,7 +25,7 @@ from barograph.core.event import Alert, Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import BudgetSettings, RuleSettings, Settings
-from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph.dashboard.material import Material
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, equal_variants
@@ -70,6 +70,14 @@ class CountingReader(UnitsReader):
     def units(self, question: UnitQuery) -> UnitAnswer:
         self.questions += 1
         return super().units(question)
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        self.questions += 1
+        return super().unit_values(question, most)
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
+        self.questions += 1
+        return super().population(question)
 
 
 class House:

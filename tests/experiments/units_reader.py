@@ -1,65 +1,220 @@
-"""A Reader that answers unit questions from a list of event dictionaries: the plain meaning of a ``UnitQuery``."""
+"""A Reader that answers what is asked of units from a list of event dictionaries: the questions' plain meaning."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 
+import numpy as np
+from msgspec import Struct
 from tests.support.dictionary_reader import DictionaryReader, Record, number
 
-from barograph.core.units import UnitAnswer, UnitMoments, UnitQuery
+from barograph.core.metric import Metric
+from barograph.core.units import (
+    EARLY_SECONDS,
+    MOST_VALUES,
+    REST,
+    PopulationAnswer,
+    PopulationQuery,
+    PreMoments,
+    UnitAnswer,
+    UnitMoments,
+    UnitQuery,
+    UnitValues,
+)
 from barograph.stats.summary import RatioSummary
 
 ID_FIELDS = {"user": "user_id", "session": "session_id"}
+DAY = timedelta(days=1)
+Pair = tuple[float, float]
+
+
+class Exposed(Struct):
+    """A unit that was exposed in the window: where it belongs, from when to when it counts, and what it did."""
+
+    unit: str
+    arms: set[str]
+    at: datetime
+    until: datetime
+    tags: dict[str, str]
+    events: list[tuple[datetime, float | None, float | None]]
+
+    def since(self) -> Pair:
+        return _sum([(n, d) for moment, n, d in self.events if self.at <= moment < self.until])
+
+    def before(self, days: int) -> Pair:
+        on, first = self.at.date(), self.at.date() - days * DAY
+        return _sum([(n, d) for moment, n, d in self.events if first <= moment.date() < on])
+
+    @property
+    def early(self) -> bool:
+        return any(timedelta() < self.at - moment <= timedelta(seconds=EARLY_SECONDS) for moment, _, _ in self.events)
+
+    def ages(self) -> Iterator[tuple[int, Pair, float]]:
+        """Each UTC day that it reached: its number since the exposure's, the sums on it, how much of it counts."""
+        day = self.at.date()
+        while (start := datetime.combine(day, time(), UTC)) < self.until:
+            low, high = max(start, self.at), min(start + DAY, self.until)
+            yield (
+                (day - self.at.date()).days,
+                _sum([(n, d) for at, n, d in self.events if low <= at < high]),
+                (high - low) / DAY,
+            )
+            day += DAY
 
 
 class UnitsReader(DictionaryReader):
     """Exposed units by arm; each unit's sums over its events from its first exposure on."""
 
     def units(self, question: UnitQuery) -> UnitAnswer:
-        metric = self.catalogue.get(question.metric)
-        first: dict[str, datetime] = {}
-        arms: dict[str, set[str]] = {}
-        for event in self._inside(question, "exposure"):
-            if event["experiment"] == question.experiment and event["unit_kind"] == question.unit_kind:
-                unit, time = str(event["unit_id"]), event["time"]
-                assert isinstance(time, datetime)
-                first[unit] = min(first.get(unit, time), time)
-                arms.setdefault(unit, set()).add(str(event["arm"]))
-        measures = (metric.of, metric.per or metric.of)
-        sums = {unit: [0.0, 0.0] for unit in first}
-        for event in self._inside(question, *{measure.kind for measure in measures}):
-            unit = str(event.get(ID_FIELDS[question.unit_kind], ""))
-            if unit in first and event["time"] >= first[unit]:
-                above, below = (number(event, measure) for measure in measures)
-                sums[unit][0] += above or 0.0
-                sums[unit][1] += (below or 0.0) if metric.per and metric.per.field == "" else float(below is not None)
-        contaminated = sum(len(seen) > 1 for seen in arms.values())
-        by_arm: dict[str, list[str]] = {}
-        for unit, seen in arms.items():
-            if len(seen) == 1:
-                by_arm.setdefault(next(iter(seen)), []).append(unit)
+        exposed = self._exposed(question)
+        clean = [one for one in exposed if len(one.arms) == 1]
+        cap = None
+        if question.cap is not None and clean:
+            cap = float(np.quantile([one.since()[0] for one in clean], question.cap))
+        arms: dict[tuple[str, int, str], list[tuple[Pair, float, Pair]]] = {}
+        values = Counter(one.tags.get(question.by.removeprefix("tag."), "") for one in clean)
+        frequent = sorted(values, key=lambda value: (-values[value], value))[:MOST_VALUES]
+        for one in clean:
+            period, (arm,) = sum(change <= one.at for change in question.changed_at), one.arms
+            if question.by == "age":
+                for age, sums, days in one.ages():
+                    arms.setdefault((arm, period, str(age)), []).append((sums, days, (0.0, 0.0)))
+                continue
+            group = one.at.date().isoformat() if question.by == "day" else ""
+            if question.by.startswith("tag."):
+                value = one.tags.get(question.by.removeprefix("tag."), "")
+                group = value if value in frequent else REST
+            n, d = one.since()
+            row = (n if cap is None else min(n, cap), d), (one.until - one.at) / DAY, one.before(question.pre_days)
+            arms.setdefault((arm, period, group), []).append(row)
         return UnitAnswer(
-            arms=tuple(_moments(arm, [sums[unit] for unit in units]) for arm, units in sorted(by_arm.items())),
-            contaminated=contaminated,
-            first_exposure=min(first.values(), default=None),
-            last_exposure=max(first.values(), default=None),
+            arms=tuple(_moments(*place, rows, pre=question.pre_days > 0) for place, rows in sorted(arms.items())),
+            contaminated=len(exposed) - len(clean),
+            first_exposure=min((one.at for one in exposed), default=None),
+            last_exposure=max((one.at for one in exposed), default=None),
+            complete_to=self.watermark(),
+            cap=cap,
+            early_units=sum(one.early for one in clean),
+        )
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        clean = [one for one in self._exposed(question) if len(one.arms) == 1]
+        share = min(1.0, most / max(1, len(clean)))
+        arms: dict[str, list[Exposed]] = {}
+        for one in clean:
+            arms.setdefault(min(one.arms), []).append(one)
+        found = []
+        for arm, members in sorted(arms.items()):
+            sums = [one.since() for one in members if _place(one.unit) < share]
+            above, below = tuple(n for n, _ in sums), tuple(d for _, d in sums)
+            found.append(UnitValues(arm=arm, units=len(members), numerators=above, denominators=below))
+        return tuple(one for one in found if one.numerators)
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
+        metric = self.catalogue.get(question.metric)
+        first = question.window.start.date()
+        days = ((question.window.end - timedelta(microseconds=1)).date() - first).days + 1
+        active: dict[str, list[tuple[date, float | None, float | None]]] = {}
+        for event in self.recorded:
+            unit, moment = _unit_of(event, question.unit_kind), event["time"]
+            assert isinstance(moment, datetime)
+            inside = first <= moment.date() < first + days * DAY and event["kind"] in ("query", "feedback", "score")
+            if unit and inside and event.get("project", "default") == question.project:
+                active.setdefault(unit, []).append((moment.date(), *_numbers(event, metric)))
+        begun = [(min(day for day, _, _ in events) - first).days for events in active.values()]
+        rows = [
+            (_sum([(n, d) for _, n, d in events]), float(days - start), (0.0, 0.0))
+            for start, events in zip(begun, active.values(), strict=True)
+        ]
+        return PopulationAnswer(
+            moments=_moments("", 0, "", rows, pre=False),
+            distinct_units=tuple(sum(start <= day for start in begun) for day in range(days)),
             complete_to=self.watermark(),
         )
 
-    def _inside(self, question: UnitQuery, *kinds: str) -> list[Record]:
-        window = question.window
-        return [
-            event
-            for event in self.recorded
-            if event["kind"] in kinds
-            and event.get("project", "default") == question.project
-            and window.start <= event["time"] < window.end
-        ]
+    def _exposed(self, question: UnitQuery) -> list[Exposed]:
+        metric, window = self.catalogue.get(question.metric), question.window
+        found: dict[str, Exposed] = {}
+        exposures = [
+            event for event in self.recorded
+            if event["kind"] == "exposure" and event.get("project", "default") == question.project
+            and event["experiment"] == question.experiment and event.get("unit_kind", "user") == question.unit_kind
+        ]  # fmt: skip
+        for event in sorted(exposures, key=lambda event: str(event["time"])):
+            unit, at, tags = str(event["unit_id"]), event["time"], event.get("tags")
+            assert isinstance(at, datetime)
+            held = {str(name): str(text) for name, text in tags.items()} if isinstance(tags, dict) else {}
+            found.setdefault(unit, Exposed(unit, set(), at, _until(at, question), held, [])).arms.add(str(event["arm"]))
+        for event in self.recorded:
+            unit = _unit_of(event, question.unit_kind)
+            above, below = _numbers(event, metric)
+            if unit in found and event.get("project", "default") == question.project and (above, below) != (None, None):
+                moment = event["time"]
+                assert isinstance(moment, datetime)
+                found[unit].events.append((moment, above, below))
+        return [one for one in found.values() if window.start <= one.at < window.end]
 
 
-def _moments(arm: str, sums: list[list[float]]) -> UnitMoments:
-    summary = RatioSummary.from_values([above for above, _ in sums], [below for _, below in sums])
-    return moments(arm, summary, sum(below > 0 for _, below in sums))
+def _until(at: datetime, question: UnitQuery) -> datetime:
+    if question.attribution_days is None:
+        return question.window.end
+    return min(question.window.end, at + timedelta(days=question.attribution_days))
+
+
+def _unit_of(event: Record, kind: str) -> str:
+    if kind in ID_FIELDS:
+        return str(event.get(ID_FIELDS[kind], ""))
+    tags = event.get("tags")
+    return str(tags.get(f"{kind}_id") or tags.get(kind) or "") if isinstance(tags, dict) else ""
+
+
+def _numbers(event: Record, metric: Metric) -> tuple[float | None, float | None]:
+    """What an event adds to the numerator and the denominator; None for a measure that it does not carry."""
+    above = number(event, metric.of)
+    below = number(event, metric.per or metric.of)
+    return above, 1.0 if below is not None and (metric.per is None or metric.per.where) else below
+
+
+def _sum(events: list[tuple[float | None, float | None]]) -> Pair:
+    return math.fsum(n or 0.0 for n, _ in events), math.fsum(d or 0.0 for _, d in events)
+
+
+def _place(unit: str) -> float:
+    """Where a unit's hash is between 0 and 1."""
+    return int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest()) / 2**64
+
+
+def _moments(arm: str, period: int, group: str, rows: list[tuple[Pair, float, Pair]], *, pre: bool) -> UnitMoments:
+    sums = [pair for pair, _, _ in rows]
+    n, d = np.array([above for above, _ in sums]), np.array([below for _, below in sums])
+    own = n[d != 0] / d[d != 0]
+    p, q = (np.array([pair[index] for _, _, pair in rows]) for index in (0, 1))
+
+    def product(x: np.ndarray, y: np.ndarray) -> float:
+        return float((x - x.mean()) @ (y - y.mean()))
+
+    if not rows:
+        return moments(arm, RatioSummary())
+    before = PreMoments(
+        numerator_mean=float(p.mean()), denominator_mean=float(q.mean()),
+        products=(
+            product(p, p), product(p, q), product(p, n), product(p, d), product(q, q), product(q, n), product(q, d),
+        ),
+    )  # fmt: skip
+    return UnitMoments(
+        arm=arm, period=period, group=group, units=len(rows),
+        numerator_mean=float(n.mean()), denominator_mean=float(d.mean()),
+        numerator_m2=product(n, n), denominator_m2=product(d, d), cross_m2=product(n, d),
+        measured_units=int((d != 0).sum()),
+        cubes=(float((n * n * n).mean()), float((n * n * d).mean()), float((n * d * d).mean()), float((d**3).mean())),
+        own_mean=float(own.mean()) if own.size else 0.0, own_m2=product(own, own) if own.size else 0.0,
+        positive_units=int((n > 0).sum()), negative_units=int((n < 0).sum()),
+        unit_days=math.fsum(days for _, days, _ in rows), pre=before if pre else None,
+    )  # fmt: skip
 
 
 def moments(arm: str, summary: RatioSummary, measured: int | None = None) -> UnitMoments:

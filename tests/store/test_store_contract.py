@@ -8,20 +8,18 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from tests.store.conftest import OpenSite, opener
+from tests.store.conftest import opener
 from tests.store.week_of_events import UNALIGNED, WEEK, own_metrics, week_of_events
 from tests.support.soak import times
 from tests.support.store_site import HOSTILE, Site, assert_same_answer, at, queries
 
-from barograph.core.event import Exposure, Feedback, Query
 from barograph.core.query import EventQuery, Filter, MetricAnswer, MetricQuery, Window
-from barograph.core.units import UnitQuery
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidQuery, UnknownMetric
 
@@ -372,80 +370,3 @@ class TestEvents:
     def test_a_page_that_cannot_be_given_says_so(self, week: Site, change: dict[str, Any]) -> None:
         with pytest.raises(InvalidQuery):
             week.store.events(EventQuery(**{"kind": "query", "window": WEEK, **change}))
-
-
-class TestUnits:
-    @pytest.mark.parametrize("metric", ["response_time.mean", "queries", "cost", "error_rate", "satisfaction"])
-    def test_moments_over_units_are_those_of_their_sums(self, open_site: OpenSite, metric: str) -> None:
-        chance = random.Random(3)
-        site = open_site(catalogue=own_metrics())
-        window = Window(at("2026-10-20 06:30"), at("2026-10-28 17:45"))
-        exposures = [
-            Exposure(
-                event_id=f"x{n}",
-                time=window.start + timedelta(hours=chance.randrange(100), minutes=n),
-                experiment="reranker",
-                arm="ab"[n % 2],
-                unit_id=f"user-{n}",
-            )
-            for n in range(12)
-        ]
-        again = [
-            msgspec.structs.replace(e, event_id=f"y{e.event_id}", time=e.time + timedelta(days=1)) for e in exposures
-        ]
-        both = Exposure(
-            event_id="both", time=window.end - timedelta(hours=1), experiment="reranker", arm="b", unit_id="user-0"
-        )
-        silent = Exposure(event_id="silent", time=window.start, experiment="reranker", arm="a", unit_id="nobody")
-        late = Exposure(event_id="late", time=window.end, experiment="reranker", arm="a", unit_id="too late")
-        events = queries(chance, 700, at("2026-10-20 00:00"), at("2026-10-29 00:00"))
-        ratings = [
-            Feedback(event_id=f"f{n}", time=e.time + timedelta(minutes=1), trace_id=e.trace_id, rating=1.0 + n % 5)
-            for n, e in enumerate(events[:300])
-        ]
-        site.append([*exposures, *again, both, silent, late, *events, *ratings])
-        site.store.flush()
-        answer = site.store.units(UnitQuery(experiment="reranker", metric=metric, window=window))
-        assert answer.contaminated == 1
-        first = min(e.time for e in [*exposures, silent])
-        assert (answer.first_exposure, answer.last_exposure) == (first, max(e.time for e in exposures))
-        users = {e.trace_id: e.user_id for e in events}
-        for arm in answer.arms:
-            units = {e.unit_id: e.time for e in [*exposures, silent] if e.arm == arm.arm and e.unit_id != "user-0"}
-            sums = [unit_sums(metric, unit, since, window.end, events, ratings, users) for unit, since in units.items()]
-            assert arm.units == len(units)
-            for place, (mean, m2) in enumerate(
-                [(arm.numerator_mean, arm.numerator_m2), (arm.denominator_mean, arm.denominator_m2)]
-            ):
-                values = [pair[place] for pair in sums]
-                average = sum(values) / len(values)
-                assert mean == pytest.approx(average)
-                assert m2 == pytest.approx(sum((value - average) ** 2 for value in values), abs=1e-9)
-            means = [sum(pair[place] for pair in sums) / len(sums) for place in (0, 1)]
-            cross = sum((x - means[0]) * (y - means[1]) for x, y in sums)
-            assert arm.cross_m2 == pytest.approx(cross, abs=1e-9)
-            assert arm.measured_units == sum(1 for _, y in sums if y)
-        assert [arm.arm for arm in answer.arms] == ["a", "b"]
-
-
-def unit_sums(
-    metric: str,
-    unit: str,
-    since: datetime,
-    end: datetime,
-    events: list[Query],
-    ratings: list[Feedback],
-    users: dict[str, str],
-) -> tuple[float, float]:
-    """Numerator and denominator of one unit, from its first exposure to the end."""
-    own = [e for e in events if e.user_id == unit and since <= e.time < end]
-    if metric == "satisfaction":
-        rated = [r.rating or 0.0 for r in ratings if users[r.trace_id] == unit and since <= r.time < end]
-        return sum(rated), len(rated)
-    if metric == "queries":
-        return len(own), len(own)
-    if metric == "error_rate":
-        return sum(e.status == "error" for e in own), len(own)
-    values = [e.cost if metric == "cost" else e.response_time for e in own]
-    known = [value for value in values if value is not None]
-    return sum(known), len(known)

@@ -23,7 +23,7 @@ from barograph.core.query import (
     buckets,
     earlier_window,
 )
-from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 
 Record = dict[str, object]
 
@@ -100,6 +100,12 @@ class DictionaryReader:
         return EventPage(items=tuple(found[: question.limit]), cursor="", complete_to=self.watermark())
 
     def units(self, question: UnitQuery) -> UnitAnswer:
+        raise NotImplementedError("experiments are not asked here")
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        raise NotImplementedError("experiments are not asked here")
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
         raise NotImplementedError("experiments are not asked here")
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
-from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 
 
 class Reader(Protocol):
@@ -39,6 +39,17 @@ class UnitReader(Reader, Protocol):
 
     def units(self, question: UnitQuery) -> UnitAnswer:
         """Per-unit moments by arm. Raises InvalidQuery, UnknownMetric or EngineError."""
+        ...
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        """The units one by one, by arm; of more than ``most`` a sample of about so many, the same share of every arm.
+
+        They are as they were summed: not split, not cut off. Raises as ``units`` does.
+        """
+        ...
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
+        """All units that were active in a window, exposed or not. Raises as ``units`` does."""
         ...
 
 

@@ -12,17 +12,27 @@ from msgspec import Struct
 
 from barograph.core.query import Window
 
+EARLY_SECONDS = 10  # before its exposure: what a unit did then may be late by a clock, or by the order of two calls
+MOST_VALUES = 50  # of a tag that stand alone, those with most units
+REST = "(the rest)"  # the group of all others
+
 
 class UnitQuery(Struct, frozen=True, kw_only=True):
     """Per-unit sums of one metric in an experiment, over units exposed in the window, from exposure on.
 
     ``metric`` must be a count, sum, mean or ratio: each unit has a numerator and a denominator. ``by`` splits each
-    arm: ``"day"`` by the UTC day of the first exposure, ``"age"`` by whole days since then (each unit is then in one
-    group for every day of age that it reached, with what it did on that day), ``"tag.<name>"`` by a tag of the first
-    exposure. ``attribution_days`` counts only what happened in so many days from the exposure on. ``pre_days`` adds
-    what the unit did in so many whole days before the day of its exposure. ``cap`` is the quantile of all arms'
-    units together at which their numerators are cut off. ``changed_at`` are moments, ascending, at which the arms'
-    weights changed: units exposed before and after one are kept apart.
+    arm: ``"day"`` by the UTC day of the first exposure, ``"age"`` by whole UTC days since that day (each unit is then
+    in one group for every day of age that it reached, with what it did on that day; 0 is the rest of the day of its
+    exposure), ``"tag.<name>"`` by a tag of the first exposure: "" where that has none or was retired, ``REST`` for all
+    values but the ``MOST_VALUES`` most frequent. ``attribution_days`` counts only what happened in so many days from
+    the exposure on. ``pre_days`` adds what the unit did in so many whole UTC days before the day of its exposure.
+    ``cap`` is the quantile (between two units by a straight line) of all arms' units together at which their numerators
+    are cut off. By age there is neither ``pre_days`` nor ``cap``. ``changed_at`` are moments, ascending, at which the
+    arms' weights changed: units exposed before and from one on are kept apart.
+
+    A unit is where its first exposure ever was, and it was seen in two arms if it ever was, also outside of the window.
+    ``unit_kind`` is user or session, known by ``user_id`` and ``session_id``; or any other, known by a tag
+    ``<kind>_id`` or ``<kind>`` of the events (feedback and scores need it themselves).
     """
 
     experiment: str
@@ -93,6 +103,7 @@ class UnitAnswer(Struct, frozen=True, kw_only=True):
     last_exposure: datetime | None
     complete_to: datetime
     cap: float | None = None
+    early_units: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -110,7 +121,10 @@ class UnitValues(Struct, frozen=True, kw_only=True):
 
 
 class PopulationQuery(Struct, frozen=True, kw_only=True):
-    """Per-unit sums of one metric over all units that were active in the window: what a plan is made from."""
+    """Per-unit sums of one metric over all units that were active in the window: what a plan is made from.
+
+    The window is taken in whole UTC days, all that it touches. A unit is active by a query, a feedback or a score.
+    """
 
     metric: str
     window: Window
@@ -119,7 +133,7 @@ class PopulationQuery(Struct, frozen=True, kw_only=True):
 
 
 class PopulationAnswer(Struct, frozen=True, kw_only=True):
-    """``moments`` over the window's active units (the arm is ""), measured or not.
+    """``moments`` over the window's active units (the arm is ""), measured or not; unit-days from their first day on.
 
     ``distinct_units`` counts how many different units had been active by the end of each of its UTC days.
     """

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.reader import StoreReader
-from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph_client.errors import BarographError
 
 A = TypeVar("A")
@@ -81,6 +81,12 @@ class RememberedReader:
 
     def units(self, question: UnitQuery) -> UnitAnswer:
         return self._once(question, lambda: self._reader.units(question))
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        return self._once(("values", question, most), lambda: self._reader.unit_values(question, most))
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
+        return self._once(question, lambda: self._reader.population(question))
 
     def watermark(self) -> datetime:
         return self._once("watermark", self._reader.watermark)

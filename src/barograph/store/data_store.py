@@ -24,7 +24,7 @@ from barograph.core.event import EPOCH, NOT_A_QUERY
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import EngineSettings
-from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph.core.worker import Worker
 from barograph.journal.journal import Journal
 from barograph.store.archive_rollups import archived
@@ -38,7 +38,8 @@ from barograph.store.metric_answers import Answerer
 from barograph.store.rebuilding import import_archive, rebuild_day
 from barograph.store.retention import Pruned, retire_days
 from barograph.store.schema import TornMigration, drop, migrate
-from barograph.store.unit_answers import unit_answer
+from barograph.store.units.answers import unit_answer, unit_values
+from barograph.store.units.population import population
 from barograph.store.verification import Report, compare, drop_broken_parts
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
@@ -258,11 +259,17 @@ class DataStore:
         pruned = self._pruned_before()
         if pruned is None or question.window.start.date() > pruned:
             return answer
-        note = (
-            f"Raw events that arrived up to {pruned} were retired; a unit exposed before misses what it did on the day "
-            "of its exposure."
-        )
-        return msgspec.structs.replace(answer, notes=(note,))
+        return msgspec.structs.replace(answer, notes=(*answer.notes, _unit_note(question, pruned)))
+
+    def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
+        """Units one by one, by arm; a sample of them where there are more than ``most``."""
+        self._wait()
+        return unit_values(self._engine, self._catalogue, question, most)
+
+    def population(self, question: PopulationQuery) -> PopulationAnswer:
+        """All units that were active in a window."""
+        self._wait()
+        return population(self._engine, self._catalogue, question, self.watermark())
 
     def decisions(self, project: str, traces: Sequence[str]) -> dict[str, datetime]:
         """When those of the traces were decided for which there is a query event, or a line that says why not."""
@@ -384,3 +391,15 @@ class DataStore:
                     self._loader.settle()
             self._closed = True
             self._engine.close()
+
+
+def _unit_note(question: UnitQuery, pruned: date) -> str:
+    missing = [
+        f"Raw events that arrived up to {pruned} were retired; a unit exposed before misses what it did on the day of "
+        "its exposure"
+    ]
+    if question.attribution_days is not None:
+        missing.append(", and on the day on which its attribution ends")
+    if question.by.startswith("tag."):
+        missing.append(", and has no tag")
+    return f"{''.join(missing)}."

@@ -1,0 +1,217 @@
+"""Each exposed unit's sums since its exposure, as subqueries: what every question about an experiment is made from.
+
+A unit is in the arm of its first exposure; one that saw two arms has the arm 0. What it did on whole days comes from
+``unit_1d``, what it did on the day of its exposure and on the last day that counts from raw rows. Kinds of unit that
+the rollup does not know (a tenant) are read from raw rows alone, by the tag of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+
+from msgspec import Struct
+
+from barograph.core.event import EPOCH
+from barograph.core.metric import Metric
+from barograph.core.query import Window
+from barograph.core.units import EARLY_SECONDS, UnitQuery
+from barograph.store.filters import Parameters, within
+from barograph.store.measures import ATTRIBUTED, Term, terms
+from barograph_client.errors import InvalidQuery
+
+DAY = 86_400_000_000  # microseconds
+OFFERED = ("count", "sum", "mean", "ratio")
+_COLUMNS = {"user": "user_id", "session": "session_id"}
+OF_UNITS = ("query", "feedback", "score")  # kinds whose events say whose they are
+_DAYS = (date(1970, 1, 1), date(2149, 6, 6))  # what the engine's dates hold
+
+
+class Sums(Struct, frozen=True, kw_only=True):
+    """The subqueries of a question, and the conditions on a row ``r`` joined with its unit ``e``.
+
+    ``exposed`` has a row a unit: ``unit``, ``code`` (a hash of the arm's name, 0 for one that saw two), ``at`` and
+    ``until`` (microseconds), ``grp`` (a day's number, a tag's value), ``period``. ``rows`` are what units did:
+    ``unit``, ``moment`` (microseconds), ``whole`` (the sum of a whole day), ``x0``, ``x1``. ``names`` are the arms:
+    ``name``, ``code``.
+    """
+
+    exposed: str
+    rows: str
+    names: str
+    counts: str  # it was done since the exposure, in the time that counts
+    earlier: str  # it is of the pre-period
+    early: str  # it came just before the exposure
+
+
+def two_terms(metric: Metric, unit_kind: str) -> tuple[Term, Term]:
+    """Numerator and denominator of a unit: a mean is its sum over how many it measured. Raises InvalidQuery."""
+    if metric.aggregation not in OFFERED:
+        raise InvalidQuery(
+            f"{metric.name} is a {metric.aggregation}; experiments compare counts, sums, means and ratios",
+            hint="Use the mean of the same measure.",
+            value=metric.name,
+        )
+    found = terms(metric)
+    stray = next((term.kind for term in found if term.kind not in OF_UNITS), "")
+    if stray and rolled_up(unit_kind):
+        raise InvalidQuery(
+            f"{metric.name} is measured on {stray} events, which belong to no {unit_kind}",
+            hint="Record it as a score or on the query.",
+            value=metric.name,
+        )
+    if len(found) == 2:
+        return found[0], found[1]
+    of = found[0]
+    if metric.aggregation == "count":
+        of = Term(of.kind, of.name, "n")
+    return of, Term(of.kind, of.name, "n")
+
+
+def rolled_up(unit_kind: str) -> bool:
+    """Whether the rollup knows units of that kind."""
+    return unit_kind in _COLUMNS
+
+
+def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *, share: float = 1.0) -> Sums:
+    """The subqueries of a question. With a ``share``, of so many of its units only, by a hash of their ids."""
+    pre = parameters.add(question.pre_days, "UInt16")
+    window, rolled = question.window, rolled_up(question.unit_kind)
+    read = Window(
+        window.start - timedelta(days=0 if rolled else question.pre_days + 1, seconds=EARLY_SECONDS), window.end
+    )
+    rows = [
+        raw_rows(kind, pair, question.project, question.unit_kind, read, parameters)
+        for kind in dict.fromkeys(term.kind for term in pair)
+    ]
+    on, exposed, last = (f"intDiv({moment}, {DAY})" for moment in ("r.moment", "e.at", "e.until"))
+    exact = "r.moment >= e.at AND r.moment < e.until"
+    earlier = f"{on} < {exposed} AND {on} >= {exposed} - {pre}"
+    if rolled:
+        days = (window.start - timedelta(days=question.pre_days), window.end)
+        rows.append(whole_days(pair, question.project, question.unit_kind, days, parameters))
+        exact = f"if(r.whole, {on} > {exposed} AND {on} < {last}, {exact} AND ({on} = {exposed} OR {on} = {last}))"
+        earlier = f"r.whole AND {earlier}"
+    source, known = _exposures(question, parameters)
+    return Sums(
+        exposed=_exposed(question, source, share, parameters),
+        rows=" UNION ALL ".join(rows),
+        names=f"SELECT DISTINCT least_arm AS name, cityHash64(name) AS code FROM first_exposure WHERE {known}",
+        counts=exact,
+        earlier=earlier,
+        early=f"NOT r.whole AND r.moment < e.at AND r.moment >= e.at - {EARLY_SECONDS * 1_000_000:d}",
+    )
+
+
+def _exposures(question: UnitQuery, parameters: Parameters) -> tuple[str, str]:
+    """Rows of exposures, and the condition on those of this experiment."""
+    values = (question.project, question.experiment, question.unit_kind)
+    project, experiment, kind = (parameters.add(value, "String") for value in values)
+    known = f"project = {project} AND experiment = {experiment} AND unit_kind = {kind}"
+    first = (
+        "SELECT unit_id AS unit, toUnixTimestamp64Micro(first) AS moment, cityHash64(least_arm) AS least, "
+        f"cityHash64(most_arm) AS most, '' AS tag, false AS raw FROM first_exposure WHERE {known}"
+    )
+    if not question.by.startswith("tag."):
+        return first, known
+    tag = parameters.add(question.by.removeprefix("tag."), "String")
+    raw = (
+        "SELECT unit_id AS unit, toUnixTimestamp64Micro(time) AS moment, cityHash64(toString(arm)) AS least, "
+        f"least AS most, tags[{tag}] AS tag, true AS raw FROM exposure "
+        f"WHERE {known} AND {within('time', [question.window], parameters)}"
+    )
+    return f"{first} UNION ALL {raw}", known
+
+
+def _exposed(question: UnitQuery, source: str, share: float, parameters: Parameters) -> str:
+    start, end = (parameters.add(micros(moment), "Int64") for moment in (question.window.start, question.window.end))
+    until, group, period = end, "0", "0"
+    if question.attribution_days is not None:
+        until = f"least({end}, at + {parameters.add(round(question.attribution_days * DAY), 'Int64')})"
+    if question.by == "day":
+        group = f"intDiv(at, {DAY})"
+    elif question.by.startswith("tag."):  # of the first exposure, and of no later one where that was retired
+        group = "if(minIf(moment, raw) = at, argMinIf(tag, (moment, tag), raw), '')"
+    if question.changed_at:
+        changes = parameters.add([micros(moment) for moment in question.changed_at], "Array(Int64)")
+        period = f"arrayCount(change -> change <= at, {changes})"
+    chosen = "" if share >= 1 else f"WHERE cityHash64(unit) < {parameters.add(int(share * 2**64), 'UInt64')}"
+    return (
+        f"SELECT unit, min(moment) AS at, {until} AS until, if(min(least) = max(most), min(least), 0) AS code, "
+        f"{group} AS grp, {period} AS period FROM ({source}) {chosen} GROUP BY unit HAVING at >= {start} AND at < {end}"
+    )
+
+
+def whole_days(
+    pair: Sequence[Term],
+    project: str,
+    unit_kind: str,
+    days: tuple[datetime, datetime],
+    parameters: Parameters,
+    also: Iterable[str] = (),
+) -> str:
+    """What units did on whole UTC days, from that of the first moment up to, not including, that of the second.
+
+    Kinds of events that are read ``also`` show that a unit was active.
+    """
+    first, last = (min(max(day.date(), _DAYS[0]), _DAYS[1]).isoformat() for day in days)
+    kinds = sorted({term.kind for term in pair} | set(also))
+    numbers = []
+    for index, term in enumerate(pair):
+        value = f"toFloat64({term.part}[{parameters.add(term.name, 'String')}])"
+        if len(kinds) > 1:
+            value = f"if(kind = {parameters.add(term.kind, 'String')}, {value}, 0)"
+        numbers.append(f"{value} AS x{index}")
+    return (
+        f"SELECT unit_id AS unit, toInt64(toUInt16(day)) * {DAY} AS moment, true AS whole, {', '.join(numbers)} "
+        f"FROM unit_1d WHERE project = {parameters.add(project, 'String')} "
+        f"AND unit_kind = {parameters.add(unit_kind, 'String')} AND experiment = '' "
+        f"AND kind IN {parameters.add(kinds, 'Array(String)')} "
+        f"AND day >= {parameters.add(first, 'Date')} AND day < {parameters.add(last, 'Date')}"
+    )
+
+
+def raw_rows(
+    kind: str,
+    pair: Sequence[Term],
+    project: str,
+    unit_kind: str,
+    window: Window,
+    parameters: Parameters,
+    *,
+    measured: bool = True,
+) -> str:
+    """What units did in a window, event by event, by events of one kind; by all of them, or by those measured."""
+    attributed = kind in ATTRIBUTED
+    values, numbers = [], []
+    for index, term in enumerate(pair):
+        value = term.expression(attributed=attributed) if term.kind == kind else "CAST(NULL, 'Nullable(Float64)')"
+        if term.kind == kind and term.named:
+            value = f"if(name = {parameters.add(term.name, 'String')}, {value}, NULL)"
+        values.append(f"isNotNull({value})")
+        number = f"isNotNull({value})" if term.part == "n" else f"ifNull({value}, 0)"
+        numbers.append(f"toFloat64({number}) AS x{index}")
+    where = [
+        f"project = {parameters.add(project, 'String')}",
+        within("time", [window], parameters),
+        "unit != ''",
+        *([f"({' OR '.join(values)})"] if measured else []),
+        *([f"subject = {parameters.add(kind, 'String')}"] if attributed else []),
+    ]
+    return (
+        f"SELECT {_unit(unit_kind, parameters)} AS unit, toUnixTimestamp64Micro(time) AS moment, false AS whole, "
+        f"{', '.join(numbers)} FROM {'attribution' if attributed else kind} WHERE {' AND '.join(where)}"
+    )
+
+
+def _unit(unit_kind: str, parameters: Parameters) -> str:
+    """A raw row's unit: its user, its session, or its tag of that name, as the client finds it: ``<kind>_id`` first."""
+    if rolled_up(unit_kind):
+        return _COLUMNS[unit_kind]
+    named, plain = (parameters.add(name, "String") for name in (f"{unit_kind}_id", unit_kind))
+    return f"if(tags[{named}] != '', tags[{named}], tags[{plain}])"
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the beginning of 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

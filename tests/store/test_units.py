@@ -1,0 +1,273 @@
+"""What the store answers about units is what ``UnitsReader`` counts from the same events, whatever is asked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from msgspec import structs
+from tests.experiments.units_reader import UnitsReader
+from tests.store.conftest import OpenSite, opener
+from tests.store.week_of_events import own_metrics
+from tests.support.soak import times
+from tests.support.store_site import Site, at, queries
+
+from barograph.core.event import Event, Exposure, Feedback, Query, Score
+from barograph.core.metric import Measure
+from barograph.core.query import Window
+from barograph.core.units import MOST_VALUES, REST, PopulationQuery, UnitMoments, UnitQuery
+from barograph_client.errors import InvalidQuery
+
+WINDOW = Window(at("2026-10-20 06:30"), at("2026-10-28 17:45"))
+UNITS = 110
+METRICS = (
+    "response_time.mean", "queries", "cost", "error_rate", "satisfaction", "feedback", "low_rating_rate",
+    "score.delta", "retrieval.empty_rate", "cost_a_token", "ratings_a_query",
+)  # fmt: skip
+CHANGES = (at("2026-10-22 12:00"), at("2026-10-24 00:00"))
+
+
+@pytest.fixture(scope="module")
+def units(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with exposures of every sort and what their units did, before and after; nobody changes it."""
+    open_it, opened = opener(tmp_path_factory.mktemp("units"), address)
+    catalogue = own_metrics()
+    of_two_kinds = structs.replace(
+        catalogue.get("cost_a_token"), name="ratings_a_query", of=Measure("feedback", "rating")
+    )
+    catalogue.add(structs.replace(of_two_kinds, per=Measure("query")))
+    site = open_it(catalogue=catalogue)
+    site.append(events())
+    site.store.flush()
+    by_trace = {record["trace_id"]: record for record in site.recorded if record["kind"] == "query"}
+    for record in site.recorded:  # what attribution finds out
+        if record["kind"] in ("feedback", "score"):
+            record.update({name: by_trace[record["trace_id"]].get(name, "") for name in ("user_id", "session_id")})
+    yield site
+    for one in opened:
+        one.close()
+
+
+def events() -> list[Event]:
+    chance, numbers = random.Random(11), count()
+    start, span = WINDOW.start, WINDOW.seconds
+
+    def exposure(kind: str, unit: str, moment: datetime, arm: str, **more: Any) -> Exposure:
+        return Exposure(
+            event_id=f"x{next(numbers)}",
+            time=moment,
+            experiment="reranker",
+            arm=arm,
+            unit_kind=kind,
+            unit_id=unit,
+            **more,
+        )
+
+    found: list[Exposure] = []
+    firsts: dict[str, datetime] = {}
+    for n in range(UNITS):
+        for kind, unit in (("user", f"user-{n}"), ("session", f"session-{n}"), ("tenant", f"tenant-{n % 9}")):
+            first = start + timedelta(seconds=chance.uniform(*((0, 0.6) if kind == "tenant" else (-0.1, 1.05))) * span)
+            arm = "abc"[(n if kind != "tenant" else n % 9) % 3]
+            tags = {"country": f"land-{n if n < 90 else n % 5}", **({"plan": "paid"} if n % 3 else {})}
+            found.append(exposure(kind, unit, first, arm, tags=tags))
+            for _ in range(chance.randrange(3)):  # the same again, later
+                later = first + timedelta(seconds=chance.random() * 3 * 86400)
+                found.append(exposure(kind, unit, later, arm, tags={"country": "elsewhere"}))
+            if n % 17 == 4 and (kind != "tenant" or n < 9):  # seen in two arms
+                found.append(exposure(kind, unit, first + timedelta(hours=n), "a" if arm == "b" else "b"))
+            if kind == "user":
+                firsts[unit] = first
+    found += [structs.replace(one, event_id=f"o-{one.event_id}", experiment="other", arm="c") for one in found[:40]]
+    found += [structs.replace(one, event_id=f"b-{one.event_id}", project="beside") for one in found[40:80]]
+    asked: list[Query] = []
+    for project, first_number, many in (("default", 0, 1200), ("beside", 5000, 200)):
+        made = queries(chance, many, start - timedelta(days=6), WINDOW.end + timedelta(days=1), first=first_number)
+        for query in made:
+            n = int(min(chance.expovariate(0.03), UNITS + 10))  # many of a few; the last users never ask
+            tenant = {"tenant_id": f"tenant-{n % 12}", "tenant": "x"} if n % 2 else {"tenant": f"tenant-{n % 12}"}
+            asked.append(
+                structs.replace(
+                    query,
+                    user_id=f"user-{n}" if n % 10 else "",
+                    session_id=f"session-{n}",
+                    tags=tenant,
+                    project=project,
+                )
+            )
+    for n, (unit, first) in enumerate(firsts.items()):  # just before the exposure, at it, and a little longer before
+        moment = first - timedelta(seconds=(5, 0, 15, 10)[n % 4])
+        more = {"user_id": unit, "time": moment, "event_id": f"near-{n}", "trace_id": f"near-{n}"}
+        if n % 3 == 0:
+            asked.append(structs.replace(asked[n], project="default", **more))
+    answers: list[Event] = []
+    for n, query in enumerate(asked):
+        known: dict[str, Any] = {"trace_id": query.trace_id, "project": query.project, "tags": query.tags}
+        moment = query.time + timedelta(minutes=n % 50)
+        if n % 3 == 0:
+            answers.append(Feedback(event_id=f"f{n}", time=moment, rating=1.0 + n % 5 if n % 4 else None, **known))
+        if n % 4 == 0:
+            name = "delta" if n % 8 else "other"
+            answers.append(Score(event_id=f"s{n}", time=moment, name=name, value=chance.uniform(-1, 1), **known))
+    return [*found, *asked, *answers]
+
+
+def reader(site: Site) -> UnitsReader:
+    return UnitsReader(site.recorded, site.clock.now, site.catalogue)
+
+
+def assert_same_moments(found: UnitMoments, expected: UnitMoments) -> None:
+    for name in UnitMoments.__struct_fields__:
+        mine, theirs = getattr(found, name), getattr(expected, name)
+        if name == "pre" and theirs is not None:
+            assert mine is not None
+            assert (mine.numerator_mean, mine.denominator_mean, *mine.products) == pytest.approx(
+                (theirs.numerator_mean, theirs.denominator_mean, *theirs.products), rel=1e-9, abs=1e-9
+            )
+        elif isinstance(theirs, float | tuple):
+            assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9), name
+        else:
+            assert mine == theirs, name
+
+
+def questions(many: int, kinds: tuple[str, ...] = ("user", "user", "session")) -> Iterator[UnitQuery]:
+    chance = random.Random(5)
+    midnight = Window(at("2026-10-21 00:00"), at("2026-10-27 00:00"))
+    for n in range(many):
+        by = ("", "", "day", "age", "tag.country", "tag.plan")[n % 6]
+        yield UnitQuery(
+            experiment="reranker",
+            metric=METRICS[n % len(METRICS)],
+            window=chance.choice((WINDOW, WINDOW, midnight, Window(WINDOW.start, WINDOW.start + timedelta(hours=9)))),
+            unit_kind=chance.choice(kinds),
+            project=chance.choice(("default", "default", "default", "beside", "nobody's")),
+            by=by,
+            attribution_days=chance.choice((None, 2.0, 0.3, 3.77)),
+            pre_days=0 if by == "age" else chance.choice((0, 1, 4)),
+            cap=None if by == "age" else chance.choice((None, 0.9, 0.5)),
+            changed_at=chance.choice(((), CHANGES, CHANGES[:1])),
+        )
+
+
+def compare(site: Site, question: UnitQuery) -> int:
+    """Hold the store's answer against the events; how many groups there are."""
+    found, expected = site.store.units(question), reader(site).units(question)
+    places = [(one.arm, one.period, one.group) for one in found.arms]
+    told = {(one.arm, one.period, one.group): one for one in expected.arms}
+    assert sorted(places) == sorted(told), question
+    for one, place in zip(found.arms, places, strict=True):
+        assert_same_moments(one, told[place])
+    for name in ("contaminated", "first_exposure", "last_exposure", "early_units"):
+        assert getattr(found, name) == getattr(expected, name), (name, question)
+    assert found.cap == pytest.approx(expected.cap), question
+    return len(places)
+
+
+class TestMoments:
+    def test_every_question_is_answered_as_its_events_say(self, units: Site) -> None:
+        assert sum(compare(units, question) for question in questions(times(24, 400))) > 150
+
+    def test_tenants_are_known_by_a_tag_of_that_name(self, units: Site) -> None:
+        assert sum(compare(units, question) for question in questions(times(6, 60), kinds=("tenant",))) > 15
+
+    def test_a_tag_with_many_values_is_bounded_and_says_so(self, units: Site) -> None:
+        answer = units.store.units(UnitQuery(experiment="reranker", metric="queries", window=WINDOW, by="tag.country"))
+        groups = {arm.group for arm in answer.arms}
+        assert len(groups) == MOST_VALUES + 1
+        assert REST in groups
+        assert any("tag.country has" in note for note in answer.notes)
+        plan = units.store.units(UnitQuery(experiment="reranker", metric="queries", window=WINDOW, by="tag.plan"))
+        assert {arm.group for arm in plan.arms} == {"", "paid"}
+        assert not any("tag.plan" in note for note in plan.notes)
+
+    def test_units_that_came_just_before_their_exposure_are_told(self, units: Site) -> None:
+        answer = units.store.units(UnitQuery(experiment="reranker", metric="queries", window=WINDOW))
+        assert answer.early_units > 5
+        (note,) = (note for note in answer.notes if "before their exposure" in note)
+        assert note.startswith(f"{answer.early_units} of")
+
+    def test_values_near_1e12_keep_their_spread(self, open_site: OpenSite) -> None:
+        site = open_site(database="large_values")
+        names, later = [f"user-{n}" for n in range(40)], WINDOW.start + timedelta(days=1)
+        exposed = [
+            Exposure(event_id=f"x-{name}", time=WINDOW.start, experiment="reranker", arm="a", unit_id=name)
+            for name in names
+        ]
+        scores = [
+            Score(event_id=f"s-{name}-{metric}", time=later, name=metric, value=value, user_id=name)
+            for n, name in enumerate(names)
+            for metric, value in (("large", 1e12 + n), ("huge", 1e200 * (n % 2)))
+        ]
+        site.append([*exposed, *scores])
+        site.store.flush()
+        question = UnitQuery(experiment="reranker", metric="score.large", window=WINDOW)
+        (arm,) = site.store.units(question).arms
+        assert arm.numerator_mean == 1e12 + 19.5
+        assert arm.numerator_m2 == pytest.approx(sum((n - 19.5) ** 2 for n in range(40)), rel=1e-5)
+        assert arm.own_m2 == pytest.approx(arm.numerator_m2, rel=1e-5)
+        with pytest.raises(InvalidQuery, match="too large"):
+            site.store.units(structs.replace(question, metric="score.huge"))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"metric": "response_time.p95"},
+            {"metric": "system.cpu"},
+            {"by": "model"},
+            {"by": "tag."},
+            {"attribution_days": 0.0},
+            {"attribution_days": float("inf")},
+            {"pre_days": -1},
+            {"cap": 1.0},
+            {"by": "age", "cap": 0.9},
+            {"by": "age", "pre_days": 3},
+        ],
+    )
+    def test_what_cannot_be_asked_is_refused(self, units: Site, change: dict[str, Any]) -> None:
+        question = UnitQuery(**{"experiment": "reranker", "metric": "queries", "window": WINDOW, **change})
+        with pytest.raises(InvalidQuery):
+            units.store.units(question)
+
+
+class TestValues:
+    @pytest.mark.parametrize("metric", ["satisfaction", "cost"])
+    def test_all_units_are_told_where_they_are_few(self, units: Site, metric: str) -> None:
+        question = UnitQuery(experiment="reranker", metric=metric, window=WINDOW, attribution_days=2.0)
+        found, expected = units.store.unit_values(question, 10**6), reader(units).unit_values(question, 10**6)
+        assert [(one.arm, one.units) for one in found] == [(one.arm, one.units) for one in expected]
+        for mine, theirs in zip(found, expected, strict=True):
+            pairs = sorted(zip(mine.numerators, mine.denominators, strict=True))
+            assert pairs == [
+                pytest.approx(pair) for pair in sorted(zip(theirs.numerators, theirs.denominators, strict=True))
+            ]
+
+    def test_of_many_units_the_same_sample_is_told_each_time(self, units: Site) -> None:
+        question = UnitQuery(experiment="reranker", metric="cost", window=WINDOW)
+        everyone = {one.arm: one for one in units.store.unit_values(question, 10**6)}
+        sample = units.store.unit_values(question, 40)
+        assert sample == units.store.unit_values(question, 40)
+        assert 20 <= sum(len(one.numerators) for one in sample) <= 60
+        for one in sample:
+            assert one.units == everyone[one.arm].units
+            assert set(one.numerators) <= set(everyone[one.arm].numerators)
+        assert [one.units for one in units.store.unit_values(question, 1)] == [one.units for one in sample]
+
+
+class TestPopulation:
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_everybody_who_was_active_is_counted(self, units: Site, metric: str) -> None:
+        kinds = {"cost": "session", "satisfaction": "tenant", "queries": "tenant"}
+        for window in (WINDOW, Window(at("2026-10-21 00:00"), at("2026-10-23 00:00"))):
+            question = PopulationQuery(metric=metric, window=window, unit_kind=kinds.get(metric, "user"))
+            found, expected = units.store.population(question), reader(units).population(question)
+            assert found.distinct_units == expected.distinct_units
+            assert len(found.distinct_units) == (9 if window is WINDOW else 2)
+            assert_same_moments(found.moments, expected.moments)
+
+    def test_nobody_is_no_error(self, units: Site) -> None:
+        answer = units.store.population(PopulationQuery(metric="queries", window=WINDOW, project="nobody's"))
+        assert (answer.moments.units, set(answer.distinct_units)) == (0, {0})
