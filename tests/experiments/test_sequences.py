@@ -1,0 +1,251 @@
+"""What may be read at any time: the clock keeps the promise, the gate says no, values in [0, 1] have a second way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+from tests.experiments.unit_moments import START, answer_of, moments_of
+from tests.support.soak import times
+
+from barograph.core.metric import Catalogue
+from barograph.core.units import UnitMoments
+from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
+from barograph.experiments.analysis.sequential import Sequences, Tuning, within_unit_interval
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph.stats.distributions import normal_tail
+from barograph.stats.estimate import Estimate
+from barograph.stats.exact import clopper_pearson_interval
+from barograph.stats.sequential import asymptotic
+from barograph.stats.summary import RatioSummary, Summary
+
+CATALOGUE = Catalogue()
+ALPHA = 0.05
+Floats = NDArray[np.float64]
+
+
+def experiment(**values: object) -> Experiment:
+    base = Experiment(
+        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
+        started_at=START,
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
+
+
+def compare(defined: Experiment, arms: list[UnitMoments], day: float = 14.0) -> Comparison:
+    name, now = defined.primary_metric, START + timedelta(days=day)
+    return analyse(defined, {name: CATALOGUE.get(name)}, {name: answer_of(arms, now)}, now)
+
+
+def bounds(estimate: Estimate) -> tuple[float, float]:
+    effect = estimate.absolute
+    assert effect is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    return effect.low, effect.high
+
+
+def ratings(mean: float, n: int, seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(mean, 1.0, n)
+
+
+class TestClock:
+    """Users who join over weeks and go on acting, 1 to 200 queries each, looked at every day; nothing differs."""
+
+    DAYS, UNITS = 42, 500
+
+    def looked_at_daily(
+        self, generator: np.random.Generator, joining: int, heavy: float
+    ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+        """Numerators, denominators and days taken part so far, (units, days); and whose arm is the treatment."""
+        joined = generator.integers(0, joining, self.UNITS)
+        days = np.arange(self.DAYS)
+        appetite = np.exp(generator.normal(0.0, heavy, self.UNITS)).clip(1 / self.DAYS, 200 / self.DAYS)
+        queries = generator.poisson(appetite[:, None], (self.UNITS, self.DAYS)) * (days >= joined[:, None])
+        habit = generator.normal(2.0, 0.3 * heavy, self.UNITS)[:, None]
+        seconds = habit * queries + generator.normal(0.0, 1.0, queries.shape) * np.sqrt(queries)
+        taken_part = np.clip(days - joined[:, None] + 0.5, 0.0, None)
+        treated = generator.random(self.UNITS) < 0.5
+        return seconds.cumsum(axis=1), queries.cumsum(axis=1).astype(float), taken_part, treated
+
+    @pytest.mark.parametrize(
+        ("joining", "heavy"), [(1, 0.0), (1, 1.0), (28, 1.0)],
+        ids=["a fixed set of units, all alike", "heavy and light ones", "heavy and light ones that join over weeks"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("kind", ["ratio", "count"])
+    def test_a_sequence_that_runs_by_unit_days_is_wrong_no_more_often_than_alpha(
+        self, joining: int, heavy: float, kind: str
+    ) -> None:
+        repetitions, tuning = times(40, 2000), Tuning.of(experiment()).unit_days
+        wrong = naive = 0
+        for seed in range(repetitions):
+            seconds, queries, taken_part, treated = self.looked_at_daily(np.random.default_rng(seed), joining, heavy)
+            p_values, nominal = [], []
+            for day in range(self.DAYS):
+                here = taken_part[:, day] > 0
+                arms = [here & treated, here & ~treated]
+                if kind == "count":
+                    values = [Summary.from_values(queries[arm, day]) for arm in arms]
+                else:
+                    pairs = [RatioSummary.from_values(seconds[arm, day], queries[arm, day]) for arm in arms]
+                    values = [pair.linearised() if pair.ratio is not None else Summary() for pair in pairs]
+                found = asymptotic.compare_means(
+                    values[0], values[1], (0.0, 0.0), tuning_n=tuning, clock=float(taken_part[:, day].sum())
+                )
+                if found.absolute is not None and found.absolute.statistic is not None:
+                    p_values.append(found.absolute.p_value or 0.0)
+                    nominal.append(2 * normal_tail(abs(found.absolute.statistic)))
+            wrong += min(p_values) < ALPHA
+            naive += min(nominal) < ALPHA
+        assert clopper_pearson_interval(wrong, repetitions, 0.002)[0] <= ALPHA
+        assert wrong <= ALPHA * repetitions + times(1, 0)
+        assert naive > (0 if heavy else 3 * ALPHA * repetitions)  # made for one look, wrong when looked at daily
+
+    def test_units_that_have_only_just_come_settle_nothing(self) -> None:
+        arms = [
+            moments_of(key, ratings(4.0, 200, seed), unit_days=0.5) for key, seed in (("control", 1), ("reranked", 2))
+        ]
+        assert "only just come" in compare(experiment(), arms).verdict.sentence
+
+    def test_the_plan_says_where_a_sequence_is_tightest(self) -> None:
+        planned = experiment(planned_days=20, planned_units=3000, method="always valid")
+        assert Tuning.of(planned) == Tuning(units=3000, unit_days=30_000)
+        windowed = structs.replace(planned, attribution_days=5.0)
+        assert Tuning.of(windowed).unit_days == pytest.approx(
+            3000 * np.minimum(5, np.linspace(0, 20, 10_001)).mean(), rel=1e-3
+        )
+        assert Tuning.of(experiment()).unit_days == 5000 * 14
+
+
+class TestVerdict:
+    def test_without_a_planned_end_a_verdict_may_be_given_at_any_time(self) -> None:
+        arms = [moments_of("control", ratings(3.8, 800, 1)), moments_of("reranked", ratings(4.2, 800, 2))]
+        found = compare(experiment(), arms, day=2)
+        assert found.decided_by == "always valid"
+        assert found.verdict.finding == "better"
+        assert "always valid 95 % interval" in found.verdict.sentence
+        assert found.verdict.p_value == found.primary.always_valid[0].p_value
+        assert not any("no end was planned" in warning for warning in found.warnings)
+
+    def test_it_is_the_always_valid_interval_that_decides_and_it_is_the_wider_one(self) -> None:
+        arms = [moments_of("control", ratings(4.0, 400, 1)), moments_of("reranked", ratings(4.16, 400, 2))]
+        fixed = compare(experiment(method="fixed horizon", planned_days=10), arms)
+        always = compare(experiment(method="always valid", planned_days=10), arms)
+        assert fixed.verdict.finding == "better"
+        assert always.verdict.finding == "not settled"
+        assert "to find a change of 5 % it needs" in always.verdict.sentence
+        (low, high), (lower, higher) = bounds(fixed.deciding[0]), bounds(always.deciding[0])
+        assert lower < low < high < higher
+
+    @pytest.mark.parametrize("change", ["few", "skewed", "unknown"])
+    def test_where_the_sequence_refuses_the_verdict_is_not_valid_and_says_why(self, change: str) -> None:
+        generator = np.random.default_rng(3)
+        arms = [moments_of(key, generator.lognormal(0, 2, 400)) for key in ("control", "reranked")]
+        if change == "few":
+            arms = [moments_of(key, ratings(4.0, 60, seed)) for key, seed in (("control", 1), ("reranked", 2))]
+        if change == "unknown":
+            arms = [structs.replace(one, cubes=None) for one in arms]
+        found = compare(experiment(), arms)
+        why = {"few": "100 units in each arm", "skewed": "too skewed", "unknown": "skewness of the values is not known"}
+        assert found.verdict.finding == "not valid"
+        assert found.verdict.p_value is None
+        assert why[change] in found.verdict.sentence
+        assert "not valid here" not in found.verdict.sentence
+
+    def test_a_ratio_whose_denominator_is_uncertain_is_refused(self) -> None:
+        generator = np.random.default_rng(4)
+        d = generator.pareto(1.05, 400).round() + generator.integers(0, 2, 400)
+        assert d.mean() < 10 * d.std() / 20
+        arms = [moments_of(key, d * generator.normal(2, 0.1, 400), d) for key in ("control", "reranked")]
+        found = compare(experiment(primary_metric="response_time.mean"), arms)
+        assert found.primary.always_valid[0].p_value is None
+
+    def test_how_long_it_takes_is_when_the_sequence_will_be_narrow_enough(self) -> None:
+        defined = experiment()
+        by_day = [
+            moments_of(key, ratings(4.0, 40, 100 * day + arm), unit_days=40 * (9.5 - day), group=f"2026-11-{10 + day}")
+            for day in range(10)
+            for arm, key in enumerate(("control", "reranked"))
+        ]
+        found = compare(defined, by_day, day=10)
+        assert found.verdict.finding == "not settled"
+        more = found.needs_more_days
+        assert more is not None
+        assert 1 < more < 60
+        units, days = 400 + 40 * more, 10 + more
+        clock = 80 * days * days / 2
+        spread = np.sqrt(2 / units)
+        reach = asymptotic.confidence_sequence(0.0, spread**2, clock, tuning_n=Tuning.of(defined).unit_days).high
+        assert reach is not None
+        assert reach + 0.8416 * spread == pytest.approx(0.05 * 4.0, rel=0.1)
+
+
+class TestClosedWindows:
+    """Rates of an experiment with an attribution window: units whose window is over have their final value."""
+
+    def by_day(self, rates: tuple[float, float], days: int = 12, units: int = 30) -> list[UnitMoments]:
+        generator = np.random.default_rng(11)
+        return [
+            moments_of(key, generator.binomial(3, rate, units).astype(float), np.full(units, 3.0),
+                       unit_days=units * 2.0, group=f"2026-11-{10 + day}")
+            for day in range(days)
+            for key, rate in zip(("control", "reranked"), rates, strict=True)
+        ]  # fmt: skip
+
+    def test_a_rate_too_skewed_for_the_gate_is_settled_by_units_whose_window_is_over(self) -> None:
+        defined = experiment(primary_metric="error_rate", attribution_days=2.0)
+        rare = self.by_day((0.004, 0.5))
+        found = compare(defined, rare, day=12)
+        estimate = found.deciding[0]
+        assert estimate.method == "empirical Bernstein sequence by period"
+        assert estimate.arm_n == estimate.baseline_n == 30 * 10  # of twelve days ten are over for two days
+        assert found.verdict.finding == "worse"
+        assert "points" in found.verdict.sentence
+        assert any("a mean over users of each one's own mean" in warning for warning in found.warnings)
+
+    def test_units_whose_window_is_still_open_are_not_asked(self) -> None:
+        defined = experiment(primary_metric="error_rate", attribution_days=2.0)
+        sequences = Sequences.of(
+            defined, CATALOGUE.get("error_rate"), answer_of(self.by_day((0.1, 0.1)), START + timedelta(days=5))
+        )
+        assert sequences.cohorts is not None
+        assert [cohort.n for cohort in sequences.cohorts["control"]] == [30, 30, 30]
+
+    def test_without_a_window_no_value_is_final_and_there_is_no_second_way(self) -> None:
+        found = compare(experiment(primary_metric="error_rate"), self.by_day((0.004, 0.5)), day=12)
+        assert found.verdict.finding == "not valid"
+
+    def test_both_ways_share_alpha(self) -> None:
+        defined, metric = experiment(primary_metric="error_rate", attribution_days=2.0), CATALOGUE.get("error_rate")
+        answer = answer_of(self.by_day((0.4, 0.44), units=100), START + timedelta(days=12))
+        sequences = Sequences.of(defined, metric, answer)
+        arms = arms_of(metric, defined, cells_of(answer.arms)).by_key
+        shared = sequences.compare(arms, "reranked", "control", ALPHA)
+        half = sequences.asymptotic(arms["reranked"], arms["control"], ("reranked", "control"), ALPHA / 2)
+        assert shared.method == asymptotic.METHOD
+        assert shared.alpha == ALPHA
+        assert bounds(shared) == bounds(half)
+        assert half.p_value is not None
+        assert shared.p_value == pytest.approx(2 * half.p_value)
+
+    @pytest.mark.parametrize(
+        ("metric", "bounded"),
+        [
+            ("error_rate", True), ("accuracy", True), ("satisfaction", False), ("queries", False), ("cost", False),
+            ("response_time.mean", False), ("score.faithfulness", False),
+        ],
+    )  # fmt: skip
+    def test_only_what_lies_between_0_and_1_by_definition_goes_that_way(self, metric: str, bounded: bool) -> None:
+        assert within_unit_interval(CATALOGUE.get(metric)) is bounded
+
+
+def test_an_arm_that_nobody_measured_is_no_error() -> None:
+    sequences = Sequences.of(experiment(), CATALOGUE.get("satisfaction"), answer_of([]))
+    found = sequences.compare({"control": Arm(), "reranked": Arm()}, "reranked", "control", ALPHA)
+    assert found.absolute is None
+    assert found.warnings == ("an arm is empty",)
