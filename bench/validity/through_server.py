@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from barograph.server.connections import Connections
 from barograph.server.serve import Server, address_of, configuration, listen
 from barograph.stats.sample_ratio import MISMATCH_ALPHA, binomial_exact
 from barograph_client import Client
+from barograph_client.clock import SystemClock
 from bench.validity.draws import MOST_QUERIES
 from bench.validity.methods import ALPHA
 from bench.validity.report import Section, table
@@ -32,10 +34,11 @@ from bench.validity.study import SURELY, Rate, generator_for
 
 EXPERIMENTS = 1_000
 A_PROJECT = 200  # experiments of a project, which is the most that may run in one
-UNITS = 600  # of each project; all of its experiments are about the same ones
+UNITS = 800  # of each project; all of its experiments are about the same ones
 METRICS = ("response_time.mean", "error_rate", "cost")  # skewed and clustered, yes or no, a sum a user
 PORTION = 50_000  # events that the client holds at most before it waits for the server
-DAYS_PLANNED = 1e-6  # so that the end has come when one looks
+DAYS = 3.0  # that each experiment runs
+HABIT, NOISE = 0.3, 0.7  # of the logarithm of times: more, and a few users decide, which the gate would refuse
 
 
 class Compared(NamedTuple):
@@ -44,6 +47,15 @@ class Compared(NamedTuple):
     metric: str
     fixed: tuple[float, ...]
     always_valid: tuple[float, ...]
+
+
+class Calendar(SystemClock):
+    """The machine's clock, some days ahead."""
+
+    days = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=self.days)
 
 
 class Told(NamedTuple):
@@ -65,10 +77,15 @@ def through_server(
     """
     sizes = [min(A_PROJECT, experiments - first) for first in range(0, experiments, A_PROJECT)]
     p_values: dict[str, tuple[list[float], list[float]]] = {metric: ([], []) for metric in METRICS}
-    ratios, called = [], 0
+    ratios, called, calendar = [], 0, Calendar()
     with (
         DashboardInterface(
-            directory, environment={}, background=False, default_rules=False, server={"port": 0}
+            directory,
+            clock=calendar,
+            environment={},
+            background=False,
+            default_rules=False,
+            server={"port": 0},
         ) as dashboard,
         _listening(dashboard) as address,
     ):
@@ -77,7 +94,8 @@ def through_server(
             dashboard.parts.projects.create(project, actor="bench")
             here = dashboard.for_project(project)
             keys = _started(here, size, one_each)
-            _used(address, project, keys, units)
+            _used(address, project, keys, units, calendar)
+            calendar.days += DAYS - 1
             here.flush()
             for key in keys:
                 found = here.experiments.compare(key)
@@ -119,8 +137,8 @@ def section(told: Told) -> Section:
     text = (
         "## A/A through the hash, the server and the store\n\n"
         f"{told.experiments:,} experiments without a difference, {told.units} users each, defined and started by the "
-        "framework of a server. A client assigns the users by the hash and sends exposures and then queries over HTTP: "
-        "1 to 200 a user, times with a habit of each user and a heavy tail. Kolmogorov and Smirnov's test of uniform "
+        "framework of a server. A client assigns the users by the hash and sends exposures, and a day later queries, "
+        "over HTTP: 1 to 200 a user, times with a habit of each user and a tail. Kolmogorov and Smirnov's test of uniform "
         f"p-values; the share of p-values below {ALPHA:g}; and that of the always-valid ones, of those that there "
         "are. "
         f"{told.called} of the experiments were called better or worse by {told.metrics[0].metric}. The sample ratio "
@@ -158,16 +176,16 @@ def _started(dashboard: DashboardInterface, size: int, one_each: bool) -> list[s
         made = framework.create(
             Experiment(
                 key=f"a-a-{number}", variants=equal_variants("control", "same"), primary_metric=primary,
-                secondary_metrics=tuple(others), planned_days=DAYS_PLANNED,
+                secondary_metrics=tuple(others), planned_days=DAYS,
             )
         )  # fmt: skip
         keys.append(framework.start(made.key).key)
     return keys
 
 
-def _used(address: str, project: str, keys: Sequence[str], units: int) -> None:
-    """Users come and are exposed to all experiments, and then ask."""
-    with Client(address, project=project, spool=False, queue=2 * PORTION, environment={}) as client:
+def _used(address: str, project: str, keys: Sequence[str], units: int, calendar: Calendar) -> None:
+    """Users come and are exposed to all experiments, and ask a day later."""
+    with Client(address, project=project, spool=False, queue=2 * PORTION, clock=calendar, environment={}) as client:
         if not client.experiments.wait(60) or set(client.experiments.keys) != set(keys):
             raise RuntimeError(f"the client knows other experiments: {client.experiments.problem}")
         for number, unit in enumerate(range(units), start=1):
@@ -176,14 +194,15 @@ def _used(address: str, project: str, keys: Sequence[str], units: int) -> None:
             if number % max(PORTION // len(keys), 1) == 0:
                 client.flush(60)
         _arrived(client, units * len(keys))
-    # Another process of the application answers: with 200 experiments a query would carry 200 arms.
+    calendar.days += 1
+    # Another process of the application answers, which has exposed nobody: its queries carry no arms.
     generator = generator_for("through the server", project)
     asked = 0
-    with Client(address, project=project, spool=False, queue=2 * PORTION, environment={}) as client:
+    with Client(address, project=project, spool=False, queue=2 * PORTION, clock=calendar, environment={}) as client:
         for unit in range(units):
             number = int(np.exp(generator.uniform(0, np.log(MOST_QUERIES + 1))))
-            habit, failing = generator.normal(0, 0.5), generator.beta(1, 9)
-            times = np.exp(habit + generator.standard_normal(number))
+            habit, failing = generator.normal(0, HABIT), generator.beta(1, 9)
+            times = np.exp(habit + NOISE * generator.standard_normal(number))
             failed, costs = generator.random(number) < failing, generator.exponential(0.01, number)
             for time, error, cost in zip(times.tolist(), failed.tolist(), costs.tolist(), strict=True):
                 client.record_query_execution(

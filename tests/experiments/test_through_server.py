@@ -14,7 +14,7 @@ SURELY = 0.001
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """A thousand experiments of three metrics when asked for the long form, else a few of one metric each."""
     directory = tmp_path_factory.mktemp("through-server") / "data"
-    return through_server(directory, times(30, 1_000), times(200, 600), one_each=not LONG)
+    return through_server(directory, times(30, 1_000), times(200, 800), one_each=not LONG)
 
 
 @pytest.mark.timeout(3600)
