@@ -121,8 +121,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         yield made
 
 
-# What they name is the other project's, or nobody's.
+# What they name is the other project's, or nobody's; and a plan goes by a past that ours has not.
 UNKNOWN = (
+    "/api/v1/experiments/plan",
     "/api/v1/alerts/acknowledge",
     "/api/v1/alerts/unacknowledge",
     "/api/v1/silences/end",
@@ -141,6 +142,7 @@ BODIES: dict[str, object] = {  # of routes that do not take a question
         "endsAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
     },
     "/api/v1/experiments": definition("ours"),
+    "/api/v1/experiments/plan": {"metric": "queries"},
     "/api/v1/experiments/{key}": definition(TRACE),
     "/api/v1/experiments/{key}/stop": {"reason": "ours"},
     "/api/v1/experiments/{key}/expose": {"units": {"user": "ours"}},

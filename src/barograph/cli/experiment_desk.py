@@ -16,6 +16,7 @@ from barograph.control.audit import AuditEntry
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment
+from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment, preview
 from barograph.experiments.written import from_tree
 from barograph.server.answers import ExperimentHistory, Experiments
@@ -45,6 +46,7 @@ class ExperimentDesk(Protocol):
     def compare(self, key: str) -> Comparison: ...
     def history(self, key: str) -> list[AuditEntry]: ...
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment: ...
+    def plan(self, question: PlanQuestion) -> Plan: ...
 
 
 class LocalExperiments:
@@ -91,6 +93,10 @@ class LocalExperiments:
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment:
         return preview(self._framework, key, unit_ids, attributes)
 
+    def plan(self, question: PlanQuestion) -> Plan:
+        self._dashboard.flush()
+        return self._framework.plan(question)
+
 
 class RemoteExperiments:
     """Asks the server."""
@@ -127,6 +133,10 @@ class RemoteExperiments:
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment:
         asked = {**unit_ids, "attributes": json.dumps(attributes)}
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/assignment", asked), type=Assignment)
+
+    def plan(self, question: PlanQuestion) -> Plan:
+        body = msgspec.json.encode(question)
+        return msgspec.json.decode(self._ask("POST", "experiments/plan", {"fresh": "true"}, body), type=Plan)
 
 
 def _path(key: str) -> str:

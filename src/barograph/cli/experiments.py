@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from barograph.cli.desk import desk_of
+from barograph.cli.experiment_plan import plan
 from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
 from barograph.cli.output import draw, print_json, say
 from barograph.core.settings import load_settings
@@ -268,7 +269,7 @@ def assign(
 
 VERBS: dict[str, Callable[..., None]] = {
     "create": create, "list": listed, "show": show, "start": start, "pause": pause, "stop": stop, "archive": archive,
-    "revise": revise, "history": history, "assign": assign,
+    "revise": revise, "history": history, "assign": assign, "plan": plan,
 }  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from barograph.experiments.assignment import previewed
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment
 from barograph.experiments.guardrails import ACTOR, find_breach
+from barograph.experiments.plan import Plan, PlanQuestion
+from barograph.experiments.planner import plan_from
 from barograph.experiments.questions import question_of
 from barograph.experiments.reallocation import check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
@@ -137,6 +139,13 @@ class ABTestFramework(ExperimentRegister):
         return found
 
     # -- analysis -----------------------------------------------------------------------------------------------
+
+    def plan(self, question: PlanQuestion) -> Plan:
+        """What an experiment would take: units, days, and the change that it can find, by the records of the past.
+
+        Raises InvalidInput for what cannot be planned, and what the reader raises.
+        """
+        return plan_from(self._reader, self._catalogue, self._clock.now(), question, self._project)
 
     def compare(self, key: str) -> Comparison:
         """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.

@@ -20,8 +20,9 @@ from barograph.core.settings import RuleSettings
 from barograph.dashboard.open_alerts import NamedAlert
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment
+from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment
-from barograph.server import alerting, alertmanager_api, asking, care, experiments, health, ofrep
+from barograph.server import alerting, alertmanager_api, asking, care, experiments, health, ofrep, planning
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
     AlertmanagerAlert,
@@ -171,6 +172,8 @@ ROUTES: tuple[Route, ...] = (
           body=Experiment, gives=Experiment),
     Route("GET", "/api/v1/experiments/definitions", "ingest", experiments.definitions,
           "What a program must know to assign the arms of experiments itself; with an ETag", gives=Definitions),
+    Route("POST", "/api/v1/experiments/plan", "read", planning.plan,
+          "What an experiment would take, by the records of the past", FreshParameters, body=PlanQuestion, gives=Plan),
     Route("GET", "/api/v1/experiments/{key}", "read", experiments.experiment, "One experiment; with an ETag",
           gives=Experiment),
     Route("PUT", "/api/v1/experiments/{key}", "admin", experiments.revise,

@@ -1,0 +1,221 @@
+"""What an experiment would take: units, days, and the change that it can find, from the system's own past.
+
+Reads ``Baseline``s and how many different units come by the day (``past``), hands a ``Plan`` to the framework. The
+power is that of the tests that ``analysis`` makes: Welch's t (noncentral t) for means and linearised ratios, the score
+test for shares of units, and for intervals that may be looked at all the time the asymptotic confidence sequence on its
+clock of unit-days. For the latter the chance to be settled by a day is taken as that of being so at its end; who
+was settled before and is not any more counts too, so that the days told are rather too many. Several treatments
+share alpha (Bonferroni; the analysis corrects by Holm, which never needs more).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+import numpy as np
+from msgspec import structs
+
+from barograph.core.metric import Catalogue, Metric
+from barograph.core.reader import UnitReader
+from barograph.core.unit import format_value
+from barograph.experiments.analysis.sequential import Tuning
+from barograph.experiments.design import Experiment, Method, Variant
+from barograph.experiments.metric_checks import comparable
+from barograph.experiments.past import Past, ask_past, at, baselines
+from barograph.experiments.plan import LARGEST_EFFECT, LONGEST, Baseline, Need, Plan, PlanQuestion, Reach, check
+from barograph.experiments.plan_advice import advice, notes
+from barograph.stats.distributions import normal_tail
+from barograph.stats.planning import power_of_shares, sample_size_of_shares, units_by_day
+from barograph.stats.power import power_of, sample_size
+from barograph.stats.sequential.asymptotic import FEWEST_UNITS, LARGEST_SKEW, confidence_sequence
+from barograph_client.errors import InvalidInput
+
+LONGEST_ADVISED = 84  # twelve weeks: what takes longer meets another season, and other users
+WEEK = 7
+BESIDE = (0.2, 0.5, 1.0, 2.0, 4.0)  # effects that are shown, as multiples of the one asked for
+DAYS = (7, 14, 28)
+COVERAGES = (0.1, 0.25, 0.5, 1.0)
+EFFECT_PRECISION = 1e-6  # of the effect
+
+
+def plan_from(reader: UnitReader, catalogue: Catalogue, now: datetime, question: PlanQuestion, project: str) -> Plan:
+    """Ask the past and plan. Raises InvalidInput for what cannot be planned, and what the reader raises."""
+    check(question)
+    metric = comparable(question.metric, catalogue, question.unit_kind)
+    return plan(question, metric, ask_past(question, reader, now, project))
+
+
+def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
+    """The plan; pure.
+
+    Raises InvalidInput, with the way out, for numbers that are no plan, an effect that a share cannot have, and a past
+    without units, variation or anything that is not zero.
+    """
+    check(question)
+    known = baselines(metric, question.unit_kind, past)
+    planner = _Planner(question, metric, known, past.longest.distinct_units)
+    if not question.effect < planner.most_effect:
+        raise InvalidInput(
+            f"{metric.name} is {format_value(known[-1].value, 'ratio')} of {question.unit_kind}s, which leaves no room "
+            "for such a change",
+            hint=f"Plan for less than {format_value(planner.most_effect, 'ratio')}.", value=question.effect,
+        )  # fmt: skip
+    need = planner.need(question.effect)
+    takes = need.days if question.method == "fixed horizon" else need.any_time_days
+    days = question.days
+    whole_weeks = None if takes is None or takes > LONGEST_ADVISED else -(-takes // WEEK) * WEEK
+    advised = days if takes is not None and days is not None and days >= takes else whole_weeks
+    reaches = [
+        planner.reach(one, coverage)
+        for one in sorted({*DAYS, *([] if days is None else [days])})
+        for coverage in sorted({*COVERAGES, question.coverage})
+    ]
+    found = Plan(
+        question=question, title=metric.title, unit=metric.unit, better=metric.better,
+        history_from=past.until - timedelta(days=past.days), history_days=past.days, baselines=known,
+        distinct_units=past.longest.distinct_units, need=need,
+        needs=tuple(planner.need(question.effect * times) for times in BESIDE), reaches=tuple(reaches),
+        days_with_everybody=planner.least_days(question.effect, question.method, question.power, coverage=1.0),
+        advised_days=advised, advised_units=None if advised is None else planner.units_by(advised),
+        complete_to=past.longest.complete_to,
+    )  # fmt: skip
+    return structs.replace(found, advice=advice(found), notes=notes(found))
+
+
+class _Planner:
+    """One question's numbers: the baselines, and units and unit-days by the end of each day at full coverage."""
+
+    def __init__(
+        self, question: PlanQuestion, metric: Metric, known: tuple[Baseline, ...], distinct: tuple[int, ...]
+    ) -> None:
+        self._question = question
+        self._known = known
+        self._sign = -1 if metric.better == "lower" else 1
+        self._units = units_by_day(distinct, LONGEST)
+        self._unit_days = np.concatenate(([0.0], np.cumsum((self._units[1:] + self._units[:-1]) / 2)))
+        self._alpha = question.alpha / (len(question.weights) - 1)
+        self._history = len(distinct)
+        self._tuning = Tuning.of(_thought_of(question)).unit_days
+        self._kept = 1 - question.correlation**2  # of the variance, beside the pre-period (Deng and others 2013)
+
+    @property
+    def most_effect(self) -> float:
+        """What a share cannot reach: it stays between 0 and 1."""
+        base = self._known[-1]
+        if base.basis != "share":
+            return math.inf
+        return 1.0 if self._sign < 0 else (1 - base.value) / base.value
+
+    def units_by(self, days: int, coverage: float | None = None) -> int:
+        """How many take part by the end of so many days."""
+        return math.floor(float(self._units[days]) * (self._question.coverage if coverage is None else coverage))
+
+    def need(self, effect: float) -> Need:
+        """What it takes to find the effect, each way."""
+        fixed = self.least_days(effect, "fixed horizon", self._question.power)
+        return Need(
+            effect=effect,
+            units=self._needed_units(effect, at(self._known, self._history if fixed is None else fixed)),
+            days=fixed,
+            any_time_days=self.least_days(effect, "always valid", self._question.power),
+            half_settled_days=self.least_days(effect, "always valid", 0.5),
+        )
+
+    def reach(self, days: int, coverage: float) -> Reach:
+        """The least effect that is found; by halving, since a larger one is found more often.
+
+        At any time means on any day up to the last: one that units spread over more the longer they are watched may be
+        settled early, or not at all.
+        """
+        power, method = self._question.power, self._question.method
+        looks = [days] if method == "fixed horizon" else [*range(1, min(days, self._history)), days]
+
+        def found(effect: float) -> bool:
+            return any(self._power(effect, look, coverage, method) >= power for look in reversed(looks))
+
+        low, high = 0.0, min(LARGEST_EFFECT, self.most_effect * (1 - EFFECT_PRECISION))
+        effect = high if found(high) else None
+        while effect is not None and high - low > EFFECT_PRECISION * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if found(middle) else (middle, high)
+            effect = high
+        return Reach(days=days, coverage=coverage, units=self.units_by(days, coverage), effect=effect)
+
+    def least_days(self, effect: float, method: Method, power: float, *, coverage: float | None = None) -> int | None:
+        """The first whole day at whose end the effect is found with that power; None where there is none.
+
+        Day by day within the past, where the spread changes with the days; beyond it by halving.
+        """
+        share = self._question.coverage if coverage is None else coverage
+
+        def enough(days: int) -> bool:
+            return self._power(effect, days, share, method) >= power
+
+        within = next((days for days in range(1, self._history + 1) if enough(days)), None)
+        if within is not None or not enough(LONGEST):
+            return within
+        low, high = self._history, LONGEST
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
+    def _power(self, effect: float, days: int, coverage: float, method: Method) -> float:
+        """The chance that the treatment of the smallest share is told from the control at the end of that day."""
+        base = at(self._known, days)
+        weights = self._question.weights
+        control, treatment = weights[0], min(weights[1:])
+        measured = coverage * base.measured
+        n, n_control = (float(self._units[days]) * measured * weight for weight in (treatment, control))
+        if min(n, n_control) < max(2, self._question.minimum_units):
+            return 0.0
+        if method == "fixed horizon":
+            return self._power_at_the_end(effect, base, n, n_control)
+        skew = 0.0 if base.skewness is None else base.skewness
+        if min(n, n_control) < max(FEWEST_UNITS, (skew / LARGEST_SKEW) ** 2):
+            return 0.0
+        variance, changed = base.deviation**2, base.deviation**2
+        if base.basis == "share":
+            share = base.value * (1 + self._sign * effect)
+            variance, changed = base.value * (1 - base.value), max(0.0, share * (1 - share))
+        error = math.sqrt(self._kept * (changed / n + variance / n_control))
+        clock = float(self._unit_days[days]) * measured * (treatment + control)
+        critical = confidence_sequence(0.0, 1.0, clock, alpha=self._alpha, tuning_n=self._tuning).high
+        assert critical is not None
+        return normal_tail(critical - effect * abs(base.value) / error)
+
+    def _power_at_the_end(self, effect: float, base: Baseline, n: float, n_control: float) -> float:
+        if base.basis == "share" and self._kept == 1:
+            share = base.value * (1 + self._sign * effect)
+            return power_of_shares(share, base.value, n, n_control, alpha=self._alpha) if 0 < share < 1 else 0.0
+        return power_of(self._standardised(effect, base), n, n_control, alpha=self._alpha)
+
+    def _standardised(self, effect: float, base: Baseline) -> float:
+        return effect * abs(base.value) / (base.deviation * math.sqrt(self._kept))
+
+    def _needed_units(self, effect: float, base: Baseline) -> int | None:
+        """Units of all arms together, measured or not."""
+        question = self._question
+        control, treatment = question.weights[0], min(question.weights[1:])
+        ratio = treatment / control
+        if base.basis == "share" and self._kept == 1:
+            share = base.value * (1 + self._sign * effect)
+            if not 0 < share < 1:
+                return None
+            needed = sample_size_of_shares(share, base.value, alpha=self._alpha, power=question.power, ratio=ratio)
+        else:
+            standardised = self._standardised(effect, base)
+            needed = sample_size(standardised, alpha=self._alpha, power=question.power, ratio=ratio)
+        least = question.minimum_units / min(1.0, ratio)
+        units = max(needed, least) / control / base.measured
+        return math.ceil(units) if math.isfinite(units) else None
+
+
+def _thought_of(question: PlanQuestion) -> Experiment:
+    """As it would be declared, as far as its sequences are tuned by it."""
+    arms = (Variant(key=str(number), weight=weight) for number, weight in enumerate(question.weights))
+    return Experiment(
+        key="planned", variants=tuple(arms), primary_metric=question.metric, planned_days=question.days,
+        method=question.method,
+    )  # fmt: skip
