@@ -17,6 +17,7 @@ from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
+from barograph.experiments import register
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
 from barograph_client.clock import ManualClock
@@ -146,6 +147,33 @@ class TestLife:
         with pytest.raises(ChangedMeanwhile):
             repository.save(old, actor="late", action="edit")
         assert lab.framework.get("rerank").state == "running"
+
+    def test_a_reason_is_kept_with_the_stop_and_told_in_the_audit_log(self, lab: Lab) -> None:
+        f = lab.framework
+        f.create(RERANK)
+        f.start("rerank")
+        with pytest.raises(InvalidExperiment, match="the reason is longer than 4096 characters"):
+            f.stop("rerank", reason="x" * 4097)
+        f.stop("rerank", reason="the index was rebuilt")
+        assert lab.another().get("rerank").stop_reason == "the index was rebuilt"
+        assert f.history("rerank")[0].detail["reason"] == "the index was rebuilt"
+
+    def test_more_experiments_than_may_run_are_refused_until_one_is_stopped(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(register, "MOST_RUNNING", 2)
+        f = lab.framework
+        for key in ("a", "b", "c"):
+            f.create(structs.replace(RERANK, key=key))
+        f.start("a")
+        f.start("b")
+        with pytest.raises(InvalidExperiment, match="2 experiments run in this project") as refused:
+            f.start("c")
+        assert refused.value.hint == "Stop or pause one first, such as a."
+        f.pause("a")
+        f.start("c")
+        with pytest.raises(InvalidExperiment, match="2 experiments run"):
+            f.start("a")
 
 
 class TestRevise:

@@ -149,7 +149,7 @@ class ExperimentRegister:
         if len(running) >= MOST_RUNNING:
             raise InvalidExperiment(
                 f"{MOST_RUNNING} experiments run in this project, which is the most that may",
-                hint=f"Stop one first; {running[0]} runs longest.",
+                hint=f"Stop or pause one first, such as {running[0]}.",
             )
 
     def _stop(
