@@ -138,7 +138,7 @@ def section(told: Told) -> Section:
         "## A/A through the hash, the server and the store\n\n"
         f"{told.experiments:,} experiments without a difference, {told.units} users each, defined and started by the "
         "framework of a server. A client assigns the users by the hash and sends exposures, and a day later queries, "
-        "over HTTP: 1 to 200 a user, times with a habit of each user and a tail. Kolmogorov and Smirnov's test of uniform "
+        "over HTTP: 1 to 200 a user, times with a habit of each user. Kolmogorov and Smirnov's test of uniform "
         f"p-values; the share of p-values below {ALPHA:g}; and that of the always-valid ones, of those that there "
         "are. "
         f"{told.called} of the experiments were called better or worse by {told.metrics[0].metric}. The sample ratio "
