@@ -35,11 +35,14 @@ def judge(
     ``equivalent`` is the estimate whose interval lies within the margin that does not matter, where one does.
     """
     finding, sentence = _found(experiment, metric, estimate, p_value, progress, reasons, compared, equivalent)
+    return told(experiment, finding, sentence, estimate.arm, p_value)
+
+
+def told(experiment: Experiment, finding: Finding, sentence: str, arm: str, p_value: float | None) -> Verdict:
+    """The verdict on an arm, with why the experiment was stopped, where somebody said so."""
     if experiment.stop_reason:
         sentence += f" It was stopped: {shorten(experiment.stop_reason, LONGEST_REASON).rstrip('.')}."
-    return Verdict(
-        finding=finding, sentence=sentence, arm=estimate.arm, p_value=None if finding == "not valid" else p_value
-    )
+    return Verdict(finding=finding, sentence=sentence, arm=arm, p_value=None if finding == "not valid" else p_value)
 
 
 def _found(
@@ -59,13 +62,13 @@ def _found(
     if reasons or effect is None or p_value is None:
         return "not valid", f"Not valid: {'; '.join(reasons)}."
     if not progress.decides(experiment):
-        return "not settled", _early(experiment, metric, estimate, progress)
+        return "not settled", early_text(experiment, metric, estimate, progress)
     if p_value < experiment.alpha and effect.value != 0:
         return _settled(experiment, metric, estimate, p_value, effect, compared, equivalent)
     if equivalent is not None:
         return "equivalent", (
             f"Equivalent: {estimate.arm} changes {_named(metric, experiment)} by "
-            f"{_range(experiment, metric, equivalent)}, within the {_margin(experiment)} that do not matter"
+            f"{range_text(experiment, metric, equivalent)}, within the {_margin(experiment)} that do not matter"
             f"{_guarded(experiment, estimate.arm, compared)}."
         )
     return "not settled", _open(experiment, metric, estimate, progress)
@@ -86,9 +89,31 @@ def _settled(
     return finding, (
         f"{finding.capitalize()}: {estimate.arm} {'raises' if up else 'lowers'} {_named(metric, experiment)} from "
         f"{format_value(estimate.baseline_value, metric.unit)} to {format_value(estimate.arm_value, metric.unit)} "
-        f"({_range(experiment, metric, estimate)}, {_p(p_value)}){little}"
+        f"({range_text(experiment, metric, estimate)}, {p_text(p_value)}){little}"
         f"{_guarded(experiment, estimate.arm, compared)}."
     )
+
+
+def overall(verdicts: tuple[Verdict, ...]) -> Verdict:
+    """One verdict for all treatments: any that is better counts, then any that is worse."""
+    for finding in ("better", "worse", "equivalent", "not settled"):
+        chosen = [verdict for verdict in verdicts if verdict.finding == finding]
+        if chosen:
+            return min(chosen, key=lambda verdict: 1.0 if verdict.p_value is None else verdict.p_value)
+    return verdicts[0]
+
+
+def about_looking(experiment: Experiment, progress: Progress) -> list[str]:
+    """What is to be minded of looking before the end, where the verdict holds at the end only."""
+    if experiment.decided_by == "always valid":
+        return []
+    if experiment.planned_days is None and experiment.planned_units is None:
+        return [
+            "no end was planned: looking until the result pleases finds differences that are not there; "
+            "plan days or units next time, or decide by an always valid interval"
+        ]
+    early = not progress.reached(experiment)
+    return ["the intervals are not adjusted for looking before the planned end"] if early else []
 
 
 def days_text(days: float | None) -> str:
@@ -103,13 +128,14 @@ def days_text(days: float | None) -> str:
     return f"about {whole:,} more day{'' if whole == 1 else 's'}"
 
 
-def _early(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
+def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
+    """Why nothing is settled before the planned end, and what has shown so far."""
     planned = []
     if experiment.planned_days is not None:
         planned.append(f"{progress.days:.3g} of {experiment.planned_days:.3g} planned days")
     if experiment.planned_units is not None:
         planned.append(f"{progress.units:,} of {experiment.planned_units:,} planned {experiment.unit_kind}s")
-    seen = f"so far {_range(experiment, metric, estimate)}, not adjusted for looking early"
+    seen = f"so far {range_text(experiment, metric, estimate)}, not adjusted for looking early"
     if experiment.stopped_at is not None:
         return f"Not settled: it was stopped after {' and '.join(planned)}; {seen}."
     wait = days_text(progress.more_days(experiment))
@@ -117,7 +143,7 @@ def _early(experiment: Experiment, metric: Metric, estimate: Estimate, progress:
 
 
 def _open(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
-    seen = f"{estimate.arm} may change {_named(metric, experiment)} by {_range(experiment, metric, estimate)}"
+    seen = f"{estimate.arm} may change {_named(metric, experiment)} by {range_text(experiment, metric, estimate)}"
     wanted = f"{experiment.minimum_effect * 100:.3g} %"
     more = progress.enough_days
     if more == 0:
@@ -136,7 +162,7 @@ def _margin(experiment: Experiment) -> str:
     return f"±{(experiment.equivalence_margin or 0.0) * 100:.3g} %"
 
 
-def _range(experiment: Experiment, metric: Metric, estimate: Estimate) -> str:
+def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> str:
     """The effect and its interval: relative where that has a meaning, else in the metric's unit."""
     level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
     if experiment.decided_by == "always valid":
@@ -169,7 +195,8 @@ def _percent(share: float) -> str:
     return f"{text.replace('-', MINUS)} %"
 
 
-def _p(p_value: float) -> str:
+def p_text(p_value: float) -> str:
+    """``p = 0.012``; far out only a bound."""
     return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
 
 

@@ -21,9 +21,9 @@ from barograph.experiments.analysis.guardrail_checks import check
 from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, within_margin
 from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
-from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role, Verdict
+from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
-from barograph.experiments.verdict import judge
+from barograph.experiments.verdict import about_looking, judge, overall
 from barograph.stats.estimate import Estimate
 
 
@@ -64,7 +64,7 @@ def analyse(
         )
         for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)
     )  # fmt: skip
-    whole = _whole(verdicts)
+    whole = overall(verdicts)
     return Comparison(
         experiment=experiment.key, title=experiment.name, hypothesis=experiment.hypothesis, state=experiment.state,
         control=experiment.control, unit_kind=experiment.unit_kind, split=experiment.split, alpha=experiment.alpha,
@@ -173,15 +173,6 @@ def _needs(experiment: Experiment, progress: Progress) -> float | None:
     return progress.more_days(experiment) if experiment.stopped_at is None else None
 
 
-def _whole(verdicts: tuple[Verdict, ...]) -> Verdict:
-    """One verdict for all treatments: any that is better counts, then any that is worse."""
-    for finding in ("better", "worse", "equivalent", "not settled"):
-        chosen = [verdict for verdict in verdicts if verdict.finding == finding]
-        if chosen:
-            return min(chosen, key=lambda verdict: 1.0 if verdict.p_value is None else verdict.p_value)
-    return verdicts[0]
-
-
 def _warnings(
     experiment: Experiment,
     answers: Mapping[str, UnitAnswer],
@@ -197,12 +188,4 @@ def _warnings(
         found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
     if experiment.pre_days and not primary.adjusted:
         found.append("what units did before is not known for all of them: nothing is adjusted by it")
-    if experiment.decided_by == "fixed horizon":
-        if experiment.planned_days is None and experiment.planned_units is None:
-            found.append(
-                "no end was planned: looking until the result pleases finds differences that are not there; "
-                "plan days or units next time, or decide by an always valid interval"
-            )
-        elif not progress.reached(experiment):
-            found.append("the intervals are not adjusted for looking before the planned end")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*found, *about_looking(experiment, progress)]))

@@ -45,7 +45,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
         """From the plan, or what is usual. Units are taken to come evenly over the planned days."""
         units: float = USUAL_UNITS
         if experiment.planned_units is not None:
-            units = experiment.planned_units * 2 / len(experiment.variants)
+            arms = 2 if experiment.kind == "interleaving" else len(experiment.variants)  # rankers share them
+            units = experiment.planned_units * 2 / arms
         days = USUAL_DAYS if experiment.planned_days is None else experiment.planned_days
         window = days if experiment.attribution_days is None else min(days, experiment.attribution_days)
         return cls(units=units, unit_days=max(units * (window - window * window / (2 * days)), asymptotic.LEAST_CLOCK))

@@ -132,15 +132,22 @@ def _sample_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffi
 
 
 def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
-    """Days until a sequence finds the effect worth finding with the power that was asked for.
-
-    That is when its half width and ``normal_quantile(power)`` standard errors are no more than the effect. Units come
-    at the present traffic, spread as those of the control do, and each takes part for a day a day (for half of the days
-    if it comes meanwhile; with an attribution window, for as long as units did so far).
-    """
     wanted = experiment.minimum_effect * abs(control.values.mean)
     spread = control.values.variance * (1 / max(arm.units, 1) + 1 / control.units)
     clock, two = arm.unit_days + control.unit_days, arm.units + control.units
+    return days_until_narrow(experiment, wanted, spread, clock, two, traffic, treatments)
+
+
+def days_until_narrow(
+    experiment: Experiment, wanted: float, spread: float, clock: float, units: int, traffic: Traffic, treatments: int
+) -> float | None:
+    """Days until a sequence finds the effect that is ``wanted`` with the power that was asked for.
+
+    That is when its half width and ``normal_quantile(power)`` standard errors are no more than the effect. ``spread``
+    is the squared error of what it is about now, from so many ``units`` with so many unit-days on their ``clock``.
+    Units come at the present traffic, spread as those so far do, and each takes part for a day a day (for half of the
+    days if it comes meanwhile; with an attribution window, for as long as units did so far).
+    """
     tuning = Tuning.of(experiment).unit_days
     risk = min(experiment.alpha / treatments, LARGEST_ALPHA)
     power = normal_quantile(experiment.power)
@@ -150,7 +157,7 @@ def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traf
         growth = 1 + pace * days
         grown = clock * growth
         if experiment.attribution_days is None:
-            grown = clock + two * days * (1 + pace * days / 2)
+            grown = clock + units * days * (1 + pace * days / 2)
         if not grown >= LEAST_CLOCK:
             return False
         variance = spread / growth
