@@ -95,10 +95,14 @@ class Material:
 
 @dataclass(frozen=True)
 class PageSpec:
-    """A page: its name, the question that it answers, the time it looks at, and what makes it."""
+    """A page: its name, the question that it answers, the time it looks at, and what makes it.
+
+    ``one`` makes a page of a single thing that the page lists, by its key, where there is such a page.
+    """
 
     name: str
     title: str
     question: str
     span: str
     build: Callable[[Material, Window], Page]
+    one: Callable[[Material, Window, str], Page] | None = None

@@ -14,7 +14,7 @@ from barograph.core.query import Window
 from barograph.dashboard.material import Material, PageSpec
 from barograph.dashboard.page.alerts import alerts_page
 from barograph.dashboard.page.cost import cost_page
-from barograph.dashboard.page.experiments import experiments_page
+from barograph.dashboard.page.experiments.page import experiment_page, experiments_page
 from barograph.dashboard.page.overview import overview_page
 from barograph.dashboard.page.quality import quality_page
 from barograph.dashboard.page.queries import queries_page
@@ -33,7 +33,7 @@ PAGES: tuple[PageSpec, ...] = (
     PageSpec("retrieval", "Retrieval", "Do we find the right text?", "7d", retrieval_page),
     PageSpec("cost", "Cost", "What do we spend, on what, and where is it heading?", "7d", cost_page),
     PageSpec("users", "Users", "Who uses it, and who is unhappy?", "7d", users_page),
-    PageSpec("experiments", "Experiments", "Did it work, may I ship it?", "7d", experiments_page),
+    PageSpec("experiments", "Experiments", "Did it work, may I ship it?", "7d", experiments_page, experiment_page),
     PageSpec("alerts", "Alerts", "What is firing, and was it right?", "7d", alerts_page),
     PageSpec("system", "System", "Is the instrument itself in order?", "24h", system_page),
 )
@@ -50,9 +50,15 @@ def page_named(name: str) -> PageSpec:
     raise InvalidQuery("no such page", hint=f"{hint}There are {', '.join(names)}.", value=name)
 
 
-def build_page(name: str, material: Material, window: Window | None = None) -> Page:
-    """The page over the window, or over its usual time up to now. Raises InvalidQuery or EngineError."""
+def build_page(name: str, material: Material, window: Window | None = None, *, experiment: str = "") -> Page:
+    """The page over the window, or over its usual time up to now; with an experiment's key, of that one in full.
+
+    Raises InvalidQuery, UnknownExperiment or EngineError.
+    """
     spec = page_named(name)
     asked = window or material.recent(spec.span)
-    page, note = spec.build(material, asked), material.retired_note(asked)
+    if experiment and spec.one is None:
+        raise InvalidQuery("this page is not about one experiment", hint="Ask for the page experiments.", value=name)
+    page = spec.one(material, asked, experiment) if experiment and spec.one else spec.build(material, asked)
+    note = material.retired_note(asked)
     return replace(page, parts=(*page.parts, Text(text=note, tone="warning"))) if note else page

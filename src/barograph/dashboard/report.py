@@ -14,7 +14,9 @@ from barograph.analytics.summary import MetricSummary
 from barograph.core.query import Filter, Period, Window
 from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
-from barograph.dashboard.page.experiments import comparison_of, experiment_parts
+from barograph.dashboard.page.experiments.courses import day_course
+from barograph.dashboard.page.experiments.page import comparison_of
+from barograph.dashboard.page.experiments.summary import experiment_parts
 from barograph.dashboard.page.overview import by_day, modelled_line
 from barograph.dashboard.page.shapes import (
     AGAINST,
@@ -60,7 +62,10 @@ def build_report(material: Material, hours: float) -> Page:
         Panel(title="Findings", parts=_findings(material, found, period, compared, window)),
         Tiles(tiles=[_box(one, period) for one in found if one.n], layout="boxes"),
         *_charts(material, seen, window),
-        *[Panel(title=f"Experiment: {one.title}", parts=experiment_parts(one)) for one in compared],
+        *[
+            Panel(title=f"Experiment: {one.title}", parts=[*experiment_parts(one), *day_course(one)])
+            for one in compared
+        ],
         *guarded(lambda: _worst(material, window)),
         Panel(title="Method", parts=_method(material, seen, window, period)),
     ]

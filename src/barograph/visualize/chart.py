@@ -23,7 +23,7 @@ from barograph_client.errors import InvalidChart
 Role = Literal["main", "comparison", "p50", "p90", "p95", "p99", "group", "limit"]
 Tone = Literal["plain", "title", "muted", "good", "warning", "critical"]
 Better = Literal["lower", "higher", "neutral"]
-Verdict = Literal["better", "worse", "not settled"]
+Verdict = Literal["better", "worse", "equivalent", "not settled", "not valid"]
 Cell = str | int | float | bool | datetime | None
 
 MOST_LINES = 6  # series of one chart beside comparisons and limits; more cannot be told apart

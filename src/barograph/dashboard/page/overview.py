@@ -16,7 +16,9 @@ from barograph.analytics.status import Status
 from barograph.core.query import Window
 from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
-from barograph.dashboard.page.experiments import comparison_of, interval_plot, progress_note
+from barograph.dashboard.page.experiments.intervals import interval_plot
+from barograph.dashboard.page.experiments.page import comparison_of
+from barograph.dashboard.page.experiments.words import progress_note
 from barograph.dashboard.page.shapes import (
     DAY,
     calendar_bars,

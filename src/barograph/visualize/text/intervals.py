@@ -9,7 +9,7 @@ from barograph.visualize.chart import Effect, IntervalPlot
 from barograph.visualize.hostile import display_width, pad, wrap
 from barograph.visualize.text.pen import Pen, Row, heading
 
-_VERDICTS = {"better": "better", "worse": "worse", "not settled": "muted"}
+_VERDICTS = {"better": "better", "worse": "worse"}  # the styles; what says nothing is dimmed
 _NARROWEST = 12
 _LIMIT_ROOM = 1.0  # a limit farther away than this share of the scale would squeeze the intervals; it is told only
 _FARTHEST = 1e290  # ends beyond it are drawn there
@@ -33,7 +33,7 @@ def draw_intervals(plot: IntervalPlot, pen: Pen) -> list[Row]:
     low, high = _range(plot)
     wide = max(map(display_width, texts))
     for label, effect, text, verdict in zip(labels, plot.rows, texts, verdicts, strict=True):
-        style = _VERDICTS[effect.verdict]
+        style = _VERDICTS.get(effect.verdict, "muted")
         picture = _picture(effect, plot.zero, low, high, room, pen)
         row: Row = [(pad(label, left) + "  ", ""), *picture]
         numbers: Row = [(pad(text, wide) + "  ", ""), (verdict, style)]
@@ -94,7 +94,7 @@ def _bare(end: float, unit: str, pen: Pen) -> str:
 
 
 def _verdict(effect: Effect, pen: Pen) -> str:
-    sign = {"better": pen.glyphs.up, "worse": pen.glyphs.down, "not settled": pen.glyphs.level}[effect.verdict]
+    sign = {"better": pen.glyphs.up, "worse": pen.glyphs.down}.get(effect.verdict, pen.glyphs.level)
     return f"{sign} {effect.verdict}"
 
 
@@ -109,7 +109,7 @@ def _picture(effect: Effect, zero: float, low: float, high: float, room: int, pe
 
     cells = [(" ", "")] * room
     cells[place(zero)] = (glyphs.vertical, "axis")
-    style = _VERDICTS[effect.verdict]
+    style = _VERDICTS.get(effect.verdict, "muted")
     if effect.estimate is not None:
         first = 0 if effect.low is None else place(effect.low)
         last = room - 1 if effect.high is None else place(effect.high)

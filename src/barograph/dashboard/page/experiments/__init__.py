@@ -1,0 +1,1 @@
+"""The page of experiments, and the parts of it that the overview and reports show too."""

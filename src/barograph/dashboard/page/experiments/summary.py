@@ -1,0 +1,184 @@
+"""One experiment in short: verdict, standing, sample ratio, intervals, guardrails, and the numbers behind them.
+
+Reads a ``Comparison``; hands parts to ``page`` and to the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from msgspec.structs import replace
+
+from barograph.core.unit import counted, format_value
+from barograph.dashboard.page.experiments.intervals import interval_plot
+from barograph.dashboard.page.experiments.words import (
+    TONES,
+    arm_names,
+    days_text,
+    deciding,
+    difference,
+    margin_text,
+    probability,
+    worsening,
+)
+from barograph.experiments.comparison import Comparison
+from barograph.visualize.chart import Bar, BarChart, Cell, Column, Part, Sparkline, Table, Text
+
+MOST_BARS = 14  # days of exposures with a bar each; more are a small line
+_DECIDED = {
+    "fixed horizon": "decided at the planned end",
+    "always valid": "decided at any time, by always-valid intervals",
+}
+
+
+def experiment_parts(found: Comparison) -> list[Part]:
+    """What was expected, the verdict, whether it may be trusted, intervals, guardrails, the numbers behind them."""
+    return [
+        *head(found),
+        *arrival_line(found),
+        *mind(found.warnings),
+        *interval_plot(found),
+        *guardrail_table(found),
+        *numbers(found),
+    ]
+
+
+def head(found: Comparison) -> list[Part]:
+    """Hypothesis, verdict, how far it is, and the sample ratio."""
+    parts: list[Part] = []
+    if found.hypothesis:
+        parts.append(Text(text=f"Hypothesis: {found.hypothesis}", tone="muted"))
+    parts.append(Text(text=found.verdict.sentence, tone=TONES[found.verdict.finding]))
+    others = [verdict for verdict in found.arm_verdicts if verdict.sentence != found.verdict.sentence]
+    parts += [Text(text=verdict.sentence, tone=TONES[verdict.finding]) for verdict in others]
+    return [*parts, *_standing(found), _balance(found)]
+
+
+def mind(warnings: Sequence[str]) -> list[Part]:
+    return [Text(text=f"Mind: {warning.rstrip('.')}.", tone="muted") for warning in warnings]
+
+
+def _standing(found: Comparison) -> list[Part]:
+    """How long it has run, of what was planned, by what it is decided; why it was stopped."""
+    ran = days_text(found.days_running, found.planned_days)
+    units = sum(found.units.values())
+    came = f", {counted(units, found.unit_kind)}"
+    if found.planned_units is not None:
+        came = f", {units:,} of {counted(found.planned_units, found.unit_kind)}"
+    told = f"{found.state.capitalize()}: {ran}{came}; {_DECIDED[found.decided_by]}."
+    parts: list[Part] = [Text(text=told, tone="muted")]
+    if found.stop_reason:
+        parts.append(Text(text=f"Stopped because: {found.stop_reason.rstrip('.')}.", tone="warning"))
+    return parts
+
+
+def _balance(found: Comparison) -> Text:
+    """The sample ratio check: whether the arms got the units that they were promised."""
+    units = ", ".join(f"{arm} {count:,}" for arm, count in found.units.items())
+    ratio = found.sample_ratio
+    if ratio.p_value is None:
+        return Text(
+            text=f"Sample ratio: no {found.unit_kind} has been exposed yet. Call expose where the arm takes effect.",
+            tone="muted",
+        )
+    p_value = "p < 0.001" if ratio.p_value < 0.001 else f"p = {ratio.p_value:.2g}"
+    state = "mismatch" if ratio.mismatch else "ok"
+    aside = f"{found.unit_kind}s exposed"
+    text = f"Sample ratio: {state} ({units} {aside}, {found.split} promised, {p_value})"
+    return Text(text=text, tone="critical" if ratio.mismatch else "plain")
+
+
+def arrival_line(found: Comparison) -> list[Part]:
+    """First exposures by day as a small line, from the second day on."""
+    days = arrivals(found)
+    if len(days) < 2:
+        return []
+    return [Sparkline(title=f"{found.unit_kind.capitalize()}s exposed by day", values=[count for _, count in days])]
+
+
+def arrivals(found: Comparison) -> list[tuple[date, int]]:
+    """First exposures on every UTC day from the first to the last, also those on which nobody came."""
+    known = {date.fromisoformat(day): count for day, count in found.exposed_by_day}
+    if not known:
+        return []
+    first = min(known)
+    days = (first + timedelta(days=after) for after in range((max(known) - first).days + 1))
+    return [(day, known.get(day, 0)) for day in days]
+
+
+def arrival_bars(found: Comparison) -> list[Part]:
+    """First exposures by day with their numbers; where there are many days, as a small line."""
+    days = arrivals(found)
+    if not days:
+        return []
+    if len(days) > MOST_BARS:
+        return arrival_line(found)
+    bars = [Bar(label=f"{day:%a %m-%d}", value=count) for day, count in days]
+    title = f"{found.unit_kind.capitalize()}s exposed by day"
+    return [BarChart(title=title, bars=bars, subtitle="first exposures · UTC days")]
+
+
+def guardrail_table(found: Comparison) -> list[Part]:
+    """Each guardrail and arm: its state, the limit, and what the test says that stops the experiment."""
+    rows: list[list[Cell]] = [
+        [metric.title, check.arm, check.state, margin_text(metric, check), check.stopping, worsening(metric, check),
+         check.auto_stop]
+        for metric in found.metrics
+        for check in metric.guardrails
+    ]  # fmt: skip
+    if not rows:
+        return []
+    columns = [
+        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20), Column(title="State"),
+        Column(title="Limit", align="right"), Column(title="Stopping", wraps=True),
+        Column(title="Worse by", align="right"), Column(title="Stops it"),
+    ]  # fmt: skip
+    note = "The state is that at a fixed horizon. Stopping is by a test that holds at any time, as its bounds do."
+    return [_without_arm(found, Table(title="Guardrails", columns=columns, rows=rows, note=note))]
+
+
+def numbers(found: Comparison) -> list[Part]:
+    """Every metric and arm as numbers, the goal first."""
+    rows: list[list[Cell]] = []
+    for metric in found.metrics:
+        for index, estimate in enumerate(deciding(found, metric)):
+            corrected = metric.adjusted_p_values
+            p_value = corrected[index] if index < len(corrected) else estimate.p_value
+            rows.append(
+                [metric.title, estimate.arm, format_value(estimate.baseline_value, metric.unit, headed=True),
+                 format_value(estimate.arm_value, metric.unit, headed=True),
+                 difference(estimate.absolute, metric.unit), probability(p_value),
+                 f"{estimate.baseline_n:,} / {estimate.arm_n:,}"]
+            )  # fmt: skip
+    if not rows or not sum(found.units.values()):
+        return []
+    single = len(found.estimates) == 1
+    columns = [
+        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20),
+        Column(title=found.control, align="right", most=16),
+        Column(title=arm_names(found) if single else "arm", align="right", most=16),
+        Column(title="Difference", align="right"), Column(title="p", align="right"),
+        Column(title=f"{found.unit_kind}s", align="right", most=20),
+    ]  # fmt: skip
+    capped = [f"{one.title} {format_value(one.cap, one.unit)}" for one in found.metrics if one.cap is not None]
+    several = any(metric.adjusted_p_values for metric in found.metrics)
+    notes = [
+        "p is corrected for the other metrics and arms of its family" if several else "",
+        f"sums of a {found.unit_kind} are cut off at: {', '.join(capped)}" if capped else "",
+    ]
+    table = Table(
+        title="The numbers", subtitle="the goal first", columns=columns, rows=rows, note="; ".join(filter(None, notes))
+    )
+    return [_without_arm(found, table)]
+
+
+def _without_arm(found: Comparison, table: Table) -> Table:
+    """The table without its second column, the arm, where there is only one treatment."""
+    if len(found.estimates) > 1:
+        return table
+    return replace(
+        table,
+        columns=[*table.columns[:1], *table.columns[2:]],
+        rows=[[*row[:1], *row[2:]] for row in table.rows],
+    )
