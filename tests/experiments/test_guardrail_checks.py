@@ -1,0 +1,144 @@
+"""A guardrail stops an experiment when it is surely breached, at whatever moment it is looked at, and not before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+from tests.experiments.unit_moments import START, answer_of, moments_of
+
+from barograph.core.metric import Catalogue
+from barograph.core.units import UnitMoments
+from barograph.experiments.analysis.analyse import analyse, check_guardrails
+from barograph.experiments.comparison import GuardrailCheck
+from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
+
+CATALOGUE = Catalogue()
+Floats = NDArray[np.float64]
+
+
+def experiment(*guardrails: Guardrail, **values: object) -> Experiment:
+    base = Experiment(
+        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
+        started_at=START, planned_days=10, guardrails=guardrails,
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
+
+
+def checked(defined: Experiment, metric: str, arms: list[UnitMoments], days: float = 3.0) -> GuardrailCheck:
+    answers = {metric: answer_of(arms, START + timedelta(days=days))}
+    (found,) = check_guardrails(defined, {metric: CATALOGUE.get(metric)}, answers)[metric]
+    return found
+
+
+def exactly(mean: float, deviation: float, n: int) -> Floats:
+    noise = np.random.default_rng(9).normal(0.0, 1.0, n)
+    noise -= noise.mean()
+    return np.asarray(mean + noise * (deviation / float(noise.std(ddof=1))))
+
+
+def two(metric_of_control: float, of_treatment: float, n: int = 1500, deviation: float = 1.0) -> list[UnitMoments]:
+    return [
+        moments_of("control", exactly(metric_of_control, deviation, n)),
+        moments_of("reranked", exactly(of_treatment, deviation, n)),
+    ]
+
+
+SLOWER = Guardrail(metric="response_time.mean", margin=0.1)
+LESS_ACCURATE = Guardrail(metric="accuracy", margin=0.1)
+
+
+class TestStopping:
+    @pytest.mark.parametrize(
+        ("control", "treatment", "stopping"),
+        [(10.0, 10.1, "held"), (10.0, 12.0, "breached"), (10.0, 11.0, "open"), (10.0, 8.0, "held")],
+    )
+    def test_of_which_less_is_better(self, control: float, treatment: float, stopping: str) -> None:
+        found = checked(experiment(SLOWER), "response_time.mean", two(control, treatment))
+        assert found.stopping == stopping
+        assert found.worsening_low is not None
+        assert found.worsening_high is not None
+        assert found.worsening_low < treatment / control - 1 < found.worsening_high
+
+    @pytest.mark.parametrize(
+        ("control", "treatment", "stopping"),
+        [(0.8, 0.79, "held"), (0.8, 0.6, "breached"), (0.8, 0.72, "open"), (0.8, 0.9, "held")],
+    )
+    def test_of_which_more_is_better(self, control: float, treatment: float, stopping: str) -> None:
+        found = checked(experiment(LESS_ACCURATE), "accuracy", two(control, treatment, deviation=0.1))
+        assert found.stopping == stopping
+        assert found.worsening_low is not None
+        assert found.worsening_high is not None
+        assert found.worsening_low < 1 - treatment / control < found.worsening_high
+
+    def test_an_absolute_margin_is_in_the_metrics_unit(self) -> None:
+        arms = two(10.0, 10.6)
+        strict = Guardrail(metric="response_time.mean", margin=0.2, relative=False)
+        loose = Guardrail(metric="response_time.mean", margin=1.2, relative=False)
+        assert checked(experiment(strict), strict.metric, arms).stopping == "breached"
+        held = checked(experiment(loose), loose.metric, arms)
+        assert held.stopping == "held"
+        assert held.worsening_low is not None
+        assert held.worsening_low < 0.6
+
+    def test_each_guardrail_and_treatment_has_its_share_of_alpha(self) -> None:
+        arms = two(10.0, 11.0)
+        alone = checked(experiment(SLOWER), "response_time.mean", arms)
+        among = checked(experiment(SLOWER, LESS_ACCURATE), "response_time.mean", arms)
+        strict = checked(experiment(SLOWER, alpha=0.025), "response_time.mean", arms)
+        assert among.worsening_low == strict.worsening_low
+        assert among.worsening_high == strict.worsening_high
+        assert alone.worsening_low is not None
+        assert among.worsening_low is not None
+        assert among.worsening_low < alone.worsening_low
+
+    def test_it_is_not_tested_before_there_is_enough_to_test_and_says_why(self) -> None:
+        found = checked(experiment(SLOWER), "response_time.mean", two(10.0, 20.0, n=60))
+        assert found.stopping == "not valid"
+        assert found.state == "breached"
+        assert found.worsening_low is None
+        assert found.worsening_high is None
+        assert "100 units in each arm" in found.reason
+
+    @pytest.mark.parametrize("baseline", [0.0, 0.001])
+    def test_a_share_of_what_is_as_good_as_zero_stops_nothing(self, baseline: float) -> None:
+        found = checked(experiment(SLOWER), "response_time.mean", two(baseline, 5.0))
+        assert found.stopping == "not valid"
+        assert found.reason
+
+    def test_a_rate_is_stopped_by_units_whose_window_is_over_where_the_rest_is_too_skewed(self) -> None:
+        guardrail = Guardrail(metric="error_rate", margin=0.05, relative=False)
+        generator = np.random.default_rng(2)
+        arms = [
+            moments_of(key, generator.binomial(3, rate, 30).astype(float), np.full(30, 3.0), unit_days=45.0,
+                       group=f"2026-11-{10 + day}")
+            for day in range(10)
+            for key, rate in (("control", 0.003), ("reranked", 0.5))
+        ]  # fmt: skip
+        assert checked(experiment(guardrail), "error_rate", arms, 12.0).stopping == "not valid"
+        assert checked(experiment(guardrail, attribution_days=1.0), "error_rate", arms, 12.0).stopping == "breached"
+
+    def test_it_stops_whatever_the_sample_ratio_says(self) -> None:
+        defined = experiment(SLOWER)
+        arms = [moments_of("control", exactly(10, 1, 1500)), moments_of("reranked", exactly(13, 1, 900))]
+        answers = {name: answer_of(arms) for name in ("satisfaction", "response_time.mean")}
+        found = analyse(defined, {name: CATALOGUE.get(name) for name in answers}, answers, START + timedelta(days=2))
+        assert found.sample_ratio.mismatch
+        assert found.verdict.finding == "not valid"
+        assert found.metrics[1].guardrails[0].stopping == "breached"
+
+    def test_whether_it_stops_is_told_with_the_check(self) -> None:
+        told = structs.replace(SLOWER, auto_stop=False)
+        assert not checked(experiment(told), "response_time.mean", two(10, 20)).auto_stop
+        assert checked(experiment(SLOWER), "response_time.mean", two(10, 20)).auto_stop
+
+
+def test_both_looks_at_a_guardrail_say_the_same() -> None:
+    defined, arms = experiment(SLOWER), two(10.0, 11.2)
+    answers = {name: answer_of(arms) for name in ("satisfaction", "response_time.mean")}
+    metrics = {name: CATALOGUE.get(name) for name in answers}
+    whole = analyse(defined, metrics, answers, START + timedelta(days=2)).metrics[1].guardrails[0]
+    assert whole == checked(defined, "response_time.mean", arms)

@@ -1,0 +1,246 @@
+"""Which estimate decides, and what stands beside it: the past, caps, equivalence, families of questions, beliefs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+from tests.experiments.unit_moments import START, answer_of, moments_of
+
+from barograph.core.metric import Catalogue
+from barograph.core.units import UnitAnswer, UnitMoments
+from barograph.experiments.analysis import analyse
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph.stats.covariate import compare_cuped
+from barograph.stats.joint import PairSummary, RatioPairSummary
+from barograph.stats.multiplicity import benjamini_hochberg, holm
+
+CATALOGUE = Catalogue()
+Floats = NDArray[np.float64]
+
+
+def experiment(**values: object) -> Experiment:
+    base = Experiment(
+        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
+        started_at=START, planned_days=10,
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
+
+
+def compare(defined: Experiment, days: float = 10, /, **answers: UnitAnswer | list[UnitMoments]) -> Comparison:
+    found = {
+        name.replace("__", "."): one if isinstance(one, UnitAnswer) else answer_of(one) for name, one in answers.items()
+    }
+    return analyse(defined, {name: CATALOGUE.get(name) for name in found}, found, START + timedelta(days=days))
+
+
+def centred(mean: float, n: int, seed: int, deviation: float = 1.0) -> Floats:
+    noise = np.random.default_rng(seed).normal(0.0, deviation, n)
+    return np.asarray(mean + noise - noise.mean())
+
+
+class TestPast:
+    def arms(self, effect: float, **left_out: bool) -> list[UnitMoments]:
+        generator, found = np.random.default_rng(4), []
+        for key, shift in (("control", 0.0), ("reranked", effect)):
+            habit = generator.normal(3.0, 1.0, 400)
+            before, since = habit + generator.normal(0, 0.3, 400), habit + shift + generator.normal(0, 0.3, 400)
+            pre = None if left_out.get(key) else (before, np.ones(400))
+            found.append(moments_of(key, since, pre=pre))
+        return found
+
+    def test_the_adjusted_estimate_decides_where_a_pre_period_was_declared(self) -> None:
+        with_past = compare(experiment(pre_days=14), satisfaction=self.arms(0.08))
+        (adjusted,) = with_past.primary.adjusted
+        assert with_past.verdict.p_value == adjusted.p_value
+        assert adjusted.p_value is not None
+        assert adjusted.p_value < 0.01
+        assert with_past.estimates[0].p_value is not None
+        assert with_past.estimates[0].p_value > 0.05
+        assert with_past.verdict.finding == "better"
+
+    def test_ratios_are_adjusted_as_cuped_does_their_linearised_values(self) -> None:
+        generator, found, pairs = np.random.default_rng(5), [], []
+        for key in ("control", "reranked"):
+            d0, d1 = (generator.integers(1, 9, 300).astype(float) for _ in range(2))
+            habit = generator.normal(2.0, 0.4, 300)
+            n0, n1 = (habit * d + generator.normal(0, 0.2, 300) for d in (d0, d1))
+            found.append(moments_of(key, n1, d1, pre=(n0, d0)))
+            pairs.append(RatioPairSummary.from_values(n0, d0, n1, d1).linearised())
+        (adjusted,) = compare(
+            experiment(primary_metric="response_time.mean"), response_time__mean=found
+        ).primary.adjusted
+        expected = compare_cuped(pairs[1], pairs[0])
+        assert adjusted.p_value == pytest.approx(expected.p_value, rel=1e-6)
+
+    def test_sums_are_adjusted_by_sums(self) -> None:
+        generator = np.random.default_rng(6)
+        before, since = generator.exponential(1, (2, 300)), generator.exponential(1, (2, 300))
+        since += before
+        found = [
+            moments_of(key, since[arm], pre=(before[arm], np.ones(300)))
+            for arm, key in enumerate(("control", "reranked"))
+        ]
+        (adjusted,) = compare(experiment(primary_metric="cost"), cost=found).primary.adjusted
+        pairs = [PairSummary.from_values(before[arm], since[arm]) for arm in range(2)]
+        assert adjusted.p_value == pytest.approx(compare_cuped(pairs[1], pairs[0]).p_value, rel=1e-6)
+
+    def test_where_the_past_of_an_arm_is_not_known_nothing_is_adjusted_and_that_is_said(self) -> None:
+        found = compare(experiment(pre_days=14), satisfaction=self.arms(0.5, control=True))
+        assert found.primary.adjusted == ()
+        assert found.deciding == found.estimates
+        assert any("nothing is adjusted" in warning for warning in found.warnings)
+
+    def test_a_past_that_says_little_is_warned_of(self) -> None:
+        generator = np.random.default_rng(7)
+        arms = [
+            moments_of(key, generator.normal(3, 1, 400), pre=(generator.normal(3, 1, 400), np.ones(400)))
+            for key in ("control", "reranked")
+        ]
+        found = compare(experiment(pre_days=14), satisfaction=arms)
+        assert any("says little" in warning for warning in found.warnings)
+
+
+def test_capped_sums_say_so_and_where_the_cap_is() -> None:
+    arms = [moments_of(key, centred(3, 200, seed)) for key, seed in (("control", 1), ("reranked", 2))]
+    found = compare(
+        experiment(primary_metric="cost", caps={"cost": 0.99}), cost=structs.replace(answer_of(arms), cap=4.5)
+    )
+    assert found.primary.cap == 4.5
+    assert "sums a unit up to $4.5" in found.estimates[0].method
+    assert "sums a unit up to $4.5" in found.primary.always_valid[0].method
+
+
+class TestSkew:
+    def test_a_few_large_values_give_no_verdict_at_a_fixed_horizon(self) -> None:
+        generator = np.random.default_rng(1)
+        arms = [moments_of(key, generator.lognormal(shift, 2, 300)) for key, shift in (("control", 0), ("reranked", 2))]
+        found = compare(experiment(primary_metric="cost"), cost=arms)
+        assert found.verdict.finding == "not valid"
+        assert "a few large values decide" in found.verdict.sentence
+
+    def test_a_little_skew_does_no_harm(self) -> None:
+        generator = np.random.default_rng(1)
+        arms = [moments_of(key, generator.exponential(mean, 300)) for key, mean in (("control", 1), ("reranked", 2))]
+        assert compare(experiment(primary_metric="cost"), cost=arms).verdict.finding == "worse"
+
+
+class TestEquivalence:
+    def arms(self, effect: float, n: int = 4000) -> list[UnitMoments]:
+        return [moments_of("control", centred(4.0, n, 1)), moments_of("reranked", centred(4.0 + effect, n, 2))]
+
+    @pytest.mark.parametrize("method", ["fixed horizon", "always valid"])
+    def test_arms_that_differ_by_less_than_the_margin_are_equivalent(self, method: str) -> None:
+        defined = experiment(method=method, equivalence_margin=0.03)
+        found = compare(defined, satisfaction=self.arms(0.01))
+        assert found.verdict.finding == "equivalent"
+        assert "within the ±3 % that do not matter" in found.verdict.sentence
+        assert found.needs_more_days is None
+        assert ("90 % interval" in found.verdict.sentence) == (method == "fixed horizon")
+
+    def test_not_before_the_planned_end(self) -> None:
+        assert (
+            compare(experiment(equivalence_margin=0.03), 5, satisfaction=self.arms(0.0)).verdict.finding
+            == "not settled"
+        )
+
+    def test_not_where_the_interval_passes_the_margin_on_either_side(self) -> None:
+        for effect in (0.04, -0.04):  # of 4: one per cent, give or take 0.9
+            defined = experiment(equivalence_margin=0.015)
+            assert compare(defined, satisfaction=self.arms(effect)).verdict.finding == "not settled"
+
+    def test_not_without_a_margin(self) -> None:
+        assert compare(experiment(), satisfaction=self.arms(0.0)).verdict.finding == "not settled"
+
+    def test_a_difference_that_is_sure_but_small_is_said_to_be_both(self) -> None:
+        found = compare(experiment(equivalence_margin=0.05), satisfaction=self.arms(0.1))
+        assert found.verdict.finding == "better"
+        assert "though within the ±5 % that do not matter" in found.verdict.sentence
+
+    def test_several_treatments_share_alpha(self) -> None:
+        arms = [*self.arms(0.0), moments_of("third", centred(4.0, 4000, 3))]
+        defined = experiment(variants=equal_variants("control", "reranked", "third"), equivalence_margin=0.03)
+        assert "95 % interval" in compare(defined, satisfaction=arms).verdict.sentence  # 1 - 2 * 0.05 / 2
+
+
+class TestFamilies:
+    def given(self, correction: str) -> tuple[Comparison, list[float]]:
+        defined = experiment(
+            variants=equal_variants("control", "a", "b"), secondary_metrics=("accuracy", "response_time.mean"),
+            correction=correction,
+        )  # fmt: skip
+        answers = {
+            name: [moments_of(key, centred(4.0 + shift, 200, seed)) for key, shift, seed in arms]
+            for name, arms in {
+                "satisfaction": (("control", 0.0, 1), ("a", 0.2, 2), ("b", 0.3, 3)),
+                "accuracy": (("control", 0.0, 4), ("a", 0.19, 5), ("b", 0.25, 6)),
+                "response_time__mean": (("control", 0.0, 7), ("a", 0.22, 8), ("b", 0.0, 9)),
+            }.items()
+        }
+        found = compare(defined, 10, **answers)
+        return found, [one.p_value or 0.0 for metric in found.metrics[1:] for one in metric.estimates]
+
+    @pytest.mark.parametrize(("correction", "by"), [("holm", holm), ("benjamini-hochberg", benjamini_hochberg)])
+    def test_secondary_metrics_and_treatments_are_one_family(self, correction: str, by: object) -> None:
+        found, plain = self.given(correction)
+        expected = holm(plain) if by is holm else benjamini_hochberg(plain)
+        assert [p for metric in found.metrics[1:] for p in metric.adjusted_p_values] == pytest.approx(expected)
+        assert expected != plain
+
+    def test_the_primary_metric_is_a_family_of_its_treatments_by_holm(self) -> None:
+        found, _ = self.given("benjamini-hochberg")
+        plain = [one.p_value or 0.0 for one in found.estimates]
+        assert found.primary.adjusted_p_values == pytest.approx(holm(plain))
+        assert [verdict.p_value for verdict in found.arm_verdicts] == pytest.approx(holm(plain))
+
+
+class TestBeliefs:
+    def test_the_chance_to_win_turns_with_the_direction(self) -> None:
+        arms = [moments_of("control", centred(4.0, 400, 1)), moments_of("reranked", centred(4.2, 400, 2))]
+        more = compare(experiment(), satisfaction=arms).primary.beliefs[0]
+        less = compare(experiment(primary_metric="response_time.mean"), response_time__mean=arms).primary.beliefs[0]
+        assert more.chance_to_win > 0.99
+        assert less.chance_to_win == pytest.approx(1 - more.chance_to_win)
+        assert less.expected_loss > 0.15 > more.expected_loss
+        assert (more.low, more.high) == (less.low, less.high)
+        assert "prior 0 ± 50 % of the control" in more.method
+
+    def test_shares_have_a_beta_posterior(self) -> None:
+        arms = [
+            moments_of(key, np.repeat([1.0, 0.0], (hits, 200 - hits)))
+            for key, hits in (("control", 20), ("reranked", 40))
+        ]
+        found = compare(experiment(primary_metric="error_rate"), error_rate=arms).primary.beliefs[0]
+        assert found.method.startswith("Beta-Binomial")
+        assert found.chance_to_win < 0.01
+
+    def test_few_units_are_believed_nothing_of(self) -> None:
+        arms = [moments_of(key, centred(4.0, 29, seed)) for key, seed in (("control", 1), ("reranked", 2))]
+        assert compare(experiment(), satisfaction=arms).primary.beliefs == ()
+
+
+class TestSampleRatio:
+    def by_day(self, share: float) -> list[UnitMoments]:
+        return [
+            moments_of(key, centred(4.0, round(200 * part), 10 * day + arm), group=f"2026-11-{10 + day}")
+            for day in range(10)
+            for arm, (key, part) in enumerate((("control", 1 - share), ("reranked", share)))
+        ]
+
+    def test_a_mismatch_of_any_day_is_kept_where_the_verdict_is_always_valid(self) -> None:
+        days = self.by_day(0.2)[:8] + [structs.replace(one, group=f"2026-12-{day:02}") for day in range(1, 5)
+                                       for one in self.by_day(0.8)[8:10]]  # fmt: skip
+        always = compare(experiment(method="always valid"), satisfaction=days)
+        once = compare(experiment(method="fixed horizon"), satisfaction=days)
+        assert not once.sample_ratio.mismatch
+        assert always.sample_ratio.mismatch
+        assert "valid at any time" in always.sample_ratio.method
+        assert always.verdict.finding == "not valid"
+
+    def test_right_shares_pass_both(self) -> None:
+        for method in ("always valid", "fixed horizon"):
+            assert not compare(experiment(method=method), satisfaction=self.by_day(0.5)).sample_ratio.mismatch

@@ -1,0 +1,98 @@
+"""After a change of weights each period is taken apart, so that a good day does not count for the arm that grew."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from msgspec import structs
+from tests.experiments.unit_moments import START, answer_of, moments_of
+
+from barograph.core.metric import Catalogue
+from barograph.core.units import UnitMoments
+from barograph.experiments.analysis import analyse
+from barograph.experiments.comparison import Comparison
+from barograph.experiments.design import Experiment, Reweighting, Variant, validated
+from barograph.stats.bandit import stratified_difference
+from barograph.stats.summary import Summary
+
+CATALOGUE = Catalogue()
+CHANGED = START + timedelta(days=5)
+
+
+def experiment(**values: object) -> Experiment:
+    base = Experiment(
+        key="rerank", variants=(Variant(key="control", weight=0.2), Variant(key="reranked", weight=0.8)),
+        primary_metric="satisfaction", planned_days=10, state="running", started_at=START, sticky=True,
+        reweighted=(Reweighting(at=CHANGED, before={"control": 0.5, "reranked": 0.5}),),
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
+
+
+def compare(defined: Experiment, arms: list[UnitMoments]) -> Comparison:
+    name, now = defined.primary_metric, START + timedelta(days=11)
+    return analyse(defined, {name: CATALOGUE.get(name)}, {name: answer_of(arms, now)}, now)
+
+
+def rising(effect: float = 0.0, sizes: tuple[tuple[int, int], ...] = ((500, 500), (200, 800))) -> list[UnitMoments]:
+    """Everything is better in the second period, in which the treatment has four times the units."""
+    generator = np.random.default_rng(8)
+    return [
+        moments_of(key, generator.normal(3.0 + period + effect * treated, 0.5, n), period=period)
+        for period, counts in enumerate(sizes)
+        for treated, (key, n) in enumerate(zip(("control", "reranked"), counts, strict=True))
+    ]
+
+
+def test_a_better_time_does_not_count_for_the_arm_that_grew_in_it() -> None:
+    found = compare(experiment(), rising())
+    assert found.verdict.finding == "not settled"
+    mixed = compare(experiment(reweighted=()), [structs.replace(one, period=0) for one in rising()])
+    assert mixed.estimates[0].p_value is not None
+    assert mixed.estimates[0].p_value < 1e-9  # what the plain difference of means would have said
+
+
+def test_a_real_effect_is_found_and_the_method_says_how() -> None:
+    found = compare(experiment(), rising(effect=0.3))
+    assert found.verdict.finding == "better"
+    assert found.estimates[0].method.endswith("stratified by period")
+
+
+def test_the_difference_is_that_of_post_stratification() -> None:
+    arms = rising(effect=0.1)
+    found = compare(experiment(), arms).estimates[0].absolute
+    by_arm = [
+        [Summary(one.units, one.numerator_mean, one.numerator_m2) for one in arms if one.arm == key]
+        for key in ("reranked", "control")
+    ]
+    expected = stratified_difference(*by_arm).absolute
+    assert found is not None
+    assert expected is not None
+    assert found.value == pytest.approx(expected.value)
+    assert found.standard_error == pytest.approx(expected.standard_error)
+
+
+@pytest.mark.parametrize("method", ["fixed horizon", "always valid"])
+def test_units_are_held_against_the_weights_under_which_they_came(method: str) -> None:
+    right = compare(experiment(method=method), rising())
+    assert not right.sample_ratio.mismatch
+    assert right.sample_ratio.expected == pytest.approx((700, 1300))
+    wrong = compare(experiment(method=method), rising(sizes=((500, 500), (400, 600))))
+    assert wrong.sample_ratio.mismatch
+    assert wrong.verdict.finding == "not valid"
+
+
+def test_a_period_that_lacks_units_of_an_arm_is_left_out_and_said_so() -> None:
+    arms = rising(sizes=((500, 500), (0, 4)))
+    found = compare(
+        experiment(variants=(Variant(key="control", weight=0.0001), Variant(key="reranked", weight=0.9999))), arms
+    )
+    assert found.estimates[0].n == 1000
+    assert any("1 of 2 periods" in warning for warning in found.warnings)
+
+
+def test_an_always_valid_interval_knows_of_periods_too() -> None:
+    found = compare(experiment(method="always valid"), rising(effect=0.3))
+    assert found.verdict.finding == "better"
+    assert found.deciding[0].method == "asymptotic confidence sequence, stratified by period"
