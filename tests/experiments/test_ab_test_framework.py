@@ -420,6 +420,20 @@ class TestCompare:
         assert found.verdict.finding == "not valid"
         assert found.days_running == 0
 
+    def test_details_are_of_the_primary_metric_by_age_and_with_other_methods(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(RERANK, slices=("plan",)))
+        with pytest.raises(InvalidExperiment, match="has not started"):
+            lab.framework.details("rerank")
+        lab.framework.start("rerank")
+        for n in range(60):
+            lab.serve(f"user-{n}", 0.7, generator)
+        found = lab.framework.details("rerank")
+        assert [course.by for course in found.courses] == ["age", "plan"]
+        assert {step.label for course in found.courses for step in course.steps} == {"0", "(none)"}
+        assert sum(arm.units for arm in found.arms) == 60
+        assert len(found.second_opinions) == 6
+
     def test_a_real_lift_is_settled_when_the_plan_is_through(self, lab: Lab) -> None:
         generator = np.random.default_rng(5)
         lab.framework.create(RERANK)

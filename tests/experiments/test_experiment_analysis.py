@@ -13,7 +13,7 @@ from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.units import UnitAnswer, UnitMoments
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated
 from barograph.experiments.verdict import days_text

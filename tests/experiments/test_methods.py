@@ -12,7 +12,7 @@ from tests.experiments.unit_moments import START, answer_of, moments_of
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer, UnitMoments
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.stats.covariate import compare_cuped

@@ -11,7 +11,7 @@ from tests.experiments.unit_moments import START, answer_of, moments_of
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Reweighting, Variant, validated
 from barograph.stats.bandit import stratified_difference

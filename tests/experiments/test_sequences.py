@@ -13,7 +13,7 @@ from tests.support.soak import times
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
 from barograph.experiments.analysis.sequential import Sequences, Tuning, within_unit_interval
 from barograph.experiments.comparison import Comparison

@@ -10,7 +10,7 @@ from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer
-from barograph.experiments.analysis import analyse
+from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, equal_variants, validated

@@ -18,8 +18,10 @@ from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.reader import UnitReader
 from barograph.experiments.analysis.analyse import analyse
+from barograph.experiments.analysis.detail import detail
+from barograph.experiments.analysis.second_opinions import MOST_UNITS
 from barograph.experiments.assignment import previewed
-from barograph.experiments.comparison import Comparison
+from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.plan import Plan, PlanQuestion
@@ -154,13 +156,24 @@ class ABTestFramework(ExperimentRegister):
         """
         experiment = self.get(key)
         now = self._clock.now()
-        names = [
-            experiment.primary_metric,
-            *experiment.secondary_metrics,
-            *(guardrail.metric for guardrail in experiment.guardrails),
-        ]
+        names = experiment.metrics
         answers = {name: self._reader.units(question_of(experiment, name, now)) for name in names}
         return analyse(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
+
+    def details(self, key: str) -> Details:
+        """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.
+
+        All of the primary metric. Raises as ``compare`` does.
+        """
+        experiment = self.get(key)
+        name, now = experiment.primary_metric, self._clock.now()
+        by_tag = {
+            tag: self._reader.units(question_of(experiment, name, now, by=f"tag.{tag}")) for tag in experiment.slices
+        }
+        return detail(
+            experiment, self._catalogue.get(name), self._reader.units(question_of(experiment, name, now, by="age")),
+            by_tag, self._reader.unit_values(question_of(experiment, name, now, by=""), MOST_UNITS),
+        )  # fmt: skip
 
     def guard(self, key: str) -> Experiment:
         """Stop a running experiment if a guardrail that is to stop it is breached; the experiment as it is then.

@@ -146,6 +146,12 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         return self.state == "running" and any(one.auto_stop for one in self.guardrails)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """All that it names: the primary one, the secondary ones, and the guardrails'."""
+        guardrails = (guardrail.metric for guardrail in self.guardrails)
+        return (self.primary_metric, *self.secondary_metrics, *guardrails)
+
+    @property
     def split(self) -> str:
         """The weights as people say them: ``50/50``, ``90/5/5``."""
         return "/".join(f"{variant.weight * 100:.3g}" for variant in self.variants)
