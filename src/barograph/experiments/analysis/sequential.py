@@ -29,6 +29,7 @@ from barograph.stats.summary import Summary
 LARGEST_ALPHA = 0.49  # the formula of a sequence ends at a half
 USUAL_DAYS = 28.0  # a sequence is tightest at the planned end; where none is planned, after four weeks
 USUAL_UNITS = asymptotic.TUNING_UNITS  # and at so many units in two arms
+USUAL_INTERLEAVED = USUAL_UNITS / 5  # they need fewer by about so much: docs/validity.md
 
 
 class Tuning(Struct, frozen=True, kw_only=True):
@@ -43,10 +44,10 @@ class Tuning(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, experiment: Experiment) -> Tuning:
         """From the plan, or what is usual. Units are taken to come evenly over the planned days."""
-        units: float = USUAL_UNITS
+        interleaved = experiment.kind == "interleaving"  # then any two arms have all units
+        units: float = USUAL_INTERLEAVED if interleaved else USUAL_UNITS
         if experiment.planned_units is not None:
-            arms = 2 if experiment.kind == "interleaving" else len(experiment.variants)  # rankers share them
-            units = experiment.planned_units * 2 / arms
+            units = experiment.planned_units * (1 if interleaved else 2 / len(experiment.variants))
         days = USUAL_DAYS if experiment.planned_days is None else experiment.planned_days
         window = days if experiment.attribution_days is None else min(days, experiment.attribution_days)
         return cls(units=units, unit_days=max(units * (window - window * window / (2 * days)), asymptotic.LEAST_CLOCK))
