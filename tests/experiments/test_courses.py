@@ -17,7 +17,9 @@ from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.detail import detail
 from barograph.experiments.comparison import Comparison, Course, Details
 from barograph.experiments.design import Experiment, Reweighting, equal_variants, validated
+from barograph.stats.covariate import compare_lin
 from barograph.stats.estimate import Estimate
+from barograph.stats.joint import PairSummary
 
 CATALOGUE = Catalogue()
 Floats = NDArray[np.float64]
@@ -42,10 +44,14 @@ def by_group(effects: dict[str, float], units: int = 150, deviation: float = 0.5
 
 
 def details(
-    defined: Experiment, by_age: UnitAnswer | None = None, values: tuple[UnitValues, ...] = (), **tags: UnitAnswer
+    defined: Experiment,
+    by_age: UnitAnswer | None = None,
+    values: tuple[UnitValues, ...] = (),
+    whole: UnitAnswer | None = None,
+    **tags: UnitAnswer,
 ) -> Details:
-    metric = CATALOGUE.get(defined.primary_metric)
-    return detail(defined, metric, by_age or answer_of([]), tags, values)
+    metric, nothing = CATALOGUE.get(defined.primary_metric), answer_of([])
+    return detail(defined, metric, whole or nothing, by_age or nothing, tags, values)
 
 
 def course_of(found: Details, by: str) -> Course:
@@ -224,6 +230,16 @@ class TestSecondOpinions:
         found = details(experiment(reweighted=changed), values=self.values(0.5))
         assert found.second_opinions == ()
         assert any("left out" in warning for warning in found.warnings)
+
+    def test_with_a_pre_period_the_regression_on_it_has_its_say(self) -> None:
+        generator = np.random.default_rng(2)
+        pre, ones = generator.normal(3, 1, (2, 200)), np.ones(200)
+        since = pre * [[1.0], [1.5]] + generator.normal(0, 0.2, (2, 200))
+        arms = [moments_of(key, since[arm], pre=(pre[arm], ones)) for arm, key in enumerate(("control", "reranked"))]
+        lin = details(experiment(pre_days=7), values=self.values(0.5), whole=answer_of(arms)).second_opinions[-1]
+        expected = compare_lin(PairSummary.from_values(pre[1], since[1]), PairSummary.from_values(pre[0], since[0]))
+        assert lin.method == expected.method
+        assert lin.p_value == pytest.approx(expected.p_value, rel=1e-6)
 
     def test_many_units_are_not_bootstrapped(self) -> None:
         found = details(experiment(), values=self.values(0.1, n=6000))

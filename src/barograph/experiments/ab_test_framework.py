@@ -17,6 +17,7 @@ from barograph.control.experiments import ExperimentRepository
 from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.reader import UnitReader
+from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.detail import detail
 from barograph.experiments.analysis.second_opinions import MOST_UNITS
@@ -167,13 +168,13 @@ class ABTestFramework(ExperimentRegister):
         """
         experiment = self.get(key)
         name, now = experiment.primary_metric, self._clock.now()
-        by_tag = {
-            tag: self._reader.units(question_of(experiment, name, now, by=f"tag.{tag}")) for tag in experiment.slices
-        }
-        return detail(
-            experiment, self._catalogue.get(name), self._reader.units(question_of(experiment, name, now, by="age")),
-            by_tag, self._reader.unit_values(question_of(experiment, name, now, by=""), MOST_UNITS),
-        )  # fmt: skip
+
+        def asked(by: str) -> UnitAnswer:
+            return self._reader.units(question_of(experiment, name, now, by=by))
+
+        values = self._reader.unit_values(question_of(experiment, name, now, by=""), MOST_UNITS)
+        by_tag = {tag: asked(f"tag.{tag}") for tag in experiment.slices}
+        return detail(experiment, self._catalogue.get(name), asked("day"), asked("age"), by_tag, values)
 
     def guard(self, key: str) -> Experiment:
         """Stop a running experiment if a guardrail that is to stop it is breached; the experiment as it is then.

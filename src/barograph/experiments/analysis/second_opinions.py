@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from barograph.core.metric import Metric
 from barograph.core.units import UnitValues
+from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.comparison import ArmUnits
 from barograph.stats.comparison import compare_means
+from barograph.stats.covariate import compare_lin
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.quantiles import quantile_difference
 from barograph.stats.ranks import brunner_munzel, mann_whitney
@@ -98,6 +100,13 @@ def second_opinions(metric: Metric, arm: ArmValues, baseline: ArmValues, alpha: 
     if resamples >= FEWEST_RESAMPLES:
         opinions.append(told(BOOTSTRAP, _bootstrapped(metric, arm, baseline, alpha, resamples)))
     return tuple(opinions)
+
+
+def by_regression(arm: Arm, baseline: Arm, names: tuple[str, str], alpha: float) -> tuple[Estimate, ...]:
+    """The effect at the same past of both arms, each with a slope of its own (Lin); none where that is not known."""
+    if arm.pairs is None or baseline.pairs is None:
+        return ()
+    return (compare_lin(arm.pairs, baseline.pairs, alpha=alpha, names=names),)
 
 
 def _bootstrapped(metric: Metric, arm: ArmValues, baseline: ArmValues, alpha: float, resamples: int) -> Effect:
