@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,18 @@ import pytest
 from msgspec import structs
 from tests.experiments.units_reader import UnitsReader
 
+from barograph.control.database import ControlPlane
+from barograph.control.experiments import ExperimentRepository
+from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
+from barograph.dashboard.page.experiments.page import in_full
+from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.interleaving_checks import preference_metric
 from barograph.experiments.questions import question_of
+from barograph_client.clock import ManualClock
 from barograph_client.experiments.definition import INTERLEAVED
 from barograph_client.experiments.outcome import preference_of
 
@@ -172,3 +179,24 @@ def test_the_sign_test_is_a_second_opinion() -> None:
     assert opinion.absolute.low > 0
     nobody = preference_details(experiment, asked(experiment, [], 8)[0]).second_opinions[0]
     assert nobody.warnings == ("no unit prefers either",)
+
+
+def test_the_framework_exposes_to_all_rankers_and_compares_them_as_any_experiment(tmp_path: Path) -> None:
+    clock = ManualClock(START)
+    plane = ControlPlane(tmp_path / "control.db", clock)
+    events = records(0.7)
+    exposed: list[Exposure] = []
+    framework = ABTestFramework(
+        UnitsReader(events, clock.now), ExperimentRepository(plane), exposed.append, clock, CATALOGUE
+    )
+    framework.create(Experiment(key="ranking", kind="interleaving", variants=equal_variants("bm25", "dense")))
+    framework.start("ranking")
+    assert framework.expose("ranking", "somebody") == INTERLEAVED
+    assert [one.arm for one in exposed] == [INTERLEAVED]
+    clock.advance(8 * 86_400)
+    compared, details = framework.compare("ranking"), framework.details("ranking")
+    assert compared.verdict.finding == "better"
+    assert [one.method for one in details.second_opinions] == ["sign test of units"]
+    page = "\n".join(str(part) for part in in_full(framework.get("ranking"), compared, details))
+    assert "users prefer dense to bm25" in page
+    plane.close()

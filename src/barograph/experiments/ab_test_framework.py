@@ -25,6 +25,7 @@ from barograph.experiments.assignment import previewed
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.guardrails import ACTOR, find_breach
+from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
 from barograph.experiments.questions import question_of
@@ -159,7 +160,8 @@ class ABTestFramework(ExperimentRegister):
         now = self._clock.now()
         names = experiment.metrics
         answers = {name: self._reader.units(question_of(experiment, name, now)) for name in names}
-        return analyse(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
+        compared = compare_preferences if experiment.kind == "interleaving" else analyse
+        return compared(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.
@@ -168,6 +170,10 @@ class ABTestFramework(ExperimentRegister):
         """
         experiment = self.get(key)
         name, now = experiment.primary_metric, self._clock.now()
+        if experiment.kind == "interleaving":
+            return preference_details(
+                experiment, {one: self._reader.units(question_of(experiment, one, now)) for one in experiment.metrics}
+            )
 
         def asked(by: str) -> UnitAnswer:
             return self._reader.units(question_of(experiment, name, now, by=by))

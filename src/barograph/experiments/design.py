@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
 from barograph.experiments.fields import about
-from barograph.experiments.interleaving_checks import with_preference
+from barograph.experiments.interleaving_checks import preference_metrics, with_preference
 from barograph.experiments.metric_checks import check_metrics
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
@@ -147,7 +147,9 @@ class Experiment(Allocation, frozen=True, kw_only=True):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """All that it names: the primary one, the secondary ones, and the guardrails'."""
+        """All that it names: the primary one, the secondary ones, and the guardrails'; each ranker's preference."""
+        if self.kind == "interleaving":
+            return preference_metrics(self)
         guardrails = (guardrail.metric for guardrail in self.guardrails)
         return (self.primary_metric, *self.secondary_metrics, *guardrails)
 

@@ -31,6 +31,12 @@ def preference_metric(experiment: Experiment, arm: str) -> str:
     return f"score.{preference_of(experiment.key, arm)}"
 
 
+def preference_metrics(experiment: Experiment) -> tuple[str, ...]:
+    """The metric of each arm but the control, in their order: the first is the primary one."""
+    control = experiment.control or experiment.variants[0].key
+    return tuple(preference_metric(experiment, one.key) for one in experiment.variants if one.key != control)
+
+
 def with_preference(experiment: Experiment) -> Experiment:
     """The experiment with its metric filled in: the preference for the first arm that is not the control.
 
@@ -39,29 +45,32 @@ def with_preference(experiment: Experiment) -> Experiment:
     if experiment.kind != "interleaving" or len(experiment.variants) < 2:
         return experiment
     arms = [variant.key for variant in experiment.variants]
-    control = experiment.control or arms[0]
-    metric = preference_metric(experiment, next((arm for arm in arms if arm != control), control))
+    metric = preference_metrics(experiment)[0]
     if experiment.primary_metric not in ("", metric) or experiment.better == "lower":
         raise InvalidExperiment(
             "rankers that are interleaved are compared by what readers prefer",
-            hint="Leave primary_metric and better out.", value=experiment.primary_metric,
+            hint="Leave primary_metric and better out.", value=experiment.primary_metric, field="primary_metric",
         )  # fmt: skip
     for name, usual in _OF_ARMS.items():
         if getattr(experiment, name) != usual:
             raise InvalidExperiment(
                 f"{name} is for arms that units are divided among, and here each of them sees all rankers",
-                hint="Leave it out.", value=getattr(experiment, name),
+                hint="Leave it out.", value=getattr(experiment, name), field=name,
             )  # fmt: skip
     if any(
         not math.isclose(variant.weight, 1 / len(arms), abs_tol=WEIGHT_TOLERANCE) for variant in experiment.variants
     ):
-        raise InvalidExperiment("rankers have equal weights", hint="equal_variants('bm25', 'dense') makes them.")
+        raise InvalidExperiment(
+            "rankers have equal weights", hint="equal_variants('bm25', 'dense') makes them.", field="variants"
+        )
     if INTERLEAVED in arms:
-        raise InvalidExperiment("no ranker can be called so", hint="All of them together are.", value=INTERLEAVED)
+        raise InvalidExperiment(
+            "no ranker can be called so", hint="All of them together are.", value=INTERLEAVED, field="variants"
+        )
     longest = max((preference_of(experiment.key, arm) for arm in arms), key=len)
     if len(longest) > LONGEST_NAME:
         raise InvalidExperiment(
             f"the name of the score that tells a preference has more than {LONGEST_NAME} characters",
-            hint="Give the experiment and its arms shorter keys.", value=longest,
+            hint="Give the experiment and its arms shorter keys.", value=longest, field="key",
         )  # fmt: skip
     return structs.replace(experiment, primary_metric=metric)
