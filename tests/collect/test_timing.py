@@ -74,6 +74,16 @@ def test_what_is_set_by_hand_wins_over_what_is_measured(bench: Bench) -> None:
     assert bench.times() == {"response_time": 9.0, "retrieval_time": 0.5}
 
 
+def test_what_is_set_as_an_attribute_is_recorded_or_refused_at_once(bench: Bench) -> None:
+    with bench.query(query="q") as query:
+        query.accuracy_score, query.user_id, query.session_id = 0.9, "u-1", "s-1"
+        misspelt = "acuracy_score"
+        with pytest.raises(AttributeError):
+            setattr(query, misspelt, 0.9)
+    told = [bench.event[name] for name in ("accuracy_score", "user_id", "session_id")]
+    assert told == [0.9, "u-1", "s-1"]
+
+
 def test_another_name_of_a_field_replaces_the_field_and_stops_its_measurement(bench: Bench) -> None:
     with bench.query(latency_ms=1500, question="first", answer="old", timestamp=1_764_000_000) as query:
         bench.clock.advance(4)

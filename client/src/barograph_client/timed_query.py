@@ -105,14 +105,23 @@ class TimedQuery:
     that overlap or repeat count the time in which at least one of them ran. An exception is recorded with status
     ``error``, its type, message and the innermost stage it came out of, and goes on to the caller. If it cannot be
     recorded either, that becomes a note on it; without an exception of the program's own, what ``record`` raises
-    is raised.
+    is raised. An attribute that is no field raises AttributeError, so that nothing is lost in silence; ``set`` takes
+    all fields of the event.
     """
+
+    __slots__ = (
+        "__weakref__", "_clock", "_failures", "_fields", "_lock", "_names", "_random_bytes", "_record", "_running",
+        "_spent", "_started", "_state", "_token",
+    )  # fmt: skip
 
     answer = _Field[str]()
     documents = _Field["list[Mapping[str, object]]"]()
     model = _Field[str]()
     status = _Field[str]()
     cost = _Field[float]()
+    accuracy_score = _Field[float]()
+    user_id = _Field[str]()
+    session_id = _Field[str]()
 
     def __init__(
         self,
