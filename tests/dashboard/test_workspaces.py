@@ -15,12 +15,19 @@ from barograph.control.projects import ProjectRepository
 from barograph.core.query import EventQuery, Window
 from barograph.dashboard import workspace
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.experiments.design import Experiment, Guardrail, equal_variants
 from barograph_client.clock import ManualClock, SystemClock
 from barograph_client.errors import InvalidEvent, InvalidInput, JournalClosed
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 LATELY = Window(START - timedelta(hours=1), START + timedelta(hours=1))
 RULE = {"name": "slow", "metric": "response_time.mean", "above": 5.0, "window": "5m"}
+GUARDED = Experiment(
+    key="chunks",
+    variants=equal_variants("control", "small"),
+    primary_metric="satisfaction",
+    guardrails=(Guardrail(metric="error_rate", margin=0.1),),
+)
 Open = Callable[..., DashboardInterface]
 
 
@@ -198,7 +205,12 @@ class TestTheWatch:
         self, open_dashboard: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(workspace, "LOOK_SECONDS", 0.05)
-        dashboard = open_dashboard(clock=SystemClock(), background=True, collect={"sampler_seconds": 0})
+        dashboard = open_dashboard(
+            clock=SystemClock(),
+            background=True,
+            collect={"sampler_seconds": 0},
+            experiments={"guardrail_seconds": 1},
+        )
         with ControlPlane(tmp_path / CONTROL, SystemClock()) as plane:
             ProjectRepository(plane).create("shop", actor="ann")
         deadline = time.monotonic() + 20
@@ -208,5 +220,11 @@ class TestTheWatch:
         while not alerts.counters.ticks and time.monotonic() < deadline:
             time.sleep(0.02)
         assert alerts.counters.ticks
+        experiments = dashboard.parts.workspaces._made["shop"].experiments
+        experiments.create(GUARDED)
+        experiments.start("chunks")
+        while not dashboard.parts.guardrails.counts.checked and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (dashboard.parts.guardrails.counts.checked > 0, dashboard.parts.guardrails.problem("shop")) == (True, "")
         dashboard.close()
         assert [thread.name for thread in threading.enumerate() if thread.name.startswith("barograph-")] == []
