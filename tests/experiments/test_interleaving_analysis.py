@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,14 @@ from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.interleaving_checks import preference_metric
 from barograph.experiments.questions import question_of
+from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock
-from barograph_client.experiments.definition import INTERLEAVED
+from barograph_client.experiments.assignment import Assigner
+from barograph_client.experiments.current import CurrentDefinitions
+from barograph_client.experiments.definition import INTERLEAVED, Definitions
+from barograph_client.experiments.experiments import Experiments
 from barograph_client.experiments.outcome import preference_of
+from barograph_client.experiments.sticky import MemoryStickyStore
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 CATALOGUE = Catalogue()
@@ -200,3 +206,50 @@ def test_the_framework_exposes_to_all_rankers_and_compares_them_as_any_experimen
     page = "\n".join(str(part) for part in in_full(framework.get("ranking"), compared, details))
     assert "users prefer dense to bm25" in page
     plane.close()
+
+
+def test_what_a_program_records_of_interleaved_lists_is_compared_on_the_real_store() -> None:
+    clock = ManualClock(START)
+    with temporary_dashboard(clock) as dashboard:
+        framework = dashboard.experiments
+        framework.create(structs.replace(RANKING, planned_days=1.0))
+        framework.start("ranking")
+        told: list[dict[str, object]] = []
+
+        def record(kind: str, fields: Mapping[str, object]) -> None:
+            told.append({"kind": kind, "time": clock.now().isoformat(), **fields})
+
+        program = Experiments(Known(framework.definitions()), record)
+        for number in range(120):
+            clock.advance(60)
+            user, query = f"u{number}", f"q{number}"
+            record("query", {"trace_id": query, "user_id": user})
+            lists = {"bm25": ["a", "b", "c"], "dense": ["x", "y", "z"]}
+            outcome = program.interleave("ranking", lists, user=user, query_id=query, length=4)
+            clock.advance(1)
+            dense = [one for one, team in outcome.teams.items() if team == "dense"]
+            outcome.clicked(*(dense if number % 2 else [outcome.items[0]]))
+            outcome.clicked(*outcome.items)
+        assert all(isinstance(one, str) for one in dashboard.collector.record_many(told))
+        clock.advance(86_400)
+        dashboard.flush()
+        found = framework.compare("ranking")
+        assert found.verdict.finding == "better", found.verdict.sentence
+        assert found.units == {INTERLEAVED: 120}
+        (estimate,) = found.estimates
+        assert estimate.arm_n == 120
+        assert estimate.arm_value is not None
+        assert 0.3 < estimate.arm_value < 0.7
+        (opinion,) = framework.details("ranking").second_opinions
+        assert opinion.arm_n == 120
+
+
+class Known(CurrentDefinitions):
+    """Definitions that are never looked for again."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.table = {one.key: Assigner(one) for one in definitions.experiments}
+        self.sticky, self.problem = MemoryStickyStore(), ""
+
+    def start(self) -> None:
+        """There is nothing to look for."""
