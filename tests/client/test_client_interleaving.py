@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -147,3 +149,21 @@ def test_whoever_asks_for_an_arm_is_told_that_all_rankers_are_shown() -> None:
     assert assigner.payload_of(INTERLEAVED) == {"k": 1}
     forced = Assigner(msgspec.convert({**RANKERS, "forced": {"u": "dense"}}, Definition)).decide({"user": "u"})
     assert (forced.arm, forced.payload, forced.counted) == ("dense", {"k": 2}, False)
+
+
+def test_the_pages_program_runs(server: ScriptedServer, open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Interleaving\n")[2].partition("\n## ")[0]
+    definition, program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(definition, names)
+    assert names["experiment"].kind == RANKERS["kind"]
+    known = knowing(server, open_client)
+    monkeypatch.setattr("barograph_client.Client", lambda: known)
+    exec(program, names)
+    assert names["passages"].interleaved
+    assert len(names["passages"].items) == 3
+    (score,) = events(server, known, "score")
+    assert abs(score["value"]) == 1 or "refunds-1" not in names["passages"].teams
+    (query,) = events(server, known, "query")
+    assert (query["variants"], query["trace_id"]) == ({"ranking": INTERLEAVED}, score["trace_id"])
