@@ -21,7 +21,7 @@ from barograph.experiments import register
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
 from barograph_client.clock import ManualClock
-from barograph_client.errors import ChangedMeanwhile, DiskFull, InvalidExperiment
+from barograph_client.errors import ChangedMeanwhile, ControlError, DiskFull, InvalidExperiment
 from barograph_client.experiments.definition import Namespace
 from barograph_client.experiments.exposures import Exposures
 from barograph_client.experiments.sticky import StickyFile
@@ -174,6 +174,19 @@ class TestLife:
         f.start("c")
         with pytest.raises(InvalidExperiment, match="2 experiments run"):
             f.start("a")
+
+    def test_one_that_cannot_be_read_keeps_no_other_from_being_assigned_and_stopped(self, lab: Lab) -> None:
+        lab.framework.create(RERANK)
+        lab.framework.start("rerank")
+        repository = ExperimentRepository(lab.plane)
+        repository.create("default", "newer", {"key": "newer", "variants": "of another version"}, "running", actor="x")
+        f = lab.another()
+        assert f.assign("rerank", "user-1") in ("control", "reranked")
+        assert [one.key for one in f.definitions().experiments] == ["rerank"]
+        f.stop("rerank")
+        assert f.assign("rerank", "user-1") is None
+        with pytest.raises(ControlError, match="the definition of experiment newer cannot be read"):
+            f.get("newer")
 
 
 class TestRevise:

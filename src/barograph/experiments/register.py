@@ -7,7 +7,8 @@ assignment reads: a table that is replaced whole, never changed in place. ``ab_t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -118,17 +119,23 @@ class ExperimentRegister:
         return tuple(self._repository.history(self._project, key))
 
     def refresh(self) -> None:
-        """Read again which experiments there are; needed only after another process has changed one."""
+        """Read again which experiments there are; needed only after another process has changed one.
+
+        One whose definition cannot be read is not known: it assigns nobody, and keeps no other from being what it is.
+        """
         with self._refreshing:  # one after the other, so that an older reading never replaces a newer one
-            self._known = {
-                record.key: _assigned(_experiment(record)) for record in self._repository.list(self._project)
-            }
+            self._known = {one.key: (one, Assigner(definition_of(one))) for one in self._readable()}
 
     def definitions(self) -> Definitions:
         """What programs must know to assign arms themselves: of every experiment that runs, rests or was stopped."""
-        return definitions_of(self._project, self.list())
+        return definitions_of(self._project, self._readable())
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> Iterator[Experiment]:
+        for record in self._repository.list(self._project):
+            with suppress(ControlError):
+                yield _experiment(record)
 
     def _load(self, key: str) -> tuple[ExperimentRecord, Experiment]:
         record = self._repository.get(self._project, key)
@@ -220,7 +227,3 @@ def _experiment(record: ExperimentRecord) -> Experiment:
             f"the definition of experiment {record.key} cannot be read: {error}",
             hint="It was written by another version, or by hand.",
         ) from None
-
-
-def _assigned(experiment: Experiment) -> tuple[Experiment, Assigner]:
-    return experiment, Assigner(definition_of(experiment))

@@ -123,7 +123,7 @@ def _text(site: Site, caller: Caller) -> str:
         _rules(site, page)
     if not caller.everywhere:  # what follows counts the work of other projects too
         return "\n".join([*page.lines, ""])
-    alerts = site.dashboard.alerts.counters
+    alerts, guardrails = site.dashboard.alerts.counters, parts.guardrails.counts
     for name, kind, about, value in (
         ("trace_queries_total", "counter", "Query events made of traces by this process.", traces.queries),
         ("trace_not_queries_total", "counter", "Traces that were no query.", traces.not_queries),
@@ -142,6 +142,8 @@ def _text(site: Site, caller: Caller) -> str:
         ("alert_ticks_total", "counter", "Evaluations of the alert rules.", alerts.ticks),
         ("alert_ticks_missed_total", "counter", "Ticks that were left out.", alerts.missed),
         ("alert_evaluations_failed_total", "counter", "Rule evaluations that ended in an error.", alerts.failed),
+        ("guardrail_checks_total", "counter", "Looks at the guardrails of an experiment.", guardrails.checked),
+        ("guardrail_checks_failed_total", "counter", "Of these, those that failed.", guardrails.failed),
     ):
         page.one(f"barograph_{name}", kind, about, float(value))
     targets = parts.delivery.sender.status()
