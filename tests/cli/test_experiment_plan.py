@@ -97,6 +97,7 @@ def test_people_get_advice_and_tables_in_eighty_columns(answers: tuple[list[Fini
     assert "2 treatments share alpha" in arms.stdout
     assert "14 whole days" in always.stdout
     assert "a user" in always.stdout
+    assert "barograph experiment create --key KEY --arms control:0.6,treatment1:0.2," in arms.stderr
 
 
 def test_what_cannot_be_planned_is_told_with_a_way_out(answers: tuple[list[Finished], list[Finished]]) -> None:

@@ -22,7 +22,6 @@ from tests.experiments.units_reader import UnitsReader, moments
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import PopulationAnswer, PopulationQuery
-from barograph.experiments.analysis.sequential import USUAL_DAYS, USUAL_UNITS
 from barograph.experiments.past import Past, ask_past, at, baselines
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan
@@ -141,14 +140,14 @@ class TestPower:
         for _ in range(150):
             queries, accuracy = (np.cumsum(one, axis=0) for one in drawn(days, generator))
             arms = split(USERS, found, generator)
-            settled.append(self._settled(queries, accuracy, arms, effect))
+            tuning = found.distinct_units[days - 1] * 0.5 * days / 2
+            settled.append(self._settled(queries, accuracy, arms, effect, tuning))
         assert 0.8 <= np.mean([day <= days for day in settled]) <= 0.95
         assert 0.5 <= np.mean([day <= half for day in settled]) <= 0.75
 
     @staticmethod
-    def _settled(queries: Floats, accuracy: Floats, arms: NDArray[np.int64], effect: float) -> float:
+    def _settled(queries: Floats, accuracy: Floats, arms: NDArray[np.int64], effect: float, tuning: float) -> float:
         """The first day at whose end the sequence does not hold zero."""
-        tuning = USUAL_UNITS * USUAL_DAYS / 2
         for day, (n, sums) in enumerate(zip(queries, accuracy, strict=True), start=1):
             came = [(arms == k) & (n > 0) for k in (0, 1)]
             control, treated = (RatioSummary.from_values(sums[came[k]] * (1 + effect * k), n[came[k]]) for k in (0, 1))

@@ -9,7 +9,7 @@ import typer
 
 from barograph.cli.desk import desk_of
 from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
-from barograph.cli.output import draw, print_json
+from barograph.cli.output import draw, note, print_json
 from barograph.core.query import parse_duration
 from barograph.core.unit import counted, format_value
 from barograph.visualize.chart import Cell, Column, Page, Table, Text
@@ -56,7 +56,7 @@ def plan(
     data_dir: DataDir = Path(DEFAULT_DIRECTORY),
     json: Json = False,
 ) -> None:
-    """Say how many units and days an experiment takes, and what change it can find, by the records of the past.
+    """Plan an experiment by the past: units, days, and what it can find.
 
     The spread of the metric from unit to unit, and how many different ones come by the day, are those of the past.
     A user's sums grow with the days that the user is watched, and who comes back is no new user: so two weeks are
@@ -83,6 +83,8 @@ def plan(
         print_json(found)
     else:
         draw(picture(found), charset, width)
+        if found.advised_days is not None:
+            note(f"`{next_command(found)}` makes one.")
 
 
 def picture(plan: Plan) -> Page:
@@ -91,6 +93,17 @@ def picture(plan: Plan) -> Page:
     parts += [_needs(plan), _reaches(plan)]
     parts += [Text(text=note, tone="muted") for note in plan.notes]
     return Page(title=f"Plan: {plan.title}", parts=parts)
+
+
+def next_command(plan: Plan) -> str:
+    """What makes the experiment that was planned, as far as the options go; a file says coverage and method too."""
+    question = plan.question
+    arms = ["control", *(f"treatment{number}" for number in range(1, len(question.weights)))]
+    if len(set(question.weights)) > 1:
+        arms = [f"{arm}:{weight:.6g}" for arm, weight in zip(arms, question.weights, strict=True)]
+    days = f" --days {plan.advised_days}" if question.method == "fixed horizon" else ""
+    unit = "" if question.unit_kind == "user" else f" --unit {question.unit_kind}"
+    return f"barograph experiment create --key KEY --arms {','.join(arms)} --metric {question.metric}{unit}{days}"
 
 
 def _needs(plan: Plan) -> Table:

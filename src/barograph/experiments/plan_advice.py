@@ -53,6 +53,11 @@ def notes(plan: Plan) -> tuple[str, ...]:
         lengths = [str(one.days) for one in plan.baselines]
         told = f"{', '.join(lengths[:-1])} and {lengths[-1]} days"
         found.append(f"A {unit}'s sum grows with the days: the spread is that of {told}, in between a straight line.")
+    if question.method == "always valid" and plan.advised_days is not None:
+        found.append(
+            f"Declare it with planned_days = {plan.advised_days} and planned_units = {plan.advised_units}: intervals "
+            "for looking at any time are narrowest at the end that is planned."
+        )
     treatments = len(question.weights) - 1
     if treatments > 1:
         found.append(f"{treatments} treatments share alpha: each is tested at {question.alpha / treatments:.3g}.")

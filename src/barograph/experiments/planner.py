@@ -3,15 +3,16 @@
 Reads ``Baseline``s and how many different units come by the day (``past``), hands a ``Plan`` to the framework. The
 power is that of the tests that ``analysis`` makes: Welch's t (noncentral t) for means and linearised ratios, the score
 test for shares of units, and for intervals that may be looked at all the time the asymptotic confidence sequence on its
-clock of unit-days. For the latter the chance to be settled by a day is taken as that of being so at its end; who
-was settled before and is not any more counts too, so that the days told are rather too many. Several treatments
-share alpha (Bonferroni; the analysis corrects by Holm, which never needs more).
+clock of unit-days, tightest at the end that is planned for. For the latter the chance to be settled by a day is taken
+as that of being so at its end; who was settled before and is not any more counts too, so that the days told are rather
+too many. Several treatments share alpha (Bonferroni; the analysis corrects by Holm, which never needs more).
 """
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from typing import get_args
 
 import numpy as np
 from msgspec import structs
@@ -20,7 +21,7 @@ from barograph.core.metric import Catalogue, Metric
 from barograph.core.reader import UnitReader
 from barograph.core.unit import format_value
 from barograph.experiments.analysis.sequential import Tuning
-from barograph.experiments.design import Experiment, Method, Variant
+from barograph.experiments.design import Experiment, Method, equal_variants
 from barograph.experiments.metric_checks import comparable
 from barograph.experiments.past import Past, ask_past, at, baselines
 from barograph.experiments.plan import LARGEST_EFFECT, LONGEST, Baseline, Need, Plan, PlanQuestion, Reach, check
@@ -37,6 +38,7 @@ BESIDE = (0.2, 0.5, 1.0, 2.0, 4.0)  # effects that are shown, as multiples of th
 DAYS = (7, 14, 28)
 COVERAGES = (0.1, 0.25, 0.5, 1.0)
 EFFECT_PRECISION = 1e-6  # of the effect
+HALF = 0.5
 
 
 def plan_from(reader: UnitReader, catalogue: Catalogue, now: datetime, question: PlanQuestion, project: str) -> Plan:
@@ -76,7 +78,7 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
         history_from=past.until - timedelta(days=past.days), history_days=past.days, baselines=known,
         distinct_units=past.longest.distinct_units, need=need,
         needs=tuple(planner.need(question.effect * times) for times in BESIDE), reaches=tuple(reaches),
-        days_with_everybody=planner.least_days(question.effect, question.method, question.power, coverage=1.0),
+        days_with_everybody=planner.least_days(question.effect, question.method, coverage=1.0),
         advised_days=advised, advised_units=None if advised is None else planner.units_by(advised),
         complete_to=past.longest.complete_to,
     )  # fmt: skip
@@ -96,7 +98,6 @@ class _Planner:
         self._unit_days = np.concatenate(([0.0], np.cumsum((self._units[1:] + self._units[:-1]) / 2)))
         self._alpha = question.alpha / (len(question.weights) - 1)
         self._history = len(distinct)
-        self._tuning = Tuning.of(_thought_of(question)).unit_days
         self._kept = 1 - question.correlation**2  # of the variance, beside the pre-period (Deng and others 2013)
 
     @property
@@ -113,13 +114,17 @@ class _Planner:
 
     def need(self, effect: float) -> Need:
         """What it takes to find the effect, each way."""
-        fixed = self.least_days(effect, "fixed horizon", self._question.power)
+        fixed, settled = (self.least_days(effect, method) for method in get_args(Method))
+        coverage, half = self._question.coverage, None
+        if settled is not None:
+            days = range(1, settled + 1)
+            half = next((day for day in days if self._settled(effect, day, coverage, settled) >= HALF), None)
         return Need(
             effect=effect,
             units=self._needed_units(effect, at(self._known, self._history if fixed is None else fixed)),
             days=fixed,
-            any_time_days=self.least_days(effect, "always valid", self._question.power),
-            half_settled_days=self.least_days(effect, "always valid", 0.5),
+            any_time_days=settled,
+            half_settled_days=half,
         )
 
     def reach(self, days: int, coverage: float) -> Reach:
@@ -128,11 +133,13 @@ class _Planner:
         At any time means on any day up to the last: one that units spread over more the longer they are watched may be
         settled early, or not at all.
         """
-        power, method = self._question.power, self._question.method
-        looks = [days] if method == "fixed horizon" else [*range(1, min(days, self._history)), days]
+        power = self._question.power
+        looks = [days, *range(1, min(days, self._history + 1))]
 
         def found(effect: float) -> bool:
-            return any(self._power(effect, look, coverage, method) >= power for look in reversed(looks))
+            if self._question.method == "fixed horizon":
+                return self._found(effect, days, coverage) >= power
+            return any(self._settled(effect, look, coverage, days) >= power for look in looks)
 
         low, high = 0.0, min(LARGEST_EFFECT, self.most_effect * (1 - EFFECT_PRECISION))
         effect = high if found(high) else None
@@ -142,15 +149,17 @@ class _Planner:
             effect = high
         return Reach(days=days, coverage=coverage, units=self.units_by(days, coverage), effect=effect)
 
-    def least_days(self, effect: float, method: Method, power: float, *, coverage: float | None = None) -> int | None:
-        """The first whole day at whose end the effect is found with that power; None where there is none.
+    def least_days(self, effect: float, method: Method, *, coverage: float | None = None) -> int | None:
+        """The first whole day at whose end the effect is found with the power asked for; None where there is none.
 
         Day by day within the past, where the spread changes with the days; beyond it by halving.
         """
         share = self._question.coverage if coverage is None else coverage
 
         def enough(days: int) -> bool:
-            return self._power(effect, days, share, method) >= power
+            if method == "fixed horizon":
+                return self._found(effect, days, share) >= self._question.power
+            return self._settled(effect, days, share, days) >= self._question.power
 
         within = next((days for days in range(1, self._history + 1) if enough(days)), None)
         if within is not None or not enough(LONGEST):
@@ -161,35 +170,48 @@ class _Planner:
             low, high = (low, middle) if enough(middle) else (middle, high)
         return high
 
-    def _power(self, effect: float, days: int, coverage: float, method: Method) -> float:
-        """The chance that the treatment of the smallest share is told from the control at the end of that day."""
-        base = at(self._known, days)
-        weights = self._question.weights
-        control, treatment = weights[0], min(weights[1:])
-        measured = coverage * base.measured
-        n, n_control = (float(self._units[days]) * measured * weight for weight in (treatment, control))
+    def _arms(self, days: int, coverage: float) -> tuple[Baseline, float, float]:
+        """The baseline; units with a value in the treatment of the smallest share, and in the control."""
+        base, weights = at(self._known, days), self._question.weights
+        measured = float(self._units[days]) * coverage * base.measured
+        return base, measured * min(weights[1:]), measured * weights[0]
+
+    def _found(self, effect: float, days: int, coverage: float) -> float:
+        """The chance that one look at the end of that day tells the arms apart."""
+        base, n, n_control = self._arms(days, coverage)
         if min(n, n_control) < max(2, self._question.minimum_units):
             return 0.0
-        if method == "fixed horizon":
-            return self._power_at_the_end(effect, base, n, n_control)
-        skew = 0.0 if base.skewness is None else base.skewness
-        if min(n, n_control) < max(FEWEST_UNITS, (skew / LARGEST_SKEW) ** 2):
-            return 0.0
-        variance, changed = base.deviation**2, base.deviation**2
-        if base.basis == "share":
-            share = base.value * (1 + self._sign * effect)
-            variance, changed = base.value * (1 - base.value), max(0.0, share * (1 - share))
-        error = math.sqrt(self._kept * (changed / n + variance / n_control))
-        clock = float(self._unit_days[days]) * measured * (treatment + control)
-        critical = confidence_sequence(0.0, 1.0, clock, alpha=self._alpha, tuning_n=self._tuning).high
-        assert critical is not None
-        return normal_tail(critical - effect * abs(base.value) / error)
-
-    def _power_at_the_end(self, effect: float, base: Baseline, n: float, n_control: float) -> float:
         if base.basis == "share" and self._kept == 1:
             share = base.value * (1 + self._sign * effect)
             return power_of_shares(share, base.value, n, n_control, alpha=self._alpha) if 0 < share < 1 else 0.0
         return power_of(self._standardised(effect, base), n, n_control, alpha=self._alpha)
+
+    def _settled(self, effect: float, days: int, coverage: float, planned: int) -> float:
+        """The chance that an interval for any time, tightest after ``planned`` days, tells them apart at that end."""
+        base, n, n_control = self._arms(days, coverage)
+        skew = 0.0 if base.skewness is None else base.skewness
+        least = max(FEWEST_UNITS, self._question.minimum_units, (skew / LARGEST_SKEW) ** 2)
+        if min(n, n_control) < least:
+            return 0.0
+        variance = changed = base.deviation**2
+        if base.basis == "share":
+            share = base.value * (1 + self._sign * effect)
+            variance, changed = base.value * (1 - base.value), max(0.0, share * (1 - share))
+        error = math.sqrt(self._kept * (changed / n + variance / n_control))
+        clock = float(self._unit_days[days] / self._units[days]) * (n + n_control)
+        tuning = self._tuning(planned, coverage)
+        critical = confidence_sequence(0.0, 1.0, clock, alpha=self._alpha, tuning_n=tuning).high
+        assert critical is not None
+        return normal_tail(critical - effect * abs(base.value) / error)
+
+    def _tuning(self, planned: int, coverage: float) -> float:
+        """Where the sequences of an experiment are tightest that is declared with these days, and who comes in them."""
+        question = self._question
+        experiment = Experiment(
+            key="planned", variants=equal_variants(*map(str, range(len(question.weights)))), planned_days=planned,
+            planned_units=self.units_by(planned, coverage), primary_metric=question.metric,
+        )  # fmt: skip
+        return Tuning.of(experiment).unit_days
 
     def _standardised(self, effect: float, base: Baseline) -> float:
         return effect * abs(base.value) / (base.deviation * math.sqrt(self._kept))
@@ -210,12 +232,3 @@ class _Planner:
         least = question.minimum_units / min(1.0, ratio)
         units = max(needed, least) / control / base.measured
         return math.ceil(units) if math.isfinite(units) else None
-
-
-def _thought_of(question: PlanQuestion) -> Experiment:
-    """As it would be declared, as far as its sequences are tuned by it."""
-    arms = (Variant(key=str(number), weight=weight) for number, weight in enumerate(question.weights))
-    return Experiment(
-        key="planned", variants=tuple(arms), primary_metric=question.metric, planned_days=question.days,
-        method=question.method,
-    )  # fmt: skip
