@@ -469,7 +469,39 @@ class TestCompare:
         assert found.metrics[2].guardrails[0].state == "held"
         assert sum(found.units.values()) == 500
         assert found.first_exposure == START
-        assert found.complete_to == lab.clock.now()
+        assert found.complete_to == START + timedelta(days=7)
+
+    @pytest.mark.parametrize("plan", [{"planned_days": 7}, {"planned_days": None, "planned_units": 300}])
+    def test_what_comes_after_the_planned_end_is_not_counted_so_that_looking_again_is_no_other_test(
+        self, lab: Lab, plan: dict[str, Any]
+    ) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(RERANK, **plan))
+        lab.framework.start("rerank")
+        for n in range(300):
+            lab.serve(f"user-{n}", 0.0, generator)
+        lab.clock.advance(7 * 86400)
+        then = lab.framework.compare("rerank")
+        assert sum(then.units.values()) == 300
+        for n in range(250, 600):
+            lab.serve(f"user-{n}", 2.0, generator)
+        lab.clock.advance(3 * 86400)
+        later = lab.framework.compare("rerank")
+        assert (later.verdict, later.metrics, later.units) == (then.verdict, then.metrics, then.units)
+        assert any("after the planned end, 1" in warning for warning in later.warnings)
+        lab.framework.stop("rerank")
+        assert lab.framework.compare("rerank").metrics == then.metrics
+
+    def test_a_plan_of_units_ends_with_the_day_of_the_last_and_not_in_its_midst(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(RERANK, planned_days=None, planned_units=300))
+        lab.framework.start("rerank")
+        for n in range(310):
+            lab.serve(f"user-{n}", 2.0, generator)
+        lab.clock.advance(1)
+        assert lab.framework.compare("rerank").verdict.finding == "not settled"
+        lab.clock.advance(15 * 3600)
+        assert lab.framework.compare("rerank").verdict.finding == "better"
 
     def test_only_what_came_after_the_exposure_counts(self, lab: Lab) -> None:
         lab.framework.create(RERANK)

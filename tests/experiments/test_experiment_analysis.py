@@ -114,7 +114,7 @@ class TestVerdict:
     def test_no_difference_at_the_end_is_not_settled_and_says_what_it_would_take(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.0, 60, 2))
         assert found.verdict.finding == "not settled"
-        assert "to find a change of 5 % it needs about" in found.verdict.sentence
+        assert "to find a change of 5 % it would have needed about" in found.verdict.sentence
         assert found.needs_more_days is not None
         units = 60 * (1 + found.needs_more_days / 10)
         sd = np.std(ratings(4.0, 60, 1), ddof=1)

@@ -109,7 +109,7 @@ def test_before_the_planned_end_and_without_a_preference_nothing_is_settled() ->
     even = compare(ranking(), records(0.5))
     assert even.verdict.finding == "not settled"
     assert "users may prefer either" in even.verdict.sentence
-    assert re.search(r"to find a preference of 0\.05 it needs about \d+ more days", even.verdict.sentence)
+    assert re.search(r"to find a preference of 0\.05 it would have needed about \d+ more days", even.verdict.sentence)
     assert "most likely have shown" in compare(ranking(minimum_effect=0.5), records(0.5)).verdict.sentence
 
 

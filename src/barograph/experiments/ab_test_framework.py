@@ -28,7 +28,7 @@ from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import question_of
+from barograph.experiments.questions import answers_of, counted_until, question_of
 from barograph.experiments.reallocation import check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -154,12 +154,12 @@ class ABTestFramework(ExperimentRegister):
     def compare(self, key: str) -> Comparison:
         """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.
 
-        Raises InvalidExperiment when it never started, and what the reader raises.
+        At a fixed horizon the data are those up to the planned end.         Raises InvalidExperiment when it never started, and what the reader raises.
         """
         experiment = self.get(key)
         now = self._clock.now()
         names = experiment.metrics
-        answers = {name: self._reader.units(question_of(experiment, name, now)) for name in names}
+        answers = answers_of(self._reader, experiment, names, now)
         compared = compare_preferences if experiment.kind == "interleaving" else analyse
         return compared(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
 
@@ -172,13 +172,14 @@ class ABTestFramework(ExperimentRegister):
         name, now = experiment.primary_metric, self._clock.now()
         if experiment.kind == "interleaving":
             return preference_details(
-                experiment, {one: self._reader.units(question_of(experiment, one, now)) for one in experiment.metrics}
+                experiment, answers_of(self._reader, experiment, experiment.metrics, now)
             )
 
         def asked(by: str) -> UnitAnswer:
-            return self._reader.units(question_of(experiment, name, now, by=by))
+            return self._reader.units(question_of(experiment, name, end, by=by))
 
-        values = self._reader.unit_values(question_of(experiment, name, now, by=""), MOST_UNITS)
+        end = counted_until(self._reader, experiment, now)
+        values = self._reader.unit_values(question_of(experiment, name, end, by=""), MOST_UNITS)
         by_tag = {tag: asked(f"tag.{tag}") for tag in experiment.slices}
         return detail(experiment, self._catalogue.get(name), asked("day"), asked("age"), by_tag, values)
 

@@ -24,7 +24,7 @@ from barograph.experiments.analysis.waiting import Progress, Traffic, days_until
 from barograph.experiments.comparison import Comparison, Course, Details, Finding, MetricComparison, Step, Verdict
 from barograph.experiments.design import Experiment
 from barograph.experiments.interleaving_checks import preference_metric
-from barograph.experiments.verdict import about_looking, days_text, early_text, overall, p_text, range_text, told
+from barograph.experiments.verdict import about_looking, early_text, overall, p_text, range_text, told, wait_text
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.interleaving import Preference, mean_preference, preference_at_any_time, sign_test
@@ -81,6 +81,7 @@ def compare_preferences(
     progress = Progress(
         days=days, units=units, enough_days=_enough_days(experiment, preferred, traffic),
         planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
+        whole=traffic.whole if experiment.stopped_at is None else None,
     )  # fmt: skip
     compared = _compared(experiment, metric, preferred)
     verdicts = tuple(
@@ -216,7 +217,7 @@ def _open(experiment: Experiment, estimate: Estimate, seen: str, progress: Progr
         return f"{said}; {wanted} would most likely have shown by now."
     if experiment.stopped_at is not None:
         return f"{said}; it was stopped before {wanted} could be told from chance."
-    return f"{said}; to find {wanted} it needs {days_text(progress.enough_days)} at the present traffic."
+    return f"{said}; to find {wanted} {wait_text(experiment, progress.enough_days)}."
 
 
 def _reasons(experiment: Experiment, answer: UnitAnswer, estimate: Estimate, preferred: Preferred) -> tuple[str, ...]:

@@ -1,15 +1,46 @@
-"""What is asked of the units of an experiment: one question a metric, the same for a comparison and for a guardrail."""
+"""What is asked of the units of an experiment: one question a metric, the same for a comparison and for a guardrail.
+
+A comparison asks up to ``counted_until``, which at a fixed horizon is the planned end; a guardrail up to now.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from barograph.core.query import Window
-from barograph.core.units import UnitQuery
+from barograph.core.reader import UnitReader
+from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.experiments.analysis.waiting import exposed_by_day
 from barograph.experiments.design import Experiment
+from barograph.experiments.horizon import horizon
 from barograph_client.errors import InvalidExperiment
 
 _INSTANT = timedelta(microseconds=1)
+
+
+def answers_of(
+    reader: UnitReader, experiment: Experiment, metrics: Iterable[str], now: datetime
+) -> dict[str, UnitAnswer]:
+    """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, and as the reader does."""
+    end = counted_until(reader, experiment, now)
+    answers = {name: reader.units(question_of(experiment, name, end)) for name in metrics}
+    return answers if end == now else {name: _as_of(end, answer) for name, answer in answers.items()}
+
+
+def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> datetime:
+    """The planned end where the verdict rests on it and it is past, else ``now``. Raises as ``answers_of`` does."""
+    by_day: tuple[tuple[str, int], ...] = ()
+    if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
+        by_day = exposed_by_day(reader.units(question_of(experiment, experiment.primary_metric, now)))
+    return horizon(experiment, now, by_day) or now
+
+
+def _as_of(end: datetime, answer: UnitAnswer) -> UnitAnswer:
+    note = f"What came after the planned end, {end:%-d %B %H:%M} UTC, is not counted."
+    return structs.replace(answer, complete_to=min(end, answer.complete_to), notes=(*answer.notes, note))
 
 
 def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str = "day") -> UnitQuery:
@@ -22,7 +53,7 @@ def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str =
     if started is None:
         raise InvalidExperiment("the experiment has not started", hint="Start it; then there is something to compare.")
     # Half-open, and never empty: what happened in the very microsecond of the end belongs to it.
-    window = Window(started, max(experiment.stopped_at or now, started) + _INSTANT)
+    window = Window(started, max(min(experiment.stopped_at or now, now), started) + _INSTANT)
     adjusted = by == "day" and metric not in [guardrail.metric for guardrail in experiment.guardrails]
     return UnitQuery(
         experiment=experiment.key,

@@ -128,6 +128,12 @@ def days_text(days: float | None) -> str:
     return f"about {whole:,} more day{'' if whole == 1 else 's'}"
 
 
+def wait_text(experiment: Experiment, days: float | None) -> str:
+    """How much longer it would take. At a fixed horizon that is past: a verdict on more data would be another test."""
+    needs = "it needs" if experiment.decided_by == "always valid" else "it would have needed"
+    return f"{needs} {days_text(days)} at the present traffic"
+
+
 def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
     """Why nothing is settled before the planned end, and what has shown so far."""
     planned = []
@@ -150,7 +156,7 @@ def _open(experiment: Experiment, metric: Metric, estimate: Estimate, progress: 
         return f"Not settled: {seen}; a change of {wanted} would most likely have shown by now."
     if experiment.stopped_at is not None:
         return f"Not settled: {seen}; it was stopped before a change of {wanted} could be told from chance."
-    return f"Not settled: {seen}; to find a change of {wanted} it needs {days_text(more)} at the present traffic."
+    return f"Not settled: {seen}; to find a change of {wanted} {wait_text(experiment, more)}."
 
 
 def _named(metric: Metric, experiment: Experiment) -> str:

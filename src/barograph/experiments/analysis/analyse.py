@@ -54,6 +54,7 @@ def analyse(
     progress = Progress(
         days=days, units=traffic.units, enough_days=enough_days(experiment, primary_arms, traffic),
         planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
+        whole=traffic.whole if experiment.stopped_at is None else None,
     )  # fmt: skip
     reasons = reasons_against(experiment, first, ratio, primary_arms)
     deciding = compared[0].deciding(experiment.decided_by)

@@ -29,18 +29,21 @@ _HOURLY = 1 / 24  # days; so finely is a wait looked for
 class Progress(Struct, frozen=True, kw_only=True):
     """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take.
 
-    ``planned_wait`` is how many more days the planned units take. Both are None where nobody can tell.
+    ``planned_wait`` is how many more days the planned units take. Both are None where nobody can tell. ``whole`` are
+    the units of complete days, by which a plan of units ends.
     """
 
     days: float
     units: int
     enough_days: float | None
     planned_wait: float | None = None
+    whole: int | None = None
 
     def reached(self, experiment: Experiment) -> bool:
         """Whether everything that was planned has come; true when nothing was."""
         days, units = experiment.planned_days, experiment.planned_units
-        return (days is None or self.days >= days) and (units is None or self.units >= units)
+        counted = self.units if self.whole is None else self.whole
+        return (days is None or self.days >= days) and (units is None or counted >= units)
 
     def decides(self, experiment: Experiment) -> bool:
         """Whether a verdict may be given: at any time, or at the planned end and not before."""
@@ -91,6 +94,11 @@ class Traffic(Struct, frozen=True, kw_only=True):
             return days_needed(needed, self.units, self.days)
         until = days_until(needed, self.upto)
         return None if until is None else max(0.0, until - self.elapsed)
+
+    @property
+    def whole(self) -> int | None:
+        """The units of complete days; None where days are not known."""
+        return self.upto[-1] if self.upto else 0 if self.elapsed else None
 
     def units_after(self, days: float) -> float:
         """How many units there will be: the inverse of ``days_until``."""
