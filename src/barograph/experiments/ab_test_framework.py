@@ -154,7 +154,8 @@ class ABTestFramework(ExperimentRegister):
     def compare(self, key: str) -> Comparison:
         """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.
 
-        At a fixed horizon the data are those up to the planned end.         Raises InvalidExperiment when it never started, and what the reader raises.
+        At a fixed horizon the data are those up to the planned end. Raises InvalidExperiment when it never started, and
+        what the reader raises.
         """
         experiment = self.get(key)
         now = self._clock.now()
@@ -171,9 +172,7 @@ class ABTestFramework(ExperimentRegister):
         experiment = self.get(key)
         name, now = experiment.primary_metric, self._clock.now()
         if experiment.kind == "interleaving":
-            return preference_details(
-                experiment, answers_of(self._reader, experiment, experiment.metrics, now)
-            )
+            return preference_details(experiment, answers_of(self._reader, experiment, experiment.metrics, now))
 
         def asked(by: str) -> UnitAnswer:
             return self._reader.units(question_of(experiment, name, end, by=by))

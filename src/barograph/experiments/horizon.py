@@ -18,8 +18,8 @@ _ONE_DAY = timedelta(days=1)
 def horizon(experiment: Experiment, now: datetime, by_day: Sequence[tuple[str, int]] = ()) -> datetime | None:
     """The planned end, where it is past and the verdict rests on it; None where all data until now count.
 
-    ``by_day`` counts the units exposed on each UTC day, oldest first. A plan of units ends with the UTC day on which the
-    last of them came.
+    ``by_day`` counts the units exposed on each UTC day, oldest first. A plan of units ends with the UTC day on which
+    the last of them came.
     """
     if experiment.decided_by == "always valid" or experiment.started_at is None:
         return None

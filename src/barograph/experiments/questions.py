@@ -24,7 +24,7 @@ _INSTANT = timedelta(microseconds=1)
 def answers_of(
     reader: UnitReader, experiment: Experiment, metrics: Iterable[str], now: datetime
 ) -> dict[str, UnitAnswer]:
-    """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, and as the reader does."""
+    """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, else as the reader."""
     end = counted_until(reader, experiment, now)
     answers = {name: reader.units(question_of(experiment, name, end)) for name in metrics}
     return answers if end == now else {name: _as_of(end, answer) for name, answer in answers.items()}
