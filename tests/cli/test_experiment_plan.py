@@ -32,7 +32,7 @@ def recorded() -> list[dict[str, object]]:
 
 COMMANDS: list[list[str]] = [
     ["--metric", "accuracy", "--effect", "5%", "--coverage", "50%", "--json"],
-    ["--metric", "accuracy", "--days", "7", "--arms", "0.6,0.2,0.2", "--charset", "ascii", "--width", "80"],
+    ["--metric", "accuracy", "--effect", "15%", "--arms", "0.6,0.2,0.2", "--charset", "ascii", "--width", "80"],
     ["--metric", "queries", "--method", "always-valid", "--history", "2w", "--width", "80"],
     ["--metric", "accuracy", "--unit", "session"],
     ["--metric", "response_time.p95"],
