@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime, timedelta
 
 from msgspec.structs import replace
 
+from barograph.experiments.analysis.second_opinions import BRUNNER_MUNZEL
 from barograph.experiments.comparison import (
     ArmUnits,
     Belief,
@@ -20,7 +22,7 @@ from barograph.experiments.comparison import (
 )
 from barograph.experiments.design import Method
 from barograph.stats.estimate import Effect, Estimate
-from barograph.stats.sample_ratio import sample_ratio
+from barograph.stats.sample_ratio import SampleRatio, sample_ratio
 
 FIRST = date(2026, 11, 16)
 SEQUENCE = "asymptotic confidence sequence"
@@ -76,7 +78,7 @@ def metrics() -> tuple[MetricComparison, ...]:
             per_unit=False, estimates=(estimate(0.012, -0.001, 0.0004, 0.01),),
             always_valid=(estimate(0.012, -0.001, 0.001, 0.3, method=SEQUENCE),), cap=0.5,
             guardrails=(GuardrailCheck(arm="new", state="held", margin=0.002, relative=False, stopping="held",
-                                       worsening_high=0.0005),),
+                                       worsening_low=-math.inf, worsening_high=0.0005),),
         ),
     )  # fmt: skip
 
@@ -144,7 +146,19 @@ def details() -> Details:
         estimate(4.0, 0.1, 0.05, 0.03, method="trimmed means (Yuen)"),
         estimate(4.0, 0.09, 0.06, 0.06, method="winsorised means"),
         estimate(4.0, 0.2, 0.1, 0.04, method="medians", relative=False),
-        estimate(4.0, 0.1, 0.1, method="ranks (Brunner-Munzel)", refused="the arms do not overlap"),
+        replace(
+            estimate(
+                4.0,
+                0.56,
+                0.02,
+                0.003,
+                method=BRUNNER_MUNZEL,
+                relative=False,
+            ),
+            arm_value=None,
+            baseline_value=None,
+        ),
+        estimate(4.0, 0.1, 0.1, method="bootstrap of units (BCa)", refused="too few units"),
     )
     return Details(
         experiment="vector-db", courses=(age, by_country), arms=arms, second_opinions=opinions, sampled=True,
@@ -189,8 +203,8 @@ def nobody_yet() -> Comparison:
                       arm="new")  # fmt: skip
     empty = tuple(
         replace(one, estimates=(nothing,), always_valid=(nothing,), adjusted=(), adjusted_p_values=(None,), beliefs=(),
-                guardrails=tuple(replace(check, state="open", stopping="not valid", worsening_low=None,
-                                         worsening_high=None) for check in one.guardrails))
+                guardrails=tuple(replace(check, state="open", stopping="not valid", reason=FEW,
+                                         worsening_low=None, worsening_high=None) for check in one.guardrails))
         for one in metrics()
     )  # fmt: skip
     return comparison(
@@ -198,3 +212,30 @@ def nobody_yet() -> Comparison:
         arm_verdicts=(verdict,), contaminated=0, warnings=(), exposed_by_day=(), course=None, first_exposure=None,
         days_running=0.1, needs_more_days=None,
     )  # fmt: skip
+
+
+def interleaved() -> Comparison:
+    """Two rankers in one list: the preference for one of them, which is no share of anything."""
+    preferred = replace(estimate(0.0, 0.06, 0.02, 0.003, method="t test of preferences", relative=False))
+    goal = MetricComparison(
+        metric="score.preference", title="Preference over bm25", unit="score", role="primary", better="higher",
+        per_unit=False, estimates=(preferred,), always_valid=(preferred,), adjusted_p_values=(0.003,),
+    )  # fmt: skip
+    found = comparison(
+        "better", "Better: users prefer dense to bm25.", units={"interleaved": 1320}, metrics=(goal,), split="all",
+        control="bm25", days_running=14.0,
+        sample_ratio=SampleRatio(counts=(1320,), expected=(1320.0,), p_value=1.0, method="every unit saw all rankers"),
+    )  # fmt: skip
+    assert found.course is not None
+    steps = [
+        replace(one, estimate=replace(one.estimate, relative=None, absolute=_scaled(one.estimate.absolute)))
+        for one in found.course.steps
+    ]
+    return replace(found, course=replace(found.course, steps=tuple(steps)))
+
+
+def _scaled(effect: Effect | None) -> Effect | None:
+    """The effect as a preference between -1 and 1."""
+    if effect is None or effect.low is None or effect.high is None:
+        return effect
+    return replace(effect, value=effect.value / 2, low=effect.low / 2, high=effect.high / 2)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
-from tests.dashboard.comparisons import comparison, details, estimate, metrics, nobody_yet, three_arms
+from tests.dashboard.comparisons import comparison, details, estimate, interleaved, metrics, nobody_yet, three_arms
 from tests.dashboard.rag_house import VECTORS, House, busy_week
 from tests.support.soak import times
 from wcwidth import wcswidth
@@ -162,6 +162,7 @@ def test_an_experiment_that_is_not_valid_says_so_on_every_row() -> None:
 def test_an_experiment_that_nobody_has_met_has_a_next_step_and_no_tables_of_nothing() -> None:
     text = plain(text_of(full(nobody_yet())))
     assert "Sample ratio: no user has been exposed yet. Call expose where the arm takes effect." in text
+    assert "Average response time: not valid here: a sequence needs 100 units in each arm" in text
     assert "The numbers" not in text
     assert "against old" not in text
 
@@ -176,6 +177,20 @@ def test_several_arms_have_their_names_and_a_verdict_each() -> None:
     assert "Better: new raises user satisfaction. Worse: newer lowers user satisfaction." in text
     assert "User satisfaction (newer)" in text
     assert "Average response time newer breached +10 % breached" in text
+
+
+def test_rankers_are_compared_by_preference_on_the_same_page() -> None:
+    text = text_of(full(interleaved()))
+    assert "Sample ratio: every unit saw all rankers (1,320 users)." in text
+    assert re.search(r"Preference over bm25  difference · 95 % interval\nPreference over bm25 .*●.*▲ better", text)
+    assert "+0.06 [+0.02, +0.1]" in text
+    assert "Effect over time" in text
+    assert "Due" not in text
+
+
+def test_what_ranks_tell_is_a_chance_and_no_change() -> None:
+    text = plain(text_of(full(comparison(), details()), width=160))
+    assert "Brunner-Munzel: chance to be above a unit of the control 56 % [52, 60] 0.003" in text
 
 
 def test_slices_are_judged_by_their_corrected_p_values() -> None:
@@ -277,6 +292,29 @@ def test_the_report_shows_the_effect_over_time(house: House, monkeypatch: pytest
     text = text_of(build_report(house.material(), 24))
     assert "Experiment: Vector DB comparison" in text
     assert "Effect over time" in text
+
+
+def test_details_are_asked_for_the_one_that_is_shown_in_full_and_may_fail_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def more(key: str) -> Details:
+        asked.append(key)
+        if len(asked) > 1:
+            raise EngineUnavailable("the engine does not answer")
+        return details()
+
+    started(house, "one", "two")
+    monkeypatch.setattr(house.experiments, "compare", lambda key: comparison())
+    monkeypatch.setattr(house.experiments, "details", more)
+    build_page("experiments", house.material())
+    assert asked == []
+    assert "Second opinions" in text_of(build_page("experiments", house.material(), experiment="two"))
+    again = text_of(build_page("experiments", house.material(), experiment="two"))
+    assert "Not answered: the engine does not answer" in again
+    assert "Effect over time" in again
+    assert asked == ["two", "two"]
 
 
 # what cannot break it

@@ -28,6 +28,7 @@ class ManyCountingReader:
         self.alone: list[MetricQuery] = []
         self.too_dear = False
         self.watermark = house.reader.watermark
+        self.unit_values = house.reader.unit_values
         self.others: list[EventQuery | UnitQuery] = []
 
     def events(self, question: EventQuery) -> EventPage:

@@ -255,6 +255,12 @@ def test_an_interval_beyond_the_axis_ends_in_an_arrow_that_is_explained() -> Non
     assert "beyond" not in Visualizer().draw(replace(chart, series=[replace(series, band=[(0.1, 0.9), (0.2, 0.8)])]))
 
 
+def test_between_points_at_whole_numbers_there_are_no_ticks() -> None:
+    points: list[tuple[datetime | float, float | None]] = [(0.0, 1.0), (1.0, 2.0), (2.0, 1.5)]
+    chart = LineChart(title="t", unit="", series=[Series(name="s", points=points)], start=-0.5, end=2.5)
+    assert Visualizer().draw(chart).splitlines()[-1].split() == ["0", "1", "2"]
+
+
 def test_csv_has_the_ends_of_intervals_and_the_limits() -> None:
     series = Series(name="s", points=[(0.0, 0.5)], band=[(None, 0.75)], n=[7])
     assert Visualizer().draw(LineChart(title="t", unit="", series=[series]), "csv") == (

@@ -76,10 +76,11 @@ class LocalDesk:
             timezone=dashboard.settings.timezone,
         )
 
-    def page(self, name: str, span: Span, drawing: Drawing) -> str:
+    def page(self, name: str, span: Span, experiment: str, drawing: Drawing) -> str:
         self._look(drawing)
         window = window_of(span.last, span.start, span.end)
-        return self._dashboard.render(name, window=window, format=cast("Format", drawing.format))
+        form = cast("Format", drawing.format)
+        return self._dashboard.render(name, window=window, experiment=experiment, format=form)
 
     def trace(self, wanted: str, drawing: Drawing) -> str:
         self._look(drawing)

@@ -60,6 +60,9 @@ def show(
     last: Last = None,
     start: From = None,
     end: To = None,
+    experiment: Annotated[
+        str, typer.Option("--experiment", metavar="KEY", help="On the page experiments: that one, in full.")
+    ] = "",
     format: Form = "text",
     charset: Charset = None,
     width: Width = None,
@@ -71,7 +74,7 @@ def show(
     window_of(last, start, end)
     with desk_of(existing(data_dir), project) as desk:
         drawing = Drawing(format="json" if json else format, charset=charset, width=width)
-        print(desk.page(page, Span(last=last, start=start, end=end), drawing).rstrip("\n"))
+        print(desk.page(page, Span(last=last, start=start, end=end), experiment, drawing).rstrip("\n"))
 
 
 def trace(

@@ -180,9 +180,9 @@ class RemoteDesk:
     def status(self) -> Told:
         return msgspec.json.decode(self._ask("GET", "status", {"fresh": "true"}), type=Told)
 
-    def page(self, name: str, span: Span, drawing: Drawing) -> str:
-        window = {"last": span.last, "from": span.start, "to": span.end}
-        return self._ask("GET", f"pages/{quote(name, safe='')}", {**window, **_look(drawing)}).decode()
+    def page(self, name: str, span: Span, experiment: str, drawing: Drawing) -> str:
+        asked = {"last": span.last, "from": span.start, "to": span.end, "experiment": experiment or None}
+        return self._ask("GET", f"pages/{quote(name, safe='')}", {**asked, **_look(drawing)}).decode()
 
     def trace(self, wanted: str, drawing: Drawing) -> str:
         return self._ask("GET", f"queries/{quote(wanted, safe='')}", _look(drawing)).decode()

@@ -262,15 +262,20 @@ class DashboardInterface:
         """Draw for another terminal or width from now on."""
         self._visualizer = visualizer
 
-    def page(self, page: str = "overview", window: Window | None = None) -> Page:
-        """A page as a chart specification. Raises InvalidQuery for an unknown page."""
+    def page(self, page: str = "overview", window: Window | None = None, *, experiment: str = "") -> Page:
+        """A page as a chart specification; with an experiment's key, the page of that one in full.
+
+        Raises InvalidQuery for an unknown page, UnknownExperiment for an experiment that there is not.
+        """
         reader = RememberedReader(self._parts.store)
         material = self._material(reader)
-        return reader.with_foresight(lambda: build_page(page, material, window))
+        return reader.with_foresight(lambda: build_page(page, material, window, experiment=experiment))
 
-    def render(self, page: str = "overview", *, window: Window | None = None, format: Format = "text") -> str:
-        """A page as text, JSON or CSV. Raises InvalidQuery for an unknown page."""
-        return self._visualizer.draw(self.page(page, window), format)
+    def render(
+        self, page: str = "overview", *, window: Window | None = None, experiment: str = "", format: Format = "text"
+    ) -> str:
+        """A page as text, JSON or CSV. Raises what ``page`` raises."""
+        return self._visualizer.draw(self.page(page, window, experiment=experiment), format)
 
     def report(self, hours: float = 24.0, *, format: Format = "text") -> str:
         """A report on the last hours: findings, key numbers, charts, the experiment, the worst queries."""

@@ -233,7 +233,7 @@ async def page(site: Site, caller: Caller, request: Request) -> Response:
     def work(dashboard: DashboardInterface) -> str:
         asked = None if not (parameters.from_ or parameters.to or parameters.last) else True
         window = parameters.window(site.clock.now(), _USUAL) if asked else None
-        made = dashboard.page(name, window)
+        made = dashboard.page(name, window, experiment=parameters.experiment)
         return _visualizer(parameters, dashboard).draw(made, parameters.format)
 
     return _drawn(await ask(site, caller, parameters.fresh, work, rules=True), parameters.format)

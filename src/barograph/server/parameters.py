@@ -157,6 +157,8 @@ class PageParameters(Drawn, Windowed, kw_only=True, rename={"from_": "from"}):
     from_: Beginning = None
     to: End = None
     last: Length = None
+    experiment: A[str, M(max_length=128, description="On the page experiments: the key of one, which is then shown in "
+                  "full")] = ""  # fmt: skip
 
 
 class TraceParameters(Drawn, kw_only=True):

@@ -207,11 +207,13 @@ def _by_months(start: float, end: float, zone: ZoneInfo, step: int) -> Iterator[
         month += step
 
 
-def number_ticks(start: float, end: float, cells: int) -> list[Tick]:
-    """Ticks on an x axis of plain numbers."""
+def number_ticks(start: float, end: float, cells: int, *, whole: bool = False) -> list[Tick]:
+    """Ticks on an x axis of plain numbers; ``whole`` ones only, where nothing lies between them."""
     if end - start <= 0:
         return [Tick(start, axis_labels([start], "")[0])]
     for step in _steps(end - start, "", 1.0):
+        if whole and step != int(step):
+            continue
         first = math.ceil(start / step - 1e-9)
         xs = [index * step for index in range(first, math.floor(end / step + 1e-9) + 1)]
         labels = axis_labels(xs, "")

@@ -30,6 +30,7 @@ class Frame(Struct, frozen=True):
     start: float
     end: float
     timed: bool
+    whole: bool  # all points of what was measured lie at whole numbers
     gutter: int
     columns: int
     right: int

@@ -104,7 +104,9 @@ def _frame(chart: LineChart, lines: Sequence[Line], pen: Pen) -> Frame:
     if start == end:
         around = _AROUND if timed else 0.5
         start, end = start - around, end + around
-    return Frame(axis, start, end, timed, gutter, pen.width - gutter - 2 - right, right)
+    measured = [position(x) for one in chart.series if one.role != "limit" for x, _ in one.points]
+    whole = bool(measured) and all(x == math.floor(x) for x in measured)
+    return Frame(axis, start, end, timed, whole, gutter, pen.width - gutter - 2 - right, right)
 
 
 def _rows(pen: Pen) -> int:
@@ -274,7 +276,7 @@ def _ticks(frame: Frame, pen: Pen) -> list[Tick]:
         return []  # no point, no window: there is no x axis to speak of
     if frame.timed:
         return time_ticks(frame.start, frame.end, zone_of(pen.timezone), frame.columns)
-    return number_ticks(frame.start, frame.end, frame.columns)
+    return number_ticks(frame.start, frame.end, frame.columns, whole=frame.whole)
 
 
 def _under(ticks: Sequence[Tick], frame: Frame, pen: Pen) -> list[Row]:

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from barograph.dashboard.page.experiments.intervals import effect_row
-from barograph.dashboard.page.experiments.words import difference, finite, probability, sentences, settled
+from barograph.dashboard.page.experiments.words import (
+    difference,
+    finite,
+    in_points,
+    probability,
+    sentences,
+    settled,
+    unit_of,
+)
 from barograph.experiments.comparison import Comparison, Course, Step
 from barograph.stats.estimate import Effect
 from barograph.visualize.chart import Cell, Column, IntervalPlot, LineChart, Part, Series, Table, Text
@@ -80,7 +88,8 @@ def _charts(found: Comparison, course: Course, title: str, subtitle: str) -> lis
 def _chart(found: Comparison, steps: Sequence[Step], title: str, subtitle: str) -> list[Part]:
     """The steps that have an interval as a chart, and why the others have none."""
     relative = any(step.estimate.relative for step in steps)
-    effects = [step.estimate.relative if relative else step.estimate.absolute for step in steps]
+    unit = found.primary.unit
+    effects = [step.estimate.relative if relative else in_points(step.estimate.absolute, unit) for step in steps]
     bounded = [(finite(one.low), finite(one.high)) if one else (None, None) for one in effects]
     known = [ends != (None, None) for ends in bounded]
     reasons = sentences(
@@ -100,7 +109,7 @@ def _chart(found: Comparison, steps: Sequence[Step], title: str, subtitle: str) 
         n=[step.estimate.n for step in steps],
     )  # fmt: skip
     chart = LineChart(
-        title=title, subtitle=subtitle, unit="ratio" if relative else found.primary.unit,
+        title=title, subtitle=subtitle, unit="ratio" if relative else unit_of(found.primary),
         series=[line, Series(name="no change", points=[(start, 0.0), (end, 0.0)], role="limit")],
         start=start, end=end, within=_within([one for one, has in zip(effects, known, strict=True) if one and has]),
     )  # fmt: skip

@@ -125,7 +125,14 @@ def _list(known: Sequence[Experiment], compared: Compared) -> Table:
 
 def _all_of(material: Material, one: Experiment, found: Comparison | BarographError) -> list[Part]:
     """All that is known of one experiment, what costs further questions included."""
-    return in_full(one, found) if isinstance(found, Comparison) else [*_refused(found), *_definition(material, one)]
+    if not isinstance(found, Comparison):
+        return [*_refused(found), *_definition(material, one)]
+    if not sum(found.units.values()):
+        return in_full(one, found)
+    try:
+        return in_full(one, found, material.experiments.details(one.key))
+    except BarographError as error:
+        return [*in_full(one, found), Text(text=f"Not answered: {error}", tone="warning")]
 
 
 def in_full(one: Experiment, found: Comparison, details: Details | None = None) -> list[Part]:
@@ -147,7 +154,7 @@ def in_full(one: Experiment, found: Comparison, details: Details | None = None) 
 
 def _arms(one: Experiment, found: Comparison | None) -> Table:
     """What each arm stands for, and what it was promised and got."""
-    due = dict(zip(found.units, found.sample_ratio.expected, strict=False)) if found else {}
+    due = dict(zip(found.units, found.sample_ratio.expected, strict=True)) if found else {}
     got = found.units if found else {}
     rows: list[list[Cell]] = [
         [variant.key, format_value(variant.weight, "ratio"), got.get(variant.key),
@@ -156,8 +163,7 @@ def _arms(one: Experiment, found: Comparison | None) -> Table:
     ]  # fmt: skip
     columns = [Column(title="Arm", most=20), Column(title="Share", align="right"), Column(title=f"{one.unit_kind}s"),
                Column(title="Due"), Column(title="Configuration", most=48)]  # fmt: skip
-    said = any(variant.payload for variant in one.variants)
-    kept = [at for at in range(len(columns)) if (found is not None or at not in (2, 3)) and (said or at != 4)]
+    kept = [at for at in range(len(columns)) if any(row[at] is not None for row in rows)]
     return Table(title="Arms", columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in rows])
 
 

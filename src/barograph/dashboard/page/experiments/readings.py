@@ -9,18 +9,20 @@ from collections.abc import Sequence
 
 from barograph.core.unit import format_value
 from barograph.dashboard.page.experiments.words import (
+    chance,
     change,
-    deciding,
     difference,
     finite,
     probability,
     sentences,
     span,
 )
+from barograph.experiments.analysis.second_opinions import BRUNNER_MUNZEL, MANN_WHITNEY
 from barograph.experiments.comparison import ArmUnits, Comparison, Details, MetricComparison
 from barograph.stats.estimate import Effect, Estimate
 from barograph.visualize.chart import MOST_LINES, Cell, Column, LineChart, Part, Series, Table
 
+BY_RANKS = (MANN_WHITNEY, BRUNNER_MUNZEL)
 _SHOWN = (0, 5, 10, 15, 20)  # places of the least, the quartiles and the largest among the quantiles
 _ENDS = 1  # quantiles at each end that the chart leaves out: one outlier would squeeze the rest
 
@@ -64,21 +66,21 @@ def _spread_table(found: Comparison, arms: Sequence[ArmUnits], title: str) -> Ta
     names = ("Mean", "SD", "Least", "25 %", "Median", "75 %", "Most")
     columns = [Column(title="Arm", most=20), Column(title=f"{found.unit_kind}s"),
                *(Column(title=name, align="right") for name in names)]  # fmt: skip
-    return Table(title=title, columns=columns, rows=rows)
+    return Table(title=title, subtitle=f"each {found.unit_kind}'s own", columns=columns, rows=rows)
 
 
 def method_table(found: Comparison) -> list[Part]:
     """Every metric by the methods that do not decide: at a fixed horizon, at any time, adjusted by what was before."""
     rows: list[list[Cell]] = []
     for metric in found.metrics:
-        used = deciding(found, metric)
+        used = metric.deciding(found.decided_by)
         others = [one for one in (*metric.estimates, *metric.always_valid, *metric.adjusted) if one not in used]
         rows += [_reading(metric, estimate) for estimate in others]
     return _readings(found, "By other methods", rows, "Metric", "")
 
 
 def second_opinions(found: Comparison, details: Details) -> list[Part]:
-    """The goal by ranks, trimmed means, quantiles and the bootstrap."""
+    """The goal by ranks, trimmed means, quantiles and the bootstrap; what ranks tell is a chance, not a change."""
     rows = [_reading(found.primary, estimate) for estimate in details.second_opinions]
     note = f"from a sample of {found.unit_kind}s" if details.sampled else ""
     return _readings(found, f"Second opinions on {found.primary.title}", [row[1:] for row in rows], "", note)
@@ -86,8 +88,8 @@ def second_opinions(found: Comparison, details: Details) -> list[Part]:
 
 def _reading(metric: MetricComparison, estimate: Estimate) -> list[Cell]:
     reason = "; ".join(estimate.warnings) if estimate.p_value is None else ""
-    return [metric.title, estimate.method, estimate.arm, change(estimate, metric.unit), probability(estimate.p_value),
-            reason]  # fmt: skip
+    told = chance(estimate.absolute) if estimate.method in BY_RANKS else change(estimate, metric.unit)
+    return [metric.title, estimate.method, estimate.arm, told, probability(estimate.p_value), reason]
 
 
 def _readings(found: Comparison, title: str, rows: list[list[Cell]], first: str, note: str) -> list[Part]:
@@ -95,12 +97,12 @@ def _readings(found: Comparison, title: str, rows: list[list[Cell]], first: str,
     if not rows:
         return []
     columns = [
-        *([Column(title=first, most=24, wraps=True)] if first else []), Column(title="Method", most=32, wraps=True),
+        *([Column(title=first, most=24, wraps=True)] if first else []), Column(title="Method", most=90, wraps=True),
         Column(title="Arm", most=16), Column(title="Change", align="right"), Column(title="p", align="right"),
     ]  # fmt: skip
     reasons = sentences([note, *(str(row[-1]) for row in rows)])
     arm = len(columns) - 3
-    kept = [at for at in range(len(columns)) if at != arm or len(found.estimates) > 1]
+    kept = [at for at in range(len(columns)) if at != arm or len(found.deciding) > 1]
     return [
         Table(title=title, columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in rows],
               note="; ".join(reasons))
@@ -112,7 +114,7 @@ def belief_table(found: Comparison) -> list[Part]:
     told = [(metric, belief) for metric in found.metrics for belief in metric.beliefs]
     if not told:
         return []
-    several = len(found.estimates) > 1
+    several = len(found.deciding) > 1
     rows: list[list[Cell]] = [
         [f"{metric.title} ({one.arm})" if several else metric.title, format_value(one.chance_to_win, "ratio"),
          (difference(Effect(value=one.expected_loss), metric.unit) or "").removeprefix("+"),

@@ -16,10 +16,10 @@ from barograph.dashboard.page.experiments.words import (
     TONES,
     arm_names,
     days_text,
-    deciding,
     difference,
     margin_text,
     probability,
+    sentences,
     worsening,
 )
 from barograph.experiments.comparison import Comparison
@@ -82,6 +82,8 @@ def _balance(found: Comparison) -> Text:
             text=f"Sample ratio: no {found.unit_kind} has been exposed yet. Call expose where the arm takes effect.",
             tone="muted",
         )
+    if len(found.units) == 1:
+        return Text(text=f"Sample ratio: {ratio.method} ({counted(sum(found.units.values()), found.unit_kind)}).")
     p_value = "p < 0.001" if ratio.p_value < 0.001 else f"p = {ratio.p_value:.2g}"
     state = "mismatch" if ratio.mismatch else "ok"
     aside = f"{found.unit_kind}s exposed"
@@ -134,15 +136,19 @@ def guardrail_table(found: Comparison) -> list[Part]:
         Column(title="Limit", align="right"), Column(title="Stopping", wraps=True),
         Column(title="Worse by", align="right"), Column(title="Stops it"),
     ]  # fmt: skip
-    note = "The state is that at a fixed horizon. Stopping is by a test that holds at any time, as its bounds do."
-    return [_without_arm(found, Table(title="Guardrails", columns=columns, rows=rows, note=note))]
+    why = [f"{metric.title}: {check.reason}" for metric in found.metrics for check in metric.guardrails if check.reason]
+    notes = [
+        "The state is that at a fixed horizon. Stopping is by a test that holds at any time, as its bounds do",
+        *sentences(why),
+    ]
+    return [_without_arm(found, Table(title="Guardrails", columns=columns, rows=rows, note=". ".join(notes)))]
 
 
 def numbers(found: Comparison) -> list[Part]:
     """Every metric and arm as numbers, the goal first."""
     rows: list[list[Cell]] = []
     for metric in found.metrics:
-        for index, estimate in enumerate(deciding(found, metric)):
+        for index, estimate in enumerate(metric.deciding(found.decided_by)):
             corrected = metric.adjusted_p_values
             p_value = corrected[index] if index < len(corrected) else estimate.p_value
             rows.append(
@@ -153,7 +159,7 @@ def numbers(found: Comparison) -> list[Part]:
             )  # fmt: skip
     if not rows or not sum(found.units.values()):
         return []
-    single = len(found.estimates) == 1
+    single = len(found.deciding) == 1
     columns = [
         Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20),
         Column(title=found.control, align="right", most=16),
@@ -162,7 +168,11 @@ def numbers(found: Comparison) -> list[Part]:
         Column(title=f"{found.unit_kind}s", align="right", most=20),
     ]  # fmt: skip
     capped = [f"{one.title} {format_value(one.cap, one.unit)}" for one in found.metrics if one.cap is not None]
-    several = any(metric.adjusted_p_values for metric in found.metrics)
+    several = any(
+        adjusted != estimate.p_value
+        for metric in found.metrics
+        for adjusted, estimate in zip(metric.adjusted_p_values, metric.deciding(found.decided_by), strict=False)
+    )
     notes = [
         "p is corrected for the other metrics and arms of its family" if several else "",
         f"sums of a {found.unit_kind} are cut off at: {', '.join(capped)}" if capped else "",
@@ -175,7 +185,7 @@ def numbers(found: Comparison) -> list[Part]:
 
 def _without_arm(found: Comparison, table: Table) -> Table:
     """The table without its second column, the arm, where there is only one treatment."""
-    if len(found.estimates) > 1:
+    if len(found.deciding) > 1:
         return table
     return replace(
         table,

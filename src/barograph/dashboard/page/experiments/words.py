@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from barograph.core.unit import MINUS, format_value
 from barograph.experiments.comparison import Comparison, Finding, GuardrailCheck, MetricComparison
 from barograph.stats.estimate import Effect, Estimate
@@ -54,18 +56,13 @@ def reached_end(compared: Comparison) -> bool:
     return (days is None or compared.days_running >= days) and enough
 
 
-def deciding(compared: Comparison, metric: MetricComparison) -> tuple[Estimate, ...]:
-    """The metric's estimates by the method that the experiment is decided by, one for each treatment."""
-    return metric.always_valid if compared.decided_by == "always valid" else metric.estimates
-
-
 def finding_of(compared: Comparison, metric: MetricComparison, index: int) -> Finding:
     """What is known of a metric for one treatment.
 
     The goal has the experiment's own verdict; the others are told from their p-value, corrected where they have one
     that is, and at a fixed horizon not before the planned end.
     """
-    estimate = deciding(compared, metric)[index]
+    estimate = metric.deciding(compared.decided_by)[index]
     if metric.role == "primary":
         verdicts = [verdict.finding for verdict in compared.arm_verdicts if verdict.arm == estimate.arm]
         return verdicts[0] if verdicts else "not settled"
@@ -86,13 +83,26 @@ def settled(estimate: Estimate, p_value: float | None, metric: MetricComparison,
 
 
 def arm_names(compared: Comparison) -> str:
-    names = [estimate.arm for estimate in compared.estimates]
+    names = [estimate.arm for estimate in compared.deciding]
     return names[0] if len(names) == 1 else f"{len(names)} arms"
 
 
 def difference(effect: Effect | None, unit: str) -> str | None:
     """A difference with its interval in the metric's own unit, ``+132 ms [−40, +305]``; of shares, in points."""
     return None if effect is None else _three(effect, lambda x: _amount(x, unit))
+
+
+def in_points(effect: Effect | None, unit: str) -> Effect | None:
+    """The effect in the unit in which its differences are told: those of two shares are in points."""
+    if effect is None or unit != "ratio":
+        return effect
+    low, high = (None if end is None else 100 * end for end in (effect.low, effect.high))
+    return replace(effect, value=100 * effect.value, low=low, high=high)
+
+
+def unit_of(metric: MetricComparison) -> str:
+    """In which a difference of the metric is told."""
+    return "points" if metric.unit in ("ratio", "%") else metric.unit
 
 
 def change(estimate: Estimate, unit: str) -> str | None:
@@ -131,6 +141,11 @@ def span(low: float, high: float, unit: str) -> str:
 def finite(bound: float | None) -> float | None:
     """The bound, or None where it is infinite."""
     return bound if bound is not None and math.isfinite(bound) else None
+
+
+def chance(effect: Effect | None) -> str | None:
+    """A chance with its interval, ``56 % [52, 60]``."""
+    return None if effect is None else _three(effect, lambda x: format_value(x, "ratio"))
 
 
 def probability(p_value: float | None) -> str | None:
