@@ -17,12 +17,10 @@ import msgspec
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidExperiment, shorten
 from barograph_client.experiments.assignment import Assigner, Decision, Payload
-from barograph_client.experiments.definition import INTERLEAVED
 from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.experiments.interleaving import Method
+from barograph_client.experiments.outcome import Outcome, Record, Slip, control_list, shown_for
 from barograph_client.limits import MAX_VARIANTS
-from barograph_client.experiments.interleaving import Method, interleave
-from barograph_client.experiments.outcome import Outcome, Record, Slip
-from barograph_client.identifiers import derived_id
 
 if TYPE_CHECKING:
     from barograph_client.experiments.current import CurrentDefinitions
@@ -117,22 +115,14 @@ class Experiments:
         """
         lists = {name: tuple(one) for name, one in rankers.items()}
         decision, assigner = self._decide(key, units, attributes)
-        alone = next(iter(lists), "") if assigner is None else assigner.control
-        reason: str = decision.reason
-        if decision.arm in lists and decision.reason == "forced":
-            alone = decision.arm
-        elif decision.arm is not None:
-            try:
-                items, slip = _merged(decision, assigner, lists, query_id, method, length, id)
-            except Exception as error:  # of the lists, or of what tells their ids
-                self._tell(f"{key} cannot be interleaved: {type(error).__name__}: {error}")
-                reason = "fault"
-            else:
-                if slip.counted and self._exposed.is_new(decision):
-                    self._expose(decision)
-                return Outcome(items, reason, slip, self._record, self._tell)
-        items = lists[alone] if alone in lists else next(iter(lists.values()), ())
-        return Outcome(items, reason, None, self._record, self._tell)
+        try:
+            items, slip = shown_for(decision, assigner, lists, query_id, method, length, id)
+        except Exception as error:  # of the lists, or of what tells their ids
+            self._tell(f"{key} cannot be interleaved: {type(error).__name__}: {error}")
+            return Outcome(control_list(assigner, lists), "fault", None, self._record, self._tell)
+        if slip is not None and slip.counted and self._exposed.is_new(decision):
+            self._expose(decision)
+        return Outcome(items, decision.reason, slip, self._record, self._tell)
 
     def outcome(self, saved: str) -> Outcome[object]:
         """What ``Outcome.saved`` gave, to be credited; without passages, and crediting nothing, where it is none."""
@@ -268,36 +258,3 @@ class Experiments:
             with suppress(UnicodeEncodeError):  # half a character: the event is refused, and counted, on its way
                 event["event_id"] = exposure_id(assigner.definition, decision)
         self._record("exposure", event)
-
-
-def _merged(
-    decision: Decision[Payload],
-    assigner: Assigner | None,
-    lists: Mapping[str, tuple[T, ...]],
-    query_id: str,
-    method: Method | None,
-    length: int | None,
-    id: Callable[[T], object] | None,
-) -> tuple[tuple[T, ...], Slip]:
-    """What to show, and what to know for its credit. Raises InvalidInput, and what ``id`` raises."""
-    definition = None if assigner is None else assigner.definition
-    if decision.arm != INTERLEAVED or (definition is not None and definition.kind != "interleaving"):
-        raise InvalidExperiment("it compares arms and not rankers", hint="Its kind must be interleaving.")
-    if not isinstance(query_id, str) or not query_id:
-        raise InvalidExperiment("the query has no id", hint="Write query_id=query.trace_id.", value=query_id)
-    arms = list(lists) if definition is None else [arm.key for arm in definition.arms]
-    missing = [arm for arm in arms if arm not in lists]
-    if missing:
-        raise InvalidExperiment("a ranker has no list", hint=f"Give {', '.join(arms)}.", value=missing[0])
-    project, control, salt = "", "", decision.experiment
-    if assigner is not None:
-        project, control, salt = assigner.definition.project, assigner.control, assigner.definition.salt
-    merged = interleave(
-        *(lists[arm] for arm in arms), names=arms, control=control, method=method, length=length, id=id,
-        seed="\0".join((salt, decision.unit_id, query_id)),
-    )  # fmt: skip
-    parts = project, decision.experiment, decision.unit_kind, decision.unit_id, query_id
-    return merged.items, Slip(
-        experiment=decision.experiment, unit_kind=decision.unit_kind, unit_id=decision.unit_id, query_id=query_id,
-        counted=decision.counted, credit_id=derived_id("\0".join(parts), "preference"), shown=merged.shown,
-    )  # fmt: skip

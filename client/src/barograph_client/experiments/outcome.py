@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from barograph_client.errors import InvalidInput
+from barograph_client.errors import InvalidExperiment, InvalidInput
+from barograph_client.experiments.assignment import Assigner, Decision
 from barograph_client.experiments.definition import INTERLEAVED
-from barograph_client.experiments.interleaving import GRADES, Shown
+from barograph_client.experiments.interleaving import GRADES, Method, Shown, interleave
 from barograph_client.identifiers import derived_id
 
 T = TypeVar("T")
@@ -102,6 +103,53 @@ class Outcome(Generic[T]):
             for arm, value in preferences.items():
                 self._record("score", _score(slip, arm, value, judge))
         return preferences
+
+
+def control_list(assigner: Assigner | None, lists: Mapping[str, tuple[T, ...]]) -> tuple[T, ...]:
+    """The control's list; the first one, where it is not known or has none."""
+    control = "" if assigner is None else assigner.control
+    return lists[control] if control in lists else next(iter(lists.values()), ())
+
+
+def shown_for(
+    decision: Decision[object],
+    assigner: Assigner | None,
+    lists: Mapping[str, tuple[T, ...]],
+    query_id: str,
+    method: Method | None,
+    length: int | None,
+    id: Callable[[T], object] | None,
+) -> tuple[tuple[T, ...], Slip | None]:
+    """What to show a unit, by what was decided for it, and what its credit needs: None where it sees one ranker alone.
+
+    ``lists`` are by the rankers' keys; ``assigner`` is None where no definition is known. Raises InvalidInput for what
+    cannot be interleaved, and what ``id`` raises.
+    """
+    if decision.arm is None:
+        return control_list(assigner, lists), None
+    if decision.reason == "forced" and decision.arm in lists:
+        return lists[decision.arm], None
+    definition = None if assigner is None else assigner.definition
+    if decision.arm != INTERLEAVED or (definition is not None and definition.kind != "interleaving"):
+        raise InvalidExperiment("it compares arms and not rankers", hint="Its kind must be interleaving.")
+    if not isinstance(query_id, str) or not query_id:
+        raise InvalidExperiment("the query has no id", hint="Write query_id=query.trace_id.", value=query_id)
+    arms, project, control, salt = list(lists), "", "", decision.experiment
+    if assigner is not None and definition is not None:
+        arms = [arm.key for arm in definition.arms]
+        project, control, salt = definition.project, assigner.control, definition.salt
+    missing = [arm for arm in arms if arm not in lists]
+    if missing:
+        raise InvalidExperiment("a ranker has no list", hint=f"Give {', '.join(arms)}.", value=missing[0])
+    merged = interleave(
+        *(lists[arm] for arm in arms), names=arms, control=control, method=method, length=length, id=id,
+        seed="\0".join((salt, decision.unit_id, query_id)),
+    )  # fmt: skip
+    parts = project, decision.experiment, decision.unit_kind, decision.unit_id, query_id
+    return merged.items, Slip(
+        experiment=decision.experiment, unit_kind=decision.unit_kind, unit_id=decision.unit_id, query_id=query_id,
+        counted=decision.counted, credit_id=derived_id("\0".join(parts), "preference"), shown=merged.shown,
+    )  # fmt: skip
 
 
 def _score(slip: Slip, arm: str, value: float, judge: str) -> dict[str, object]:
