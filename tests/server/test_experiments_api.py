@@ -206,7 +206,7 @@ class TestLife:
             ("GET", "", None, "read"), ("GET", "/{}", None, "read"), ("PUT", "/{}", definition("nobody"), "admin"),
             ("POST", "/{}/start", None, "admin"), ("POST", "/{}/pause", None, "admin"),
             ("POST", "/{}/stop", {}, "admin"), ("POST", "/{}/archive", None, "admin"),
-            ("GET", "/{}/comparison", None, "read"),
+            ("GET", "/{}/comparison", None, "read"), ("GET", "/{}/details", None, "read"),
             ("GET", "/{}/history", None, "read"), ("GET", "/{}/assignment?user=u1", None, "read"),
             ("POST", "/{}/expose", {"units": {"user": "u1"}}, "ingest"),
         ):  # fmt: skip
@@ -257,8 +257,11 @@ class TestUnits:
         told = compared.json
         assert told["units"] == {arm: list(arms.values()).count(arm) for arm in ("plain", "reranked")}
         assert (told["verdict"]["finding"], told["state"]) == ("not valid", "running")
-        assert b"Infinity" not in compared.body
-        assert b"NaN" not in compared.body
+        more = site.api("/counted/details?fresh=true", key=site.reader)
+        assert {one["arm"]: one["units"] for one in more.json["arms"]} == told["units"]
+        for body in (compared.body, more.body):
+            assert b"Infinity" not in body
+            assert b"NaN" not in body
 
     def test_an_exposure_needs_an_id_that_can_be_used(self, site: Site) -> None:
         assert site.api(body=definition("ids")).status == 200

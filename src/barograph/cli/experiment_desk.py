@@ -14,7 +14,7 @@ import msgspec
 
 from barograph.control.audit import AuditEntry
 from barograph.dashboard.dashboard_interface import DashboardInterface
-from barograph.experiments.comparison import Comparison
+from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment, preview
@@ -44,6 +44,7 @@ class ExperimentDesk(Protocol):
     def move(self, key: str, move: Move) -> Experiment: ...
     def stop(self, key: str, reason: str) -> Experiment: ...
     def compare(self, key: str) -> Comparison: ...
+    def details(self, key: str) -> Details: ...
     def history(self, key: str) -> list[AuditEntry]: ...
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment: ...
     def plan(self, question: PlanQuestion) -> Plan: ...
@@ -86,6 +87,10 @@ class LocalExperiments:
         self._dashboard.flush()
         return self._framework.compare(key)
 
+    def details(self, key: str) -> Details:
+        self._dashboard.flush()
+        return self._framework.details(key)
+
     def history(self, key: str) -> list[AuditEntry]:
         self._framework.get(key)
         return list(self._framework.history(key))
@@ -126,6 +131,9 @@ class RemoteExperiments:
 
     def compare(self, key: str) -> Comparison:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/comparison", {"fresh": "true"}), type=Comparison)
+
+    def details(self, key: str) -> Details:
+        return msgspec.json.decode(self._ask("GET", f"{_path(key)}/details", {"fresh": "true"}), type=Details)
 
     def history(self, key: str) -> list[AuditEntry]:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/history"), type=ExperimentHistory).entries

@@ -117,6 +117,9 @@ def show(
     definition: Annotated[
         bool, typer.Option("--definition", help="Only what it says, as JSON that `revise` and `create` take.")
     ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="All of it: the effect over time, slices, how arms spread, other methods.")
+    ] = False,
     charset: Charset = None,
     width: Width = None,
     project: ProjectName = None,
@@ -127,6 +130,7 @@ def show(
 
     \b
     barograph experiment show rerank
+    barograph experiment show rerank --details
     barograph experiment show rerank --definition > rerank.json
     """
     from barograph.cli.experiment_pages import shown
@@ -136,12 +140,13 @@ def show(
         experiment = desk.experiments.get(key)
         started = experiment.started_at is not None and not definition
         found = desk.experiments.compare(key) if started else None
+        more = desk.experiments.details(key) if started and details else None
     if definition:
         print_json(definition_fields(experiment))
     elif json:
-        print_json({"experiment": experiment, "comparison": found})
+        print_json({"experiment": experiment, "comparison": found, "details": more})
     else:
-        draw(shown(experiment, found), charset, width)
+        draw(shown(experiment, found, more), charset, width)
 
 
 def start(
@@ -335,13 +340,13 @@ def _simple(
 
 def _weight(text: str, option: str) -> tuple[str, float]:
     """A name and a share. Raises InvalidExperiment."""
-    name, colon, share = text.rpartition(":")
+    name, _, share = text.rpartition(":")
     try:
-        return name.strip(), float(share) if colon else float("nan")
+        if name:
+            return name.strip(), float(share)
     except ValueError:
-        raise InvalidExperiment(
-            f"{option}: {shorten(text)} has no share", hint="Write name:share, with a share such as 0.1."
-        ) from None
+        pass
+    raise InvalidExperiment(f"{option}: {shorten(text)} has no share", hint="Write name:share, such as name:0.1.")
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.dashboard.dashboard_interface import DashboardInterface
-from barograph.experiments.comparison import Comparison
+from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import LONGEST_TEXT, Experiment
 from barograph.experiments.preview import Assignment, expose, preview
 from barograph.experiments.written import LONGEST_DEFINITION, from_tree
@@ -133,6 +133,17 @@ async def comparison(site: Site, caller: Caller, request: Request) -> Response:
 
     def work(dashboard: DashboardInterface) -> Comparison:
         return dashboard.experiments.compare(key)
+
+    return answer(await ask(site, caller, fresh, work))
+
+
+async def details(site: Site, caller: Caller, request: Request) -> Response:
+    """Courses, slices, the arms' spread, second opinions."""
+    key = request.path_params["key"]
+    fresh = from_address(request.query_params, FreshParameters).fresh
+
+    def work(dashboard: DashboardInterface) -> Details:
+        return dashboard.experiments.details(key)
 
     return answer(await ask(site, caller, fresh, work))
 

@@ -18,7 +18,7 @@ from barograph.alerts.incidents import History
 from barograph.collect.otlp_messages import LogsRequest, MetricsRequest, TracesRequest
 from barograph.core.settings import RuleSettings
 from barograph.dashboard.open_alerts import NamedAlert
-from barograph.experiments.comparison import Comparison
+from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment
@@ -189,6 +189,8 @@ ROUTES: tuple[Route, ...] = (
           "Put a draft or a stopped experiment away", gives=Experiment, changes=True),
     Route("GET", "/api/v1/experiments/{key}/comparison", "read", experiments.comparison,
           "The arms compared: the verdict, the sample ratio, every metric", FreshParameters, gives=Comparison),
+    Route("GET", "/api/v1/experiments/{key}/details", "read", experiments.details,
+          "Courses, slices, the arms' spread and second opinions", FreshParameters, gives=Details),
     Route("GET", "/api/v1/experiments/{key}/history", "read", experiments.history,
           "Who changed an experiment and how", gives=ExperimentHistory),
     Route("GET", "/api/v1/experiments/{key}/assignment", "read", experiments.assignment,

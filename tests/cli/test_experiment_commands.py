@@ -1,0 +1,163 @@
+"""An experiment's life on the command line: the same words and answers on a directory and on a running server."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import structs
+from tests.cli.cli_support import Finished, barograph, several
+from tests.support.serving import Serving
+
+from barograph.cli.options import Exit
+from barograph.core.metric import Catalogue
+from barograph.experiments.assignment import definition_of
+from barograph.experiments.design import Experiment, validated
+from barograph_client.experiments.assignment import Assigner
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+USERS = 120
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("definition") / "rerank.toml"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("served") / "data"
+    with Serving(directory, toml="default_rules = false\n"):
+        yield directory
+
+
+def on(data: Path, *commands: str) -> list[Finished]:
+    """Commands under ``barograph experiment``, and ``record``; a word in quotes is one word."""
+    words = [[one.strip('"') for one in re.findall(r'"[^"]*"|\S+', command)] for command in commands]
+    return several([[*(() if one[0] == "record" else ("experiment",)), *one, "-d", data] for one in words])
+
+
+def told(finished: Finished) -> Any:
+    assert finished.returncode == 0, finished
+    return json.loads(finished.stdout)
+
+
+def events(arms: dict[str, str]) -> str:
+    """An exposure, a query and a rating of each unit, as JSON Lines."""
+    made: list[dict[str, object]] = [
+        {"kind": "exposure", "experiment": "rerank", "arm": arm, "unit_id": unit, "unit_kind": "user"}
+        for unit, arm in arms.items()
+    ]
+    for number, (unit, arm) in enumerate(arms.items()):
+        made.append({"query": "x", "user_id": unit, "trace_id": unit, "response_time": 1 + number % 7 / 10})
+        rating = 3 + number % 2 + (arm == "reranked")
+        made.append({"kind": "feedback", "trace_id": unit, "user_id": unit, "rating": rating})
+    return "\n".join(map(json.dumps, made))
+
+
+@pytest.mark.parametrize("where", ["directory", "server"])
+def test_the_example_of_the_documents_lives_from_draft_to_archive(
+    where: str, file: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    data = request.getfixturevalue("served") if where == "server" else tmp_path / "data"
+    if where == "directory":
+        assert barograph("init", "-d", data).returncode == 0
+    example = validated(msgspec.convert(tomllib.loads(EXAMPLE), Experiment), Catalogue())
+    assigner = Assigner(definition_of(structs.replace(example, state="running")))
+    paid = {"plan": "paid"}
+    arms = {unit: str(assigner.decide({"user": unit}, paid).arm) for unit in map("u-{}".format, range(USERS))}
+    (tmp_path / "events.jsonl").write_text(events(arms), encoding="utf-8")
+    (
+        made, draft, before, preview, started, again, listed, recorded, shown, full, whole, stopped, over, known, away
+    ) = on(
+        data, f"create {file}", "show rerank", "assign rerank --user u-1 -a plan=paid",
+        "assign rerank --user u-1 -a plan=paid --json", "start rerank", "start rerank", "list --json",
+        f"record {tmp_path}/events.jsonl", "show rerank --width 80 --charset ascii",
+        "show rerank --details --width 80", "show rerank --json", 'stop rerank --reason "worth its 80 ms"',
+        "show rerank --width 80", "history rerank --json", "archive rerank",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert "`barograph experiment start rerank` begins it" in made.stdout
+    assert "Nothing is known yet: it is a draft." in draft.stdout
+    assert "it is a draft, so everybody gets the control's configuration" in before.stdout
+    assert told(preview)["arm"] == arms["u-1"]
+    assert started.stdout == "rerank runs.\n"
+    assert again.returncode == Exit.INPUT
+    assert "From here it can become paused, stopped" in again.stderr
+    assert [(one["key"], one["state"]) for one in told(listed)] == [("rerank", "running")]
+
+    assert recorded.returncode == 0, recorded.stderr
+    assert told(whole)["comparison"]["units"] == {arm: list(arms.values()).count(arm) for arm in ("plain", "reranked")}
+    for finished in (shown, full):
+        lines = finished.stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0].startswith("Rerank the passages")
+    text = shown.stdout
+    order = ["Not settled", "Sample ratio: ok", "Hypothesis:", "The numbers", "Guardrails", "Next: leave it running"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order), text
+    assert text.isascii()
+    assert "Second opinions" in full.stdout
+
+    assert "is stopped" in stopped.stdout
+    assert "Stopped because: worth its 80 ms." in over.stdout
+    entries = told(known)
+    assert [one["action"] for one in entries] == ["stop", "start", "create"]
+    assert all("command line" in one["actor"] for one in entries)
+    assert away.stdout == "rerank is put away.\n"
+
+
+def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_path: Path) -> None:
+    options = "--arms plain:0.9,new:0.1 --metric cost --guardrail response_time.mean:0.1 --unit session"
+    arms = [{"key": "plain", "weight": 0.9}, {"key": "new", "weight": 0.1}]
+    tree = {"key": "small", "variants": arms, "primary_metric": "cost", "unit_kind": "session", "coverage": 0.5}
+    (tmp_path / "small.json").write_text(json.dumps(tree), encoding="utf-8")
+    made, definition, wrong, revised, unknown, history, preview = on(
+        served, f"create --key small {options} --json", "show small --definition",
+        "create --key small --arms a,b --metric cost", f"revise {tmp_path}/small.json", "pause small",
+        "history small", "assign small --session s-1 --json",
+    )  # fmt: skip
+    assert [(one["key"], one["weight"]) for one in told(made)["variants"]] == [("plain", 0.9), ("new", 0.1)]
+    assert wrong.returncode == Exit.INPUT
+    assert "exists already" in wrong.stderr
+    assert told(definition).keys() >= tree.keys()
+    assert not {"state", "project", "started_at"} & told(definition).keys()
+    assert revised.stdout.startswith("small is revised"), revised.stderr
+    assert unknown.returncode == Exit.INPUT
+    assert "coverage from 1.0 to 0.5" in " ".join(history.stdout.split())
+    assert told(preview)["unit_kind"] == "session"
+
+
+def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_path: Path) -> None:
+    files = {
+        "spelt.toml": EXAMPLE.replace("weight = 0.5", "wieght = 0.5", 1),
+        "typed.toml": EXAMPLE.replace("margin = 0.1", 'margin = "0.1"'),
+        "broken.toml": "key = ", "moved.toml": f'state = "running"\n{EXAMPLE}',
+        "shares.toml": EXAMPLE.replace("weight = 0.5", "weight = 0.4", 1),
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    spelt, typed, broken, moved, shares, gone, metric, nobody, kind, nothing, both, share, state = on(
+        served, *(f"create {tmp_path / name}" for name in files), f"create {tmp_path}/gone.toml",
+        "create --key x --arms a,b --metric satisfacton", "show nobody", "assign nobody", "create",
+        "create x.toml --key x", "create --key x --arms a,b --metric cost --guardrail cost", "list --state ended",
+    )  # fmt: skip
+    for finished, says in (
+        (spelt, f"spelt.toml, line {EXAMPLE[: EXAMPLE.index('weight = 0.5')].count(chr(10)) + 1}: variants[0].wieght"),
+        (spelt, "Did you mean weight?"), (typed, "guardrails[0].margin"), (typed, "Write it without quotes."),
+        (broken, "is neither TOML nor JSON"), (moved, "state is not changed by a definition"),
+        (shares, "the weights sum to 0.9, not to one"), (gone, "No such file"), (metric, "Did you mean satisfaction"),
+        (nobody, "there is no such experiment"), (kind, "say who it is"), (nothing, "--key, --arms and --metric"),
+        (both, "name a file, or give --key"), (share, "name:share"), (state, "draft, running"),
+    ):  # fmt: skip
+        assert finished.returncode == Exit.INPUT, finished
+        assert says in finished.stderr, finished.stderr
+        assert finished.stderr.count("\n") == 1
