@@ -9,8 +9,8 @@ from types import ModuleType
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 TAKEN = re.compile(r"^\| (?!Question)[^|]*\|([^|]*)\|", re.MULTILINE)  # the second cell of a row
-NAME = re.compile(r"`(\w+)(?:\.(\w+))?`")  # a function, with its module where that is not the one before
-ARGUMENTS = {"clusters"}
+NAME = re.compile(r"`((?:sequential\.)?\w+)(?:\.(\w+))?`")  # a function, with its module where that is not the one before
+ARGUMENTS = {"clusters", "clock"}
 
 
 def test_every_function_that_the_page_names_is_there_and_explained() -> None:
