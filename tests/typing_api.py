@@ -74,6 +74,10 @@ def send(client: barograph.Client) -> int:
 
 def configure(client: barograph.Client) -> int:
     decision = client.experiments.expose("k", user="u", attributes={"plan": "paid"}, default={"top_k": 5})
+    shown = client.experiments.interleave("r", {"a": ["x"], "b": ["y"]}, user="u", query_id="q", method="balanced")
+    passages: tuple[str, ...] = shown.items
+    preference: float = shown.cited(passages)["b"]
+    print(preference)
     arm: str | None = client.experiments.assign("k", tenant="t").arm
     settings: dict[str, int] = decision.payload
     print(arm, decision.reason, settings["top_k"])

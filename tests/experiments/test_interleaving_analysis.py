@@ -26,6 +26,7 @@ from barograph.experiments.interleaving_checks import preference_metric
 from barograph.experiments.questions import question_of
 from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock
+from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner
 from barograph_client.experiments.current import CurrentDefinitions
 from barograph_client.experiments.definition import INTERLEAVED, Definitions
@@ -192,13 +193,26 @@ def test_the_framework_exposes_to_all_rankers_and_compares_them_as_any_experimen
     plane = ControlPlane(tmp_path / "control.db", clock)
     events = records(0.7)
     exposed: list[Exposure] = []
+    credits: list[Mapping[str, object]] = []
     framework = ABTestFramework(
-        UnitsReader(events, clock.now), ExperimentRepository(plane), exposed.append, clock, CATALOGUE
-    )
+        UnitsReader(events, clock.now), ExperimentRepository(plane), exposed.append, clock, CATALOGUE,
+        record_score=credits.append,
+    )  # fmt: skip
     framework.create(Experiment(key="ranking", kind="interleaving", variants=equal_variants("bm25", "dense")))
     framework.start("ranking")
     assert framework.expose("ranking", "somebody") == INTERLEAVED
-    assert [one.arm for one in exposed] == [INTERLEAVED]
+    lists = {"bm25": ["a", "b"], "dense": ["x", "y"]}
+    for user in ("somebody", "another"):
+        outcome = framework.interleave("ranking", lists, {"user": user}, query_id=f"q of {user}")
+        assert outcome.clicked("x") == {"dense": 1.0}
+    assert [(one.unit_id, one.arm) for one in exposed] == [("somebody", INTERLEAVED), ("another", INTERLEAVED)]
+    assert [(one["user_id"], one["trace_id"], one["value"]) for one in credits] == [
+        ("somebody", "q of somebody", 1.0), ("another", "q of another", 1.0),
+    ]  # fmt: skip
+    with pytest.raises(InvalidExperiment, match="a ranker has no list"):
+        framework.interleave("ranking", {"bm25": ["a"]}, {"user": "u"}, query_id="q")
+    with pytest.raises(InvalidExperiment, match="lies from 1 to 5"):
+        outcome.rated({"x": 7})
     clock.advance(8 * 86_400)
     compared, details = framework.compare("ranking"), framework.details("ranking")
     assert compared.verdict.finding == "better"
@@ -236,6 +250,8 @@ def test_what_a_program_records_of_interleaved_lists_is_compared_on_the_real_sto
         found = framework.compare("ranking")
         assert found.verdict.finding == "better", found.verdict.sentence
         assert found.units == {INTERLEAVED: 120}
+        outcome = framework.interleave("ranking", lists, {"user": "u0"}, query_id="q0", length=4)
+        assert outcome.clicked("x") == {"dense": 1.0}  # recorded by the collector, and known already
         (estimate,) = found.estimates
         assert estimate.arm_n == 120
         assert estimate.arm_value is not None

@@ -199,6 +199,7 @@ def _workspace(
         clock,
         catalogue,
         project,
+        record_score=collector.record_score,
         sticky=StickyFile(journal.directory / "sticky" / f"{content_id(project.encode())}.db"),
     )
     alerts = AlertManager(

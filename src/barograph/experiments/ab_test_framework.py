@@ -8,8 +8,9 @@ to share between threads.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -36,15 +37,20 @@ from barograph_client.clock import Clock
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
 from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.experiments.interleaving import Method as Interleaving
+from barograph_client.experiments.outcome import Outcome, shown_for
 from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
+
+T = TypeVar("T")
 
 
 class ABTestFramework(ExperimentRegister):
     """Define, start, assign, expose, compare.
 
     ``record_exposure`` takes an ``Exposure`` event and returns once it is on its way; what it raises reaches the
-    caller of ``expose``. ``sticky`` keeps the arms of sticky experiments; in memory, if none is given. All methods
-    but ``decide``, ``assign``, ``expose`` and ``variants_for`` may raise ControlError.
+    caller of ``expose``. ``record_score`` takes the fields of a score: the credit of interleaved lists. ``sticky``
+    keeps the arms of sticky experiments; in memory, if none is given. All methods but ``decide``, ``assign``,
+    ``expose``, ``interleave`` and ``variants_for`` may raise ControlError.
     """
 
     def __init__(
@@ -58,10 +64,12 @@ class ABTestFramework(ExperimentRegister):
         *,
         sticky: StickyStore | None = None,
         exposures: Exposures | None = None,
+        record_score: Callable[[Mapping[str, object]], object] | None = None,
     ) -> None:
         super().__init__(repository, clock, catalogue, project)
         self._reader = reader
         self._record_exposure = record_exposure
+        self._record_score = record_score
         self._sticky = sticky if sticky is not None else MemoryStickyStore()
         self._exposed = exposures if exposures is not None else Exposures()
 
@@ -117,6 +125,30 @@ class ABTestFramework(ExperimentRegister):
     ) -> Decision[Payload]:
         """As ``decide``, with the exposure that ``expose`` records. Raises what both of them raise."""
         return self._exposed_now(self.decide(key, unit_ids, attributes))
+
+    def interleave(
+        self,
+        key: str,
+        rankers: Mapping[str, Iterable[T]],
+        unit_ids: Mapping[str, str],
+        *,
+        query_id: str,
+        method: Interleaving | None = None,
+        length: int | None = None,
+        id: Callable[[T], object] | None = None,
+        attributes: Mapping[str, object] | None = None,
+    ) -> Outcome[T]:
+        """One list of several rankers' for a unit in the experiment, with its exposure; the control's for all others.
+
+        As a client's ``experiments.interleave``, but for what it raises, and its outcome too: InvalidExperiment for
+        what cannot be decided, interleaved or credited, and what recording raises.
+        """
+        decision = self.decide(key, unit_ids, attributes)
+        lists = {name: tuple(one) for name, one in rankers.items()}
+        items, slip = shown_for(decision, self._assigner(key)[1], lists, query_id, method, length, id)
+        if slip is not None:
+            self._exposed_now(decision)
+        return Outcome(items, decision.reason, slip, self._record_credit, _refuse)
 
     def payload(self, key: str, arm: str) -> dict[str, object]:
         """The configuration that an arm stands for. Raises InvalidExperiment when there is no such arm."""
@@ -234,6 +266,11 @@ class ABTestFramework(ExperimentRegister):
                 raise
         return decision
 
+    def _record_credit(self, kind: str, fields: Mapping[str, object]) -> None:
+        if self._record_score is None:
+            raise InvalidExperiment(f"nobody records a {kind} here", hint="Give the framework a record_score.")
+        self._record_score(fields)
+
     def _exposure(self, decision: Decision[Payload]) -> Exposure:
         _, assigner = self._assigner(decision.experiment)
         try:
@@ -252,3 +289,7 @@ class ABTestFramework(ExperimentRegister):
 
 def _arm_names(experiment: Experiment) -> str:
     return ", ".join(variant.key for variant in experiment.variants)
+
+
+def _refuse(fault: str) -> None:
+    raise InvalidExperiment(fault)
