@@ -67,7 +67,7 @@ expression = "response_time_p95 > 5 and on () queries > 1"
 window = "1h"
 by = ["pipeline", "tag.team-a"]
 """
-NAMES = ("slow", "errors", "dear", 'silent "one"', "odd", "dear session", "both")
+NAMES = ("slow", "errors", "dear", 'silent "one"', "odd", "dear session", "both", "guardrail breached")
 QUICK = """
 from functools import partial
 from barograph.alerts import alert_manager

@@ -128,7 +128,7 @@ class Evaluator:
     def _observed(self, rule: ThresholdRule, end: datetime) -> Reading:
         if isinstance(rule, GuardrailRule):
             groups, note = rule.standing(end)
-            return Reading(groups=groups, note=note, rest=Observation(outcome="clear"))
+            return Reading(groups=groups, note=note, rest=Observation(outcome="clear", value=0.0))
         running = self._running.get(rule.name)
         if running is not None and not running.done():
             return Reading(error="an earlier evaluation has not been answered yet")
