@@ -32,7 +32,7 @@ from barograph.dashboard.page.shapes import framed
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.visualize.chart import Cell, Column, Page, Panel, Part, Table, Text
-from barograph_client.errors import BarographError
+from barograph_client.errors import BarographError, UnknownMetric
 
 MOST_SHOWN = 10  # experiments that are compared for a page, with a panel each
 STARTED = ("running", "paused", "stopped")
@@ -171,11 +171,19 @@ def _payload(payload: Mapping[str, object]) -> str | None:
     return json.dumps(payload, ensure_ascii=False)[:400] if payload else None
 
 
+def _metric_title(material: Material, name: str) -> str:
+    """The title; the name, where the metric is no more."""
+    try:
+        return material.catalogue.get(name).title
+    except UnknownMetric:
+        return name
+
+
 def _definition(material: Material, one: Experiment) -> list[Part]:
     """What is going to be asked: the goal, what is watched beside it, and how long."""
 
     def titles(names: Sequence[str]) -> str:
-        return ", ".join(material.catalogue.get(name).title for name in names)
+        return ", ".join(_metric_title(material, name) for name in names)
 
     lines = [
         f"Hypothesis: {one.hypothesis}" if one.hypothesis else "",
