@@ -13,6 +13,8 @@ from tests.experiments.unit_moments import START, answer_of, moments_of
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.analyse import analyse, check_guardrails
+from barograph.experiments.analysis.arms import arms_of, cells_of
+from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
 
@@ -73,6 +75,17 @@ class TestStopping:
         assert found.worsening_low is not None
         assert found.worsening_high is not None
         assert found.worsening_low < 1 - treatment / control < found.worsening_high
+
+    def test_harm_is_seen_in_the_first_hours(self) -> None:
+        arms = [structs.replace(one, unit_days=one.units * 0.04) for one in two(10.0, 11.45)]  # an hour each
+        defined, metric = experiment(SLOWER), CATALOGUE.get("response_time.mean")
+        sequences = Sequences.of(defined, metric, answer_of(arms))
+        by_key = arms_of(metric, defined, cells_of(arms)).by_key
+        at_the_end = sequences.compare(by_key, "reranked", "control", defined.alpha, "greater").relative
+        assert at_the_end is not None
+        assert at_the_end.low is not None
+        assert at_the_end.low < SLOWER.margin  # tuned for the planned end it would wait
+        assert checked(defined, metric.name, arms).stopping == "breached"
 
     def test_an_absolute_margin_is_in_the_metrics_unit(self) -> None:
         arms = two(10.0, 10.6)

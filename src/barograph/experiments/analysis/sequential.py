@@ -52,6 +52,10 @@ class Tuning(Struct, frozen=True, kw_only=True):
         window = days if experiment.attribution_days is None else min(days, experiment.attribution_days)
         return cls(units=units, unit_days=max(units * (window - window * window / (2 * days)), asymptotic.LEAST_CLOCK))
 
+    def part(self, share: float) -> Tuning:
+        """Tightest that much sooner."""
+        return Tuning(units=self.units * share, unit_days=max(self.unit_days * share, asymptotic.LEAST_CLOCK))
+
 
 class Sequences(Struct, frozen=True, kw_only=True):
     """The sequences of one metric. ``cohorts`` are those of each arm, paired, oldest first; None: not for it."""
