@@ -34,7 +34,7 @@ COMMANDS: list[list[str]] = [
     ["--metric", "accuracy", "--effect", "5%", "--coverage", "50%", "--json"],
     ["--metric", "accuracy", "--effect", "15%", "--arms", "0.6,0.2,0.2", "--charset", "ascii", "--width", "80"],
     ["--metric", "queries", "--method", "always-valid", "--history", "2w", "--width", "80"],
-    ["--metric", "accuracy", "--unit", "session"],
+    ["--metric", "accuracy", "--unit", "tenant"],
     ["--metric", "response_time.p95"],
     ["--metric", "acuracy"],
     ["--metric", "accuracy", "--effect", "0"],
@@ -103,9 +103,9 @@ def test_people_get_advice_and_tables_in_eighty_columns(answers: tuple[list[Fini
 def test_what_cannot_be_planned_is_told_with_a_way_out(answers: tuple[list[Finished], list[Finished]]) -> None:
     for finished, what, way in zip(
         answers[0][3:12],
-        ["no session was active", "is a quantile", "no such metric", "the effect must lie above 0", "--effect is no",
+        ["no tenant was active", "is a quantile", "no such metric", "the effect must lie above 0", "--effect is no",
          "no such method", "whole days", "--arms is from 2 to 50", "no user was active"],
-        ["session_id", "response_time.mean", "accuracy", "relative change", "5% or 0.05", "always-valid", "28d",
+        ["the tag tenant_id", "response_time.mean", "accuracy", "relative change", "5% or 0.05", "always-valid", "28d",
          "0.6,0.2,0.2", "user_id"],
         strict=True,
     ):  # fmt: skip

@@ -258,6 +258,9 @@ class TestAdvice:
 
     def test_says_that_the_days_that_there_are_are_enough(self) -> None:
         assert said(planned("cost", of_two(1, 0.35), effect=0.06, days=12)).startswith("12 days are enough: a change")
+        day = planned("cost", of_two(1, 0.35), effect=0.5, days=1)
+        assert said(day).startswith("1 day is enough: ")
+        assert any(note.startswith("Whole weeks are safer") for note in day.notes)
 
     def test_says_how_much_longer_it_takes_to_look_at_any_time(self) -> None:
         found = planned("cost", of_two(1, 0.35), effect=0.06, method="always valid")

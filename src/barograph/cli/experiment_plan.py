@@ -127,7 +127,9 @@ def _reaches(plan: Plan) -> Table:
     """A row for each number of days, a column for each coverage."""
     found = {(one.days, one.coverage): one.effect for one in plan.reaches}
     days, coverages = (sorted({key[place] for key in found}) for place in (0, 1))
-    rows: list[list[Cell]] = [[f"{day:g} days", *(found[int(day), share] for share in coverages)] for day in days]
+    rows: list[list[Cell]] = [
+        [counted(int(day), "day"), *(found[int(day), share] for share in coverages)] for day in days
+    ]
     return Table(
         title="The least change that is found",
         subtitle=f"by coverage · {'one look at the end' if plan.question.method == 'fixed horizon' else 'at any time'}",

@@ -64,7 +64,7 @@ def ask_past(question: PlanQuestion, reader: UnitReader, now: datetime, project:
         raise InvalidInput(
             f"no {question.unit_kind} was active on the last {counted(question.history_days, 'whole day')} (UTC): "
             "there is no past to plan by",
-            hint="Record queries with user_id or session_id for a week or two, or take a longer history.",
+            hint=f"Record queries with {_named(question.unit_kind)} for a week or two, or take a longer history.",
         )
     lengths = {*LENGTHS, *([] if question.days is None else [question.days])}
     answers = {days: ask(days) for days in sorted(lengths) if days < len(distinct)}
@@ -100,6 +100,11 @@ def at(known: Sequence[Baseline], days: int) -> Baseline:
         value=between(left.value, right.value), deviation=between(left.deviation, right.deviation), basis=right.basis,
         skewness=skewness,
     )  # fmt: skip
+
+
+def _named(unit_kind: str) -> str:
+    """Under which name an event says whose it is."""
+    return f"{unit_kind}_id" if unit_kind in ("user", "session") else f"the tag {unit_kind}_id"
 
 
 def _baseline(metric: Metric, days: int, units: int, arm: Arm) -> Baseline:

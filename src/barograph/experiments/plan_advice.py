@@ -17,16 +17,16 @@ def advice(plan: Plan) -> str:
     always = question.method == "always valid"
     takes = need.any_time_days if always else need.days
     change = f"a change of {_share(question.effect)}"
-    days = counted(question.days or 0, "day")
+    days, are = counted(question.days or 0, "day"), "is" if question.days == 1 else "are"
     if takes is None:
         return f"No number of days finds {change} here; {_found(plan)}. You could {_ways_out(plan)}."
     if plan.advised_days is None:
         return f"To find {change} takes {counted(takes, 'day')}{_everybody(plan, takes)}; {_found(plan)}."
     if question.days is not None and question.days < takes:
         instead = f"it takes {counted(takes, 'day')}{_everybody(plan, takes)}"
-        return f"{days} are not enough for {change}: {instead}; {_found(plan)}."
+        return f"{days} {are} not enough for {change}: {instead}; {_found(plan)}."
     whole = " (whole weeks)" if plan.advised_days > takes else ""
-    start = f"Plan {counted(plan.advised_days, 'day')}{whole}" if question.days is None else f"{days} are enough"
+    start = f"Plan {counted(plan.advised_days, 'day')}{whole}" if question.days is None else f"{days} {are} enough"
     if always:
         half = f", half of them or more by day {need.half_settled_days}" if need.half_settled_days else ""
         once = f"; one look at a planned end takes {counted(need.days, 'day')}" if need.days else ""
@@ -43,6 +43,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
         found.append(f"Records of {unit}s begin {counted(days, 'whole day')} ago: it is planned by these.")
     if days < 2 * WEEK:
         found.append("With less than two weeks of past, days of the week are not told apart.")
+    if plan.advised_days is not None and plan.advised_days % WEEK:
+        found.append("Whole weeks are safer: users of a Sunday may be others than those of a Monday.")
     takes = plan.need.any_time_days if question.method == "always valid" else plan.need.days
     if max(takes or 0, *(one.days for one in plan.reaches)) > days:
         found.append(

@@ -73,11 +73,12 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
         for one in sorted({*DAYS, *([] if days is None else [days])})
         for coverage in sorted({*COVERAGES, question.coverage})
     ]
+    effects = (question.effect * times for times in BESIDE)
     found = Plan(
         question=question, title=metric.title, unit=metric.unit, better=metric.better,
         history_from=past.until - timedelta(days=past.days), history_days=past.days, baselines=known,
         distinct_units=past.longest.distinct_units, need=need,
-        needs=tuple(planner.need(question.effect * times) for times in BESIDE), reaches=tuple(reaches),
+        needs=tuple(planner.need(effect) for effect in effects if effect <= LARGEST_EFFECT), reaches=tuple(reaches),
         days_with_everybody=planner.least_days(question.effect, question.method, coverage=1.0),
         advised_days=advised, advised_units=None if advised is None else planner.units_by(advised),
         complete_to=past.longest.complete_to,
