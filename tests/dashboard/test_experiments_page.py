@@ -134,6 +134,11 @@ def test_the_first_wide_intervals_do_not_squeeze_the_later_ones() -> None:
     assert "100 %" not in text
 
 
+def test_an_experiment_past_its_end_says_so() -> None:
+    assert "Running: 9 days (8 planned), 1,320 users" in text_of(full(comparison(days_running=9.0, planned_days=8.0)))
+    assert "Running: 1 day, 1,320 users" in text_of(full(comparison(days_running=1.0, planned_days=None)))
+
+
 def test_exposures_are_told_for_every_day_also_one_on_which_nobody_came() -> None:
     assert re.search(r"Mon 11-23 │ +0\n", text_of(full(comparison())))
     assert re.search(
@@ -175,7 +180,7 @@ def test_an_arm_that_is_empty_leaves_its_numbers_out() -> None:
 def test_several_arms_have_their_names_and_a_verdict_each() -> None:
     text = plain(text_of(full(three_arms()), width=120))
     assert "Better: new raises user satisfaction. Worse: newer lowers user satisfaction." in text
-    assert "User satisfaction (newer)" in text
+    assert "newer: User satisfaction" in text
     assert "Average response time newer breached +10 % breached" in text
 
 

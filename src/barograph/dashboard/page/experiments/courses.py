@@ -5,6 +5,7 @@ Reads the courses of a ``Comparison`` and of its ``Details``; hands parts to ``p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +26,7 @@ from barograph.visualize.chart import Cell, Column, IntervalPlot, LineChart, Par
 MOST_ARMS = 3  # charts of one course
 MOST_SLICES = 12  # rows of one slice
 LARGEST = 1e300  # a scale that is larger is left to the chart
-_AROUND = 0.5  # of the later intervals' reach, beyond which earlier and wider ones are cut
+_AROUND = 0.5  # of the narrower intervals' reach, beyond which wider ones are cut
 
 
 def day_course(found: Comparison) -> list[Part]:
@@ -97,7 +98,7 @@ def _chart(found: Comparison, steps: Sequence[Step], title: str, subtitle: str) 
     )
     lost = len(known) - sum(known)
     why = f"{title}: no interval for {lost} of {len(known)} days"
-    why += f" ({'; '.join(reasons)})." if reasons else "."
+    why += f" ({reasons[-1]})." if reasons else "."
     aside: list[Part] = [Text(text=why, tone="muted")] if lost else []
     if not any(known):
         return aside
@@ -134,12 +135,17 @@ def _ends(xs: Sequence[datetime | float]) -> tuple[datetime | float, datetime | 
 
 
 def _within(effects: Sequence[Effect]) -> tuple[float, float] | None:
-    """The scale of the later half of the intervals with some room: the first ones would squeeze them to a line."""
-    later = effects[len(effects) // 2 :]
-    ends = [end for one in later for end in (finite(one.low), finite(one.value), finite(one.high)) if end is not None]
+    """The scale of the narrower half of the intervals with some room: the others would squeeze them to a line."""
+    narrow = sorted(effects, key=_wide)[: (len(effects) + 1) // 2]
+    ends = [end for one in narrow for end in (finite(one.low), finite(one.value), finite(one.high)) if end is not None]
     low, high = min(0.0, *ends), max(0.0, *ends)
     room = _AROUND * (high - low)
     return (low - room, high + room) if 0 < room < LARGEST else None
+
+
+def _wide(effect: Effect) -> float:
+    low, high = finite(effect.low), finite(effect.high)
+    return math.inf if low is None or high is None else high - low
 
 
 def _level(found: Comparison) -> str:

@@ -21,7 +21,9 @@ from barograph.dashboard.page.experiments.words import (
 from barograph.experiments.comparison import Comparison, Finding, MetricComparison
 from barograph.stats.estimate import Effect as Change
 from barograph.visualize.chart import Effect, IntervalPlot, Part
+from barograph_client.errors import shorten
 
+LONGEST_ARM = 14  # characters before a metric's title
 WIDE = 0.5  # a change, as a share, beyond which an interval is put apart
 
 
@@ -79,7 +81,7 @@ def _missing(compared: Comparison, metric: MetricComparison) -> Iterator[str]:
 
 
 def _label(compared: Comparison, metric: MetricComparison, arm: str) -> str:
-    return f"{metric.title} ({arm})" if len(compared.deciding) > 1 else metric.title
+    return f"{shorten(arm, LONGEST_ARM)}: {metric.title}" if len(compared.deciding) > 1 else metric.title
 
 
 def effect_row(label: str, effect: Change, *, verdict: Finding = "not settled", limit: float | None = None) -> Effect:

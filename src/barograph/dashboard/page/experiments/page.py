@@ -20,6 +20,7 @@ from barograph.dashboard.page.experiments.readings import (
     spread_parts,
 )
 from barograph.dashboard.page.experiments.summary import (
+    DECIDED,
     arrival_bars,
     experiment_parts,
     guardrail_table,
@@ -190,7 +191,7 @@ def _definition(material: Material, one: Experiment) -> list[Part]:
         f"Goal: {titles([one.primary_metric])}.",
         f"Also told: {titles(one.secondary_metrics)}." if one.secondary_metrics else "",
         f"Guardrails: {titles([guardrail.metric for guardrail in one.guardrails])}." if one.guardrails else "",
-        f"Decided by: {one.decided_by}.",
+        f"{DECIDED[one.decided_by].capitalize()}.",
         "It has not started: nothing is assigned, and there is nothing to compare." if one.state == "draft" else "",
     ]
     return [*(Text(text=line) for line in lines if line), _arms(one, None)]

@@ -66,7 +66,7 @@ def _spread_table(found: Comparison, arms: Sequence[ArmUnits], title: str) -> Ta
     names = ("Mean", "SD", "Least", "25 %", "Median", "75 %", "Most")
     columns = [Column(title="Arm", most=20), Column(title=f"{found.unit_kind}s"),
                *(Column(title=name, align="right") for name in names)]  # fmt: skip
-    return Table(title=title, subtitle=f"each {found.unit_kind}'s own", columns=columns, rows=rows)
+    return Table(title=title, columns=columns, rows=rows, note=f"of each {found.unit_kind}'s own value")
 
 
 def method_table(found: Comparison) -> list[Part]:

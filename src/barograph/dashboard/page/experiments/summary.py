@@ -26,7 +26,7 @@ from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Bar, BarChart, Cell, Column, Part, Sparkline, Table, Text
 
 MOST_BARS = 14  # days of exposures with a bar each; more are a small line
-_DECIDED = {
+DECIDED = {
     "fixed horizon": "decided at the planned end",
     "always valid": "decided at any time, by always-valid intervals",
 }
@@ -66,7 +66,7 @@ def _standing(found: Comparison) -> list[Part]:
     came = f", {counted(units, found.unit_kind)}"
     if found.planned_units is not None:
         came = f", {units:,} of {counted(found.planned_units, found.unit_kind)}"
-    told = f"{found.state.capitalize()}: {ran}{came}; {_DECIDED[found.decided_by]}."
+    told = f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}."
     parts: list[Part] = [Text(text=told, tone="muted")]
     if found.stop_reason:
         parts.append(Text(text=f"Stopped because: {found.stop_reason.rstrip('.')}.", tone="warning"))
@@ -141,7 +141,7 @@ def guardrail_table(found: Comparison) -> list[Part]:
         "The state is that at a fixed horizon. Stopping is by a test that holds at any time, as its bounds do",
         *sentences(why),
     ]
-    return [_without_arm(found, Table(title="Guardrails", columns=columns, rows=rows, note=". ".join(notes)))]
+    return [_without_arm(found, Table(title="Guardrails", columns=columns, rows=rows, note=f"{'. '.join(notes)}."))]
 
 
 def numbers(found: Comparison) -> list[Part]:
@@ -152,9 +152,9 @@ def numbers(found: Comparison) -> list[Part]:
             corrected = metric.adjusted_p_values
             p_value = corrected[index] if index < len(corrected) else estimate.p_value
             rows.append(
-                [metric.title, estimate.arm, format_value(estimate.baseline_value, metric.unit, headed=True),
+                [metric.title, estimate.arm, difference(estimate.absolute, metric.unit), probability(p_value),
+                 format_value(estimate.baseline_value, metric.unit, headed=True),
                  format_value(estimate.arm_value, metric.unit, headed=True),
-                 difference(estimate.absolute, metric.unit), probability(p_value),
                  f"{estimate.baseline_n:,} / {estimate.arm_n:,}"]
             )  # fmt: skip
     if not rows or not sum(found.units.values()):
@@ -162,9 +162,9 @@ def numbers(found: Comparison) -> list[Part]:
     single = len(found.deciding) == 1
     columns = [
         Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20),
+        Column(title="Difference", align="right"), Column(title="p", align="right"),
         Column(title=found.control, align="right", most=16),
         Column(title=arm_names(found) if single else "arm", align="right", most=16),
-        Column(title="Difference", align="right"), Column(title="p", align="right"),
         Column(title=f"{found.unit_kind}s", align="right", most=20),
     ]  # fmt: skip
     capped = [f"{one.title} {format_value(one.cap, one.unit)}" for one in found.metrics if one.cap is not None]

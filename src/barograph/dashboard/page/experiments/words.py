@@ -185,7 +185,8 @@ def sentences(texts: Iterable[str]) -> list[str]:
 
 
 def days_text(days: float, planned: float | None) -> str:
-    """``2.3 of 7 days``, ``1 day``."""
+    """``2.3 of 7 days``, ``1 day``, ``9 days (8 planned)``."""
     ran, end = (f"{number:.1f}".removesuffix(".0") for number in (days, days if planned is None else planned))
-    of = "" if planned is None else f" of {end}"
-    return f"{ran}{of} day{'' if end == '1' else 's'}"
+    if planned is not None and days <= planned:
+        return f"{ran} of {end} day{'' if end == '1' else 's'}"
+    return f"{ran} day{'' if ran == '1' else 's'}{'' if planned is None else f' ({end} planned)'}"
