@@ -222,6 +222,15 @@ class TestNumbers:
         assert effect == pytest.approx(detectable_effect(350, 350) / 2, rel=1e-4)
         assert reaches[7, 1.0].effect == pytest.approx(effect)
 
+    def test_a_few_large_values_take_as_many_units_as_the_gate_of_the_analysis_asks_for(self) -> None:
+        values = np.random.default_rng(6).lognormal(0.0, 1.2, (1, 3000))
+        found = planned("cost", past_of(values, np.ones_like(values), [1]), effect=2.0, method="always valid")
+        skewness = found.baselines[-1].skewness
+        assert skewness is not None
+        assert found.need.units == 2 * math.ceil((skewness / 0.4) ** 2)
+        assert any(note.startswith("A few users make most of it: no verdict comes before") for note in found.notes)
+        assert found.need.any_time_days == math.ceil(2 * math.ceil((skewness / 0.15) ** 2) / 3000)
+
     def test_several_treatments_share_alpha_and_the_smallest_decides(self) -> None:
         found = planned("cost", of_two(1, 0.5), weights=(0.5, 0.3, 0.2))
         n = sample_size(0.1, alpha=0.025, ratio=0.4)

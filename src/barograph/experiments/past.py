@@ -20,9 +20,12 @@ from barograph.core.query import Window
 from barograph.core.reader import UnitReader
 from barograph.core.unit import counted
 from barograph.core.units import PopulationAnswer, PopulationQuery
+from barograph.experiments.analysis import gate
 from barograph.experiments.analysis.arms import Arm, plain_arms
 from barograph.experiments.analysis.unit_sums import UnitSums
+from barograph.experiments.design import Method
 from barograph.experiments.plan import Baseline, PlanQuestion
+from barograph.stats.sequential import asymptotic
 from barograph_client.errors import InvalidInput
 
 LENGTHS = (7, 14, 28)  # days of the past that are asked for, where there are so many
@@ -100,6 +103,17 @@ def at(known: Sequence[Baseline], days: int) -> Baseline:
         value=between(left.value, right.value), deviation=between(left.deviation, right.deviation), basis=right.basis,
         skewness=skewness,
     )  # fmt: skip
+
+
+def gated_until(baseline: Baseline, method: Method) -> int:
+    """Units of the smaller arm until its mean is not too skewed for a verdict by the analysis; 0 where none is needed.
+
+    The skewness of a mean is that of the units over the root of their number. One look at shares needs no normal means.
+    """
+    if baseline.skewness is None or (method == "fixed horizon" and baseline.basis == "share"):
+        return 0
+    largest = asymptotic.LARGEST_SKEW if method == "always valid" else gate.LARGEST_SKEW
+    return math.ceil((baseline.skewness / largest) ** 2)
 
 
 def _named(unit_kind: str) -> str:

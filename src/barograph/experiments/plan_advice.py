@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from typing import get_args
 
 from barograph.core.unit import counted, format_value
+from barograph.experiments.design import Method
+from barograph.experiments.past import gated_until
 from barograph.experiments.plan import Plan
-from barograph.stats.sequential.asymptotic import FEWEST_UNITS, LARGEST_SKEW
+from barograph.stats.sequential.asymptotic import FEWEST_UNITS
 
 WEEK = 7
 
@@ -66,11 +68,19 @@ def notes(plan: Plan) -> tuple[str, ...]:
     if question.correlation:
         kept = 1 - question.correlation**2
         found.append(f"Adjusted for the pre-period (CUPED), which leaves {_share(kept)} of the variance.")
-    skewness = plan.baselines[-1].skewness
-    if skewness is None:
-        found.append("How skewed the values are is not known: where they are, looking at any time takes longer.")
-    elif (wait := math.ceil((skewness / LARGEST_SKEW) ** 2)) > FEWEST_UNITS:
-        found.append(f"The values are skewed: intervals for looking at any time wait for {wait:,} {unit}s an arm.")
+    last = plan.baselines[-1]
+    once, at_any_time = (gated_until(last, method) for method in get_args(Method))
+    if last.skewness is None:
+        found.append("How skewed the values are is not known: where they are, it takes longer.")
+    elif once > question.minimum_units:
+        found.append(
+            f"A few {unit}s make most of it: no verdict comes before each arm has {once:,} {unit}s, and none at any "
+            f"time before {at_any_time:,}."
+        )
+    elif at_any_time > FEWEST_UNITS:
+        found.append(
+            f"Intervals for looking at any time wait for {at_any_time:,} {unit}s in each arm: the values are skewed."
+        )
     return tuple(found)
 
 

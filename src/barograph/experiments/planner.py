@@ -23,13 +23,13 @@ from barograph.core.unit import format_value
 from barograph.experiments.analysis.sequential import Tuning
 from barograph.experiments.design import Experiment, Method, equal_variants
 from barograph.experiments.metric_checks import comparable
-from barograph.experiments.past import Past, ask_past, at, baselines
+from barograph.experiments.past import Past, ask_past, at, baselines, gated_until
 from barograph.experiments.plan import LARGEST_EFFECT, LONGEST, Baseline, Need, Plan, PlanQuestion, Reach, check
 from barograph.experiments.plan_advice import advice, notes
 from barograph.stats.distributions import normal_tail
 from barograph.stats.planning import power_of_shares, sample_size_of_shares, units_by_day
 from barograph.stats.power import power_of, sample_size
-from barograph.stats.sequential.asymptotic import FEWEST_UNITS, LARGEST_SKEW, confidence_sequence
+from barograph.stats.sequential.asymptotic import FEWEST_UNITS, confidence_sequence
 from barograph_client.errors import InvalidInput
 
 LONGEST_ADVISED = 84  # twelve weeks: what takes longer meets another season, and other users
@@ -180,7 +180,7 @@ class _Planner:
     def _found(self, effect: float, days: int, coverage: float) -> float:
         """The chance that one look at the end of that day tells the arms apart."""
         base, n, n_control = self._arms(days, coverage)
-        if min(n, n_control) < max(2, self._question.minimum_units):
+        if min(n, n_control) < self._fewest(base, "fixed horizon"):
             return 0.0
         if base.basis == "share" and self._kept == 1:
             share = base.value * (1 + self._sign * effect)
@@ -190,9 +190,7 @@ class _Planner:
     def _settled(self, effect: float, days: int, coverage: float, planned: int) -> float:
         """The chance that an interval for any time, tightest after ``planned`` days, tells them apart at that end."""
         base, n, n_control = self._arms(days, coverage)
-        skew = 0.0 if base.skewness is None else base.skewness
-        least = max(FEWEST_UNITS, self._question.minimum_units, (skew / LARGEST_SKEW) ** 2)
-        if min(n, n_control) < least:
+        if min(n, n_control) < self._fewest(base, "always valid"):
             return 0.0
         variance = changed = base.deviation**2
         if base.basis == "share":
@@ -204,6 +202,11 @@ class _Planner:
         critical = confidence_sequence(0.0, 1.0, clock, alpha=self._alpha, tuning_n=tuning).high
         assert critical is not None
         return normal_tail(critical - effect * abs(base.value) / error)
+
+    def _fewest(self, base: Baseline, method: Method) -> float:
+        """Units that the smaller arm needs before the analysis says anything."""
+        units = max(self._question.minimum_units, FEWEST_UNITS if method == "always valid" else 2)
+        return max(units, gated_until(base, method))
 
     def _tuning(self, planned: int, coverage: float) -> float:
         """Where the sequences of an experiment are tightest that is declared with these days, and who comes in them."""
@@ -230,6 +233,6 @@ class _Planner:
         else:
             standardised = self._standardised(effect, base)
             needed = sample_size(standardised, alpha=self._alpha, power=question.power, ratio=ratio)
-        least = question.minimum_units / min(1.0, ratio)
-        units = max(needed, least) / control / base.measured
+        fewest = self._fewest(base, "fixed horizon") / min(1.0, ratio)
+        units = max(needed, fewest) / control / base.measured
         return math.ceil(units) if math.isfinite(units) else None
