@@ -117,6 +117,13 @@ def definition(key: str, **more: object) -> dict[str, Any]:
     return {"key": key, "variants": arms, "primary_metric": "satisfaction", "planned_days": 14, **more}
 
 
+def nested(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        made = {"in": made}
+    return made
+
+
 class TestLife:
     def test_from_draft_to_archive_with_everybody_who_did_something_named(self, site: Site) -> None:
         made = site.api(body=definition("life", coverage=0.5))
@@ -199,6 +206,13 @@ class TestLife:
         reply = site.api(body=definition("larger", hypothesis="x" * 2**22))
         assert (reply.status, reply.json["type"]) == (413, "urn:barograph:problem:too-large")
         assert site.api("/large/stop", {"reason": "x" * 5_000}).json["field"] == "reason"
+        for field, deep in (("variants", nested(300)), ("variants", nested(65)), ("groups", [nested(300)])):
+            arms = [{"key": "a", "weight": 0.5, "payload": deep}, {"key": "b", "weight": 0.5}]
+            more = {"groups": {"some": deep}} if field == "groups" else {"variants": arms}
+            refused = site.api(body=definition("deep", **more))
+            assert (refused.status, refused.json.get("field")) == (400, field), refused.body
+        arms = [{"key": "a", "weight": 0.5, "payload": nested(64)}, {"key": "b", "weight": 0.5}]
+        assert site.api(body=definition("deep", variants=arms)).status == 200
 
     def test_nothing_of_it_is_there_without_an_experiment_or_the_right_key(self, site: Site) -> None:
         assert site.api(body=definition("scoped")).status == 200

@@ -31,7 +31,8 @@ FORMS = {"problem": "application/problem+json", "sentence": "application/json", 
 
 # Where every bound of every field would be thousands of requests, or a request takes long: drawn at random only.
 SAMPLED = {("POST", "/api/v1/events"), ("POST", "/v1/metrics"), ("GET", "/api/v1/report"), ("GET", "/api/v1/events"),
-           ("POST", "/api/v1/care/rebuild"), ("POST", "/api/v1/rules")}  # fmt: skip
+           ("POST", "/api/v1/care/rebuild"), ("POST", "/api/v1/rules"), ("POST", "/api/v1/experiments"),
+           ("PUT", "/api/v1/experiments/{key}")}  # fmt: skip
 if not LONG:  # these are hundreds of requests each
     SAMPLED |= {("POST", "/v1/traces"), ("POST", "/v1/logs")}
 

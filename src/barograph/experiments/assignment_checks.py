@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from barograph.experiments.fields import about
+from barograph.experiments.fields import DEEPEST, about, too_deep
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.conditions import condition_fault
 from barograph_client.experiments.definition import LONGEST_UNIT_ID
@@ -74,6 +74,9 @@ def _check_condition(experiment: Experiment) -> None:
     fault = condition_fault(experiment.condition)
     if fault:
         raise InvalidExperiment(f"the condition cannot be met: {fault}", hint="docs/experiments.md has the operators.")
+    if too_deep(experiment.groups):
+        raise InvalidExperiment(f"groups are nested in more than {DEEPEST} levels", field="groups",
+                                hint="Write their values one beside the other.")  # fmt: skip
     try:
         length = len(json.dumps([experiment.condition, experiment.groups], allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
-from barograph.experiments.fields import about
+from barograph.experiments.fields import DEEPEST, about, too_deep
 from barograph.experiments.interleaving_checks import preference_metrics, with_preference
 from barograph.experiments.metric_checks import check_metrics
 from barograph_client.errors import InvalidExperiment
@@ -48,6 +48,7 @@ LONGEST_PAYLOAD = 65_536  # characters of an arm's payload as JSON
 MOST_ARMS = 50
 SUM_TOLERANCE = 1e-9
 LONGEST_ATTRIBUTION = 366  # days
+GUARDRAIL_DAYS = 1.0  # what a unit does in so many days is what a guardrail is about, unless an attribution is declared
 LONGEST_PRE_PERIOD = 90  # days
 MOST_SLICES = 5
 SECONDS_A_DAY = 86_400.0
@@ -139,6 +140,15 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         """By what the verdict is reached: what was said, or what follows from the plan."""
         planned = self.planned_days is not None or self.planned_units is not None
         return self.method or ("fixed horizon" if planned else "always valid")
+
+    def window_of(self, metric: str) -> float | None:
+        """In how many days from its exposure on what a unit does is counted; None: as long as the experiment lasts.
+
+        Of a guardrail in the first one, if nothing else was said: what is final after a day can be tested at any time
+        without a gate, and harm that hides in rare values is seen.
+        """
+        guards = any(one.metric == metric for one in self.guardrails)
+        return self.attribution_days or (GUARDRAIL_DAYS if guards else None)
 
     @property
     def is_guarded(self) -> bool:
@@ -331,6 +341,9 @@ def _check_variants(variants: tuple[Variant, ...]) -> None:
 
 
 def _check_payload(variant: Variant) -> None:
+    if too_deep(variant.payload):
+        raise InvalidExperiment(f"the payload of arm {variant.key} is nested in more than {DEEPEST} levels",
+                                hint="Write what is inside as a text, or make it flatter.")  # fmt: skip
     try:
         length = len(json.dumps(variant.payload, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
