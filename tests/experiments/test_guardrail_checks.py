@@ -149,6 +149,11 @@ class TestStopping:
         assert checked(experiment(SLOWER), "response_time.mean", two(10, 20)).auto_stop
 
 
+@pytest.mark.parametrize(("treatment", "state"), [(0.79, "held"), (0.6, "breached"), (0.72, "open"), (0.9, "held")])
+def test_at_the_end_more_may_be_better_too(treatment: float, state: str) -> None:
+    assert checked(experiment(LESS_ACCURATE), "accuracy", two(0.8, treatment, deviation=0.1)).state == state
+
+
 def test_both_looks_at_a_guardrail_say_the_same() -> None:
     defined, arms = experiment(SLOWER), two(10.0, 11.2)
     answers = {name: answer_of(arms) for name in ("satisfaction", "response_time.mean")}

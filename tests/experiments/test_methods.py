@@ -62,6 +62,8 @@ class TestPast:
         assert with_past.estimates[0].p_value is not None
         assert with_past.estimates[0].p_value > 0.05
         assert with_past.verdict.finding == "better"
+        assert "adjusted by the days before" in with_past.verdict.sentence
+        assert with_past.primary.beliefs[0].chance_to_win > 0.99  # of what decides, too
 
     def test_ratios_are_adjusted_as_cuped_does_their_linearised_values(self) -> None:
         generator, found, pairs = np.random.default_rng(5), [], []

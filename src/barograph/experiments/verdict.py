@@ -14,6 +14,7 @@ from barograph.core.unit import MINUS, format_value
 from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
 from barograph.experiments.comparison import Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
+from barograph.stats.covariate import CUPED
 from barograph.stats.estimate import Effect, Estimate
 from barograph_client.errors import shorten
 
@@ -138,7 +139,7 @@ def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progr
     """Why nothing is settled before the planned end, and what has shown so far."""
     planned = []
     if experiment.planned_days is not None:
-        planned.append(f"{progress.days:.3g} of {experiment.planned_days:.3g} planned days")
+        planned.append(f"{round(progress.days, 1):g} of {experiment.planned_days:.3g} planned days")
     if experiment.planned_units is not None:
         planned.append(f"{progress.units:,} of {experiment.planned_units:,} planned {experiment.unit_kind}s")
     seen = f"so far {range_text(experiment, metric, estimate)}, not adjusted for looking early"
@@ -173,13 +174,14 @@ def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> st
     level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
     if experiment.decided_by == "always valid":
         level = f"always valid {level}"
+    past = ", adjusted by the days before" if estimate.method.startswith(CUPED) else ""
     relative, absolute = estimate.relative, estimate.absolute or Effect(value=0.0)
     if (bounds := _finite(relative)) and relative is not None:
-        return f"{_percent(relative.value)}, {level} {_percent(bounds[0])} to {_percent(bounds[1])}"
+        return f"{_percent(relative.value)}, {level} {_percent(bounds[0])} to {_percent(bounds[1])}{past}"
     value = _amount(absolute.value, metric)
     if (bounds := _finite(absolute)) is None:
         return f"{value}, without an interval"
-    return f"{value}, {level} {_amount(bounds[0], metric)} to {_amount(bounds[1], metric)}"
+    return f"{value}, {level} {_amount(bounds[0], metric)} to {_amount(bounds[1], metric)}{past}"
 
 
 def _finite(effect: Effect | None) -> tuple[float, float] | None:

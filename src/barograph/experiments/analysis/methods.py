@@ -76,20 +76,21 @@ def within_margin(experiment: Experiment, arms: Mapping[str, Arm], estimate: Est
 def belief(arm: Arm, baseline: Arm, names: Names, better: Direction, alpha: float, fewest: int) -> Belief | None:
     """The Bayesian reading, from a weak prior that its ``method`` states; None below ``fewest`` units in an arm.
 
-    Shares of units by their Beta posteriors; anything else by the normal effect, whose prior is around no effect, in
-    shares of the control's value, or flat where that cannot be told from zero.
+    Shares of units by their Beta posteriors; anything else, and what is adjusted by the past, by the normal effect,
+    whose prior is around no effect, in shares of the control's value, or flat where that cannot be told from zero.
     """
     if min(arm.units, baseline.units) < fewest:
         return None
     posterior: Posterior
-    if arm.successes is not None and baseline.successes is not None:
+    with_past = adjusted(arm, baseline, names, alpha)
+    if with_past is None and arm.successes is not None and baseline.successes is not None:
         posterior = compare_shares(
             BetaPosterior.of(arm.successes, arm.units), BetaPosterior.of(baseline.successes, baseline.units),
             alpha=alpha,
         )  # fmt: skip
         method = PRIOR_OF_SHARES
     else:
-        effect = fixed_horizon(arm, baseline, names, alpha).absolute
+        effect = (with_past or fixed_horizon(arm, baseline, names, alpha)).absolute
         if effect is None or effect.standard_error is None or effect.standard_error <= 0:
             return None
         prior, method = None, FLAT_PRIOR
