@@ -20,9 +20,10 @@ from barograph.core.metric import Catalogue
 from barograph.dashboard.page.experiments.page import in_full
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.comparison import Comparison, Details
-from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph.experiments.design import Experiment, Variant, equal_variants, validated
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.interleaving_checks import preference_metric
+from barograph.experiments.preview import preview
 from barograph.experiments.questions import question_of
 from barograph.testing import temporary_dashboard
 from barograph_client.clock import ManualClock
@@ -198,9 +199,12 @@ def test_the_framework_exposes_to_all_rankers_and_compares_them_as_any_experimen
         UnitsReader(events, clock.now), ExperimentRepository(plane), exposed.append, clock, CATALOGUE,
         record_score=credits.append,
     )  # fmt: skip
-    framework.create(Experiment(key="ranking", kind="interleaving", variants=equal_variants("bm25", "dense")))
+    rankers = Variant(key="bm25", weight=0.5, payload={"k1": 1.2}), Variant(key="dense", weight=0.5)
+    framework.create(Experiment(key="ranking", kind="interleaving", variants=rankers))
     framework.start("ranking")
     assert framework.expose("ranking", "somebody") == INTERLEAVED
+    told = preview(framework, "ranking", {"user": "somebody"}, {})
+    assert (told.arm, told.payload) == (INTERLEAVED, {"k1": 1.2})  # the control's configuration
     lists = {"bm25": ["a", "b"], "dense": ["x", "y"]}
     for user in ("somebody", "another"):
         outcome = framework.interleave("ranking", lists, {"user": user}, query_id=f"q of {user}")

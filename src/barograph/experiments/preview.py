@@ -57,9 +57,9 @@ def expose(
 
 
 def configuration(experiment: Experiment, arm: str | None) -> dict[str, Any]:
-    """The payload of an arm, or of the control where there is none, as it was defined."""
-    wanted = arm or experiment.control
-    return next(variant.payload for variant in experiment.variants if variant.key == wanted)
+    """The payload of an arm, or of the control where it is none of its own, as it was defined."""
+    payloads = {variant.key: variant.payload for variant in experiment.variants}
+    return payloads.get(arm or "", payloads[experiment.control])
 
 
 def _told(experiment: Experiment, decision: Decision[Payload], *, in_effect: bool, exposed: bool) -> Assignment:
