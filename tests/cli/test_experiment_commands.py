@@ -113,6 +113,9 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     assert [one["action"] for one in entries] == ["stop", "start", "create"]
     assert all("command line" in one["actor"] for one in entries)
     assert away.stdout == "rerank is put away.\n"
+    page = barograph("show", "experiments", "--experiment", "rerank", "-d", data)
+    assert page.stdout.startswith("Rerank the passages (archived)"), page
+    assert "Second opinions" in page.stdout
 
 
 def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_path: Path) -> None:

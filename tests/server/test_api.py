@@ -385,6 +385,8 @@ def test_an_empty_project_says_so_and_nothing_fails(api: Api) -> None:
     answers = api.measure(["queries", "cost", "error_rate"])["answers"]
     assert [one["rows"][0]["value"] for one in answers] == [0, None, None]
     assert api.ask("/api/v1/pages/overview").status == api.ask("/api/v1/report").status == 200
+    assert api.ask("/api/v1/pages/experiments?experiment=nope").status == 404
+    assert api.ask("/api/v1/pages/cost?experiment=nope").status == 400
 
 
 def test_fresh_answers_show_what_was_just_sent(api: Api) -> None:
