@@ -74,6 +74,14 @@ def test_the_first_credit_of_a_query_is_a_score_of_its_user_and_later_ones_are_t
     assert "ids come in a list" in again.experiments.problem
 
 
+def test_units_that_no_field_is_for_are_named_by_a_tag(server: ScriptedServer, open_client: Open) -> None:
+    client = knowing(server, open_client, unit_kind="tenant")
+    client.experiments.interleave("ranking", LISTS, tenant="t", query_id="q1").clicked("x")
+    (score,) = events(server, client, "score")
+    assert score["tags"] == {"tenant": "t"}
+    assert "user_id" not in score
+
+
 def test_citations_come_from_the_querys_documents(client: Client) -> None:
     outcome = client.experiments.interleave("ranking", LISTS, user="u", query_id="q1", length=6)
     documents = [{**one, "cited": one["id"] in ("a", "b", "x")} for one in outcome.items]

@@ -20,6 +20,7 @@ from barograph_client.identifiers import derived_id
 T = TypeVar("T")
 Record = Callable[[str, Mapping[str, object]], object]  # the kind of an event, and its fields
 Told = Callable[[str], None]
+_FIELDS = {"user": "user_id", "session": "session_id"}  # units of other kinds are known by a tag
 
 
 class Slip(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,10 +154,12 @@ def shown_for(
 
 
 def _score(slip: Slip, arm: str, value: float, judge: str) -> dict[str, object]:
+    field = _FIELDS.get(slip.unit_kind)
     return {
         "event_id": derived_id(slip.credit_id, arm),  # told again, here or in another process, it is the same event
         "name": preference_of(slip.experiment, arm), "value": value, "judge": judge, "trace_id": slip.query_id,
-        f"{slip.unit_kind}_id": slip.unit_id, "variants": {slip.experiment: INTERLEAVED},
+        "variants": {slip.experiment: INTERLEAVED},
+        **({field: slip.unit_id} if field else {"tags": {slip.unit_kind: slip.unit_id}}),
     }  # fmt: skip
 
 
