@@ -140,6 +140,27 @@ class TestExpose:
         assert again.flush(WAIT)
         assert (len(server.events), server.doubles) == (1, 1)
 
+    def test_carries_the_attributes_by_which_the_experiment_is_shown_apart(
+        self, server: ScriptedServer, open_client: Open
+    ) -> None:
+        server.definitions = document(slices=["plan", "seats", "new", "country", "tags", "essay"])
+        client = open_client()
+        assert client.experiments.wait(WAIT)
+        told: dict[str, object] = {
+            "plan": "paid",
+            "seats": 12,
+            "new": True,
+            "tags": ["a"],
+            "essay": "x" * 300,
+            "secret": "s",
+        }
+        told["country"] = 10**5_000
+        client.experiments.expose("rerank", user="user-1", attributes=told)
+        client.experiments.expose("rerank", user="user-2")
+        assert client.flush(WAIT)
+        tags = {one["unit_id"]: one.get("tags") for one in server.events.values()}
+        assert tags == {"user-1": {"plan": "paid", "seats": "12", "new": "true"}, "user-2": None}
+
     def test_queries_recorded_afterwards_carry_the_arm(self, server: ScriptedServer, client: Client) -> None:
         client.record_query_execution({"event_id": "before", "user_id": "u"})
         arm = client.experiments.expose("rerank", user="u").arm

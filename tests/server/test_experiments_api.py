@@ -254,13 +254,13 @@ class TestUnits:
             assert reply.json["hint"]
 
     def test_who_is_exposed_is_counted_once_and_compared(self, site: Site) -> None:
-        assert site.api(body=definition("counted", forced={"me": "plain"})).status == 200
+        assert site.api(body=definition("counted", forced={"me": "plain"}, slices=["plan"])).status == 200
         early = site.api("/counted/expose", {"units": {"user": "u0"}}, key=site.key).json
         assert (early["reason"], early["exposed"], early["arm"]) == ("not running", False, None)
         assert site.api("/counted/start", method="POST").status == 200
         arms = {}
         for n in [*range(12), *range(12)]:
-            body = {"units": {"user": f"u{n}"}, "attributes": {"plan": "paid"}}
+            body = {"units": {"user": f"u{n}"}, "attributes": {"plan": "paid" if n % 2 else "free"}}
             found = site.api("/counted/expose", body, key=site.key).json
             assert (found["exposed"], found["in_effect"]) == (True, True)
             arms[f"u{n}"] = found["arm"]
@@ -273,6 +273,8 @@ class TestUnits:
         assert (told["verdict"]["finding"], told["state"]) == ("not valid", "running")
         more = site.api("/counted/details?fresh=true", key=site.reader)
         assert {one["arm"]: one["units"] for one in more.json["arms"]} == told["units"]
+        (by_plan,) = [one for one in more.json["courses"] if one["by"] == "plan"]
+        assert {one["label"] for one in by_plan["steps"]} == {"paid", "free"}
         for body in (compared.body, more.body):
             assert b"Infinity" not in body
             assert b"NaN" not in body

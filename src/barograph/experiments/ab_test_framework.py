@@ -36,7 +36,7 @@ from barograph.stats.bandit import EXPLORATION
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
-from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.experiments.exposures import Exposures, exposure_id, slice_tags
 from barograph_client.experiments.interleaving import Method as Interleaving
 from barograph_client.experiments.outcome import Outcome, shown_for
 from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
@@ -118,13 +118,13 @@ class ABTestFramework(ExperimentRegister):
         here or in another process, is the same event. A forced arm is not recorded. Raises what recording raises, and
         then remembers nothing.
         """
-        return self._exposed_now(self._decide(key, unit_id, attributes)).arm
+        return self._exposed_now(self._decide(key, unit_id, attributes), attributes).arm
 
     def decide_and_expose(
         self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object] | None = None
     ) -> Decision[Payload]:
         """As ``decide``, with the exposure that ``expose`` records. Raises what both of them raise."""
-        return self._exposed_now(self.decide(key, unit_ids, attributes))
+        return self._exposed_now(self.decide(key, unit_ids, attributes), attributes)
 
     def interleave(
         self,
@@ -147,7 +147,7 @@ class ABTestFramework(ExperimentRegister):
         lists = {name: tuple(one) for name, one in rankers.items()}
         items, slip = shown_for(decision, self._assigner(key)[1], lists, query_id, method, length, id)
         if slip is not None:
-            self._exposed_now(decision)
+            self._exposed_now(decision, attributes)
         return Outcome(items, decision.reason, slip, self._record_credit, _refuse)
 
     def payload(self, key: str, arm: str) -> dict[str, object]:
@@ -257,10 +257,10 @@ class ABTestFramework(ExperimentRegister):
             raise unusable(unit_id)
         return decision
 
-    def _exposed_now(self, decision: Decision[Payload]) -> Decision[Payload]:
+    def _exposed_now(self, decision: Decision[Payload], attributes: Mapping[str, object] | None) -> Decision[Payload]:
         if decision.counted and self._exposed.is_new(decision):
             try:
-                self._record_exposure(self._exposure(decision))
+                self._record_exposure(self._exposure(decision, attributes or {}))
             except BaseException:
                 self._exposed.forget(decision)
                 raise
@@ -271,7 +271,7 @@ class ABTestFramework(ExperimentRegister):
             raise InvalidExperiment(f"nobody records a {kind} here", hint="Give the framework a record_score.")
         self._record_score(fields)
 
-    def _exposure(self, decision: Decision[Payload]) -> Exposure:
+    def _exposure(self, decision: Decision[Payload], attributes: Mapping[str, object]) -> Exposure:
         _, assigner = self._assigner(decision.experiment)
         try:
             event_id = exposure_id(assigner.definition, decision)
@@ -284,6 +284,7 @@ class ABTestFramework(ExperimentRegister):
         return Exposure(
             event_id=event_id, time=self._clock.now(), project=self._project, experiment=decision.experiment,
             arm=str(decision.arm), unit_id=decision.unit_id, unit_kind=decision.unit_kind,
+            tags=slice_tags(assigner.definition, attributes),
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def definition_of(experiment: Experiment) -> Definition:
     return Definition(
         arms=tuple(Arm(key=one.key, weight=one.weight, payload=one.payload) for one in experiment.variants),
         salt=experiment.salt,
+        slices=experiment.slices,
         state=experiment.state if experiment.state in SERVED else "stopped",
         **shared,
     )

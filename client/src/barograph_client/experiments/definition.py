@@ -69,11 +69,15 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Definition(Allocation, frozen=True, kw_only=True, omit_defaults=True):
-    """How units get the arms of one experiment. ``salt`` seeds the hash."""
+    """How units get the arms of one experiment. ``salt`` seeds the hash.
+
+    ``slices`` are the attributes that an exposure carries as tags.
+    """
 
     arms: tuple[Arm, ...]
     salt: str
     state: State = "running"
+    slices: tuple[str, ...] = ()
 
 
 class Definitions(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ import msgspec
 from barograph_client.aliases import ALIASES
 from barograph_client.errors import InvalidExperiment, shorten
 from barograph_client.experiments.assignment import Assigner, Decision, Payload
-from barograph_client.experiments.exposures import Exposures, exposure_id
+from barograph_client.experiments.exposures import Exposures, exposure_id, slice_tags
 from barograph_client.experiments.interleaving import Method
 from barograph_client.experiments.outcome import Outcome, Record, Slip, control_list, shown_for
 from barograph_client.limits import MAX_VARIANTS
@@ -91,7 +91,7 @@ class Experiments:
         """
         decision = self.assign(key, default=default, attributes=attributes, **units)
         if decision.counted and self._exposed.is_new(decision):
-            self._expose(decision)
+            self._expose(decision, attributes)
         return decision
 
     def interleave(
@@ -121,7 +121,7 @@ class Experiments:
             self._tell(f"{key} cannot be interleaved: {type(error).__name__}: {error}")
             return Outcome(control_list(assigner, lists), "fault", None, self._record, self._tell)
         if slip is not None and slip.counted and self._exposed.is_new(decision):
-            self._expose(decision)
+            self._expose(decision, attributes)
         return Outcome(items, decision.reason, slip, self._record, self._tell)
 
     def outcome(self, saved: str) -> Outcome[object]:
@@ -244,17 +244,20 @@ class Experiments:
             self._converted[name] = assigner, value
         return value
 
-    def _expose(self, decision: Decision[object]) -> None:
+    def _expose(self, decision: Decision[object], attributes: Mapping[str, object] | None) -> None:
         kind = decision.unit_kind
         if kind not in self._fields:
             field = f"{kind}_id"
             named = (alias.name for alias in ALIASES["query"] if alias.field == field)
             self._fields = {**self._fields, kind: tuple(dict.fromkeys((field, *named, kind)))}
-        event = {
+        event: dict[str, object] = {
             "experiment": decision.experiment, "arm": decision.arm, "unit_id": decision.unit_id, "unit_kind": kind,
         }  # fmt: skip
         assigner = self._definitions.table.get(decision.experiment)
         if assigner is not None:
             with suppress(UnicodeEncodeError):  # half a character: the event is refused, and counted, on its way
                 event["event_id"] = exposure_id(assigner.definition, decision)
+            with suppress(Exception):  # of attributes that do not want to be read
+                if tags := slice_tags(assigner.definition, attributes or _EMPTY):
+                    event["tags"] = tags
         self._record("exposure", event)

@@ -6,11 +6,14 @@ Used by the client's ``Experiments`` and by the framework of a program that owns
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from barograph_client.experiments.assignment import Decision
 from barograph_client.experiments.definition import Definition
 from barograph_client.identifiers import derived_id
 
+MOST_IN_SLICE = 10**18  # as a number
+LONGEST_SLICE = 256  # characters of an attribute that is a slice's name; what is longer tells nothing apart
 REMEMBERED_UNITS = 100_000  # whose exposures a process remembers; a forgotten one repeats the same event id
 
 
@@ -67,3 +70,23 @@ def exposure_id(definition: Definition, decision: Decision[object]) -> str:
     if decision.unit_kind != definition.unit_kind:
         parts.append(decision.unit_kind)
     return derived_id("\0".join(parts), "exposure")
+
+
+def slice_tags(definition: Definition, attributes: Mapping[str, object]) -> dict[str, str]:
+    """The tags of an exposure: those attributes by which the experiment is shown apart, as text.
+
+    Texts, numbers, true and false; of anything else nothing can be said.
+    """
+    found: dict[str, str] = {}
+    for name in definition.slices:
+        value = attributes.get(name)
+        match value:
+            case bool():
+                found[name] = "true" if value else "false"
+            case int() if abs(value) < MOST_IN_SLICE:
+                found[name] = str(int(value))
+            case float():
+                found[name] = str(float(value))
+            case str() if 0 < len(value) <= LONGEST_SLICE:
+                found[name] = value
+    return found
