@@ -381,5 +381,7 @@ def _check_numbers(experiment: Experiment) -> None:
     apart = len(set(e.slices)) == len(e.slices) and all(e.slices)
     require(len(e.slices) <= MOST_SLICES, "slices", f"an experiment has {MOST_SLICES} slices at most", len(e.slices))
     require(apart, "slices", "each slice names a tag of its own", e.slices)
+    for name in e.slices:
+        _check_key("slice", name, "slices")
     for quantile in e.caps.values():
         require(0.5 < quantile < 1, "caps", "a cap is a quantile above 0.5 and below 1", quantile)
