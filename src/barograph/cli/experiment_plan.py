@@ -35,7 +35,9 @@ def plan(
     days: Annotated[
         int | None, typer.Option("--days", help="How long it may run; told if absent.", min=1, max=3660)
     ] = None,
-    coverage: Annotated[str, typer.Option("--coverage", help="The share of units that takes part.")] = "100%",
+    coverage: Annotated[
+        str, typer.Option("--coverage", help="The share of units that takes part, whatever keeps others out.")
+    ] = "100%",
     power: Annotated[str, typer.Option("--power", help="How often the change is to be found, where it is there.")] = (
         "80%"
     ),
