@@ -231,7 +231,9 @@ def test_what_a_program_records_of_interleaved_lists_is_compared_on_the_real_sto
     with temporary_dashboard(clock) as dashboard:
         framework = dashboard.experiments
         framework.create(structs.replace(RANKING, planned_days=1.0))
-        framework.start("ranking")
+        framework.create(structs.replace(RANKING, key="tenants", unit_kind="tenant", planned_days=1.0))
+        for key in ("ranking", "tenants"):
+            framework.start(key)
         told: list[dict[str, object]] = []
 
         def record(kind: str, fields: Mapping[str, object]) -> None:
@@ -248,6 +250,7 @@ def test_what_a_program_records_of_interleaved_lists_is_compared_on_the_real_sto
             dense = [one for one, team in outcome.teams.items() if team == "dense"]
             outcome.clicked(*(dense if number % 2 else [outcome.items[0]]))
             outcome.clicked(*outcome.items)
+            program.interleave("tenants", lists, tenant=f"t{number}", query_id=query, length=4).clicked("x")
         assert all(isinstance(one, str) for one in dashboard.collector.record_many(told))
         clock.advance(86_400)
         dashboard.flush()
@@ -260,6 +263,8 @@ def test_what_a_program_records_of_interleaved_lists_is_compared_on_the_real_sto
         assert estimate.arm_n == 120
         assert estimate.arm_value is not None
         assert 0.3 < estimate.arm_value < 0.7
+        (by_tenant,) = framework.compare("tenants").estimates
+        assert (by_tenant.arm_n, by_tenant.arm_value) == (120, 1.0)
         (opinion,) = framework.details("ranking").second_opinions
         assert opinion.arm_n == 120
 

@@ -182,7 +182,7 @@ def raw_rows(
     measured: bool = True,
 ) -> str:
     """What units did in a window, event by event, by events of one kind; by all of them, or by those measured."""
-    attributed = kind in ATTRIBUTED
+    attributed = kind in ATTRIBUTED and rolled_up(unit_kind)  # lines of attribution have no tags
     values, numbers = [], []
     for index, term in enumerate(pair):
         value = term.expression(attributed=attributed) if term.kind == kind else "CAST(NULL, 'Nullable(Float64)')"
