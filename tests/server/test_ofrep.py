@@ -5,8 +5,10 @@ https://github.com/open-feature/protocol/blob/main/service/openapi.yaml
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from openfeature.flag_evaluation import Reason
 from tests.server.access_support import make_key
 from tests.support.serving import Reply, Serving
 
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 FLAGS = "/ofrep/v1/evaluate/flags"
 PAYLOADS = {
     "plain": {"top_k": 5, "prompt": "é"},
@@ -130,6 +133,15 @@ class TestSdk:
                 found = client.get_object_details("exposed", {}, EvaluationContext(unit))
                 assert found.flag_metadata["exposed"] is (unit != "me")
         assert site.exposures("exposed") == units
+
+    def test_the_program_of_the_documents_runs(self, site: Site) -> None:
+        (program,) = [one for one in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL) if "openfeature" in one]
+        names: dict[str, Any] = {"key": site.ingest, "url": site.server.url}
+        exec(program, names)
+        provider = names["api"].get_client().provider
+        provider.session.close()
+        api.clear_providers()
+        assert names["settings"] in PAYLOADS.values()
 
 
 class TestProtocol:
