@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -15,10 +16,12 @@ from msgspec import structs
 from tests.cli.cli_support import Finished, barograph, several
 from tests.support.serving import Serving
 
+from barograph.cli.experiments import create
 from barograph.cli.options import Exit
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.design import Experiment, validated
+from barograph.experiments.written import from_file, from_tree
 from barograph_client.experiments.assignment import Assigner
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
@@ -116,6 +119,13 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     page = barograph("show", "experiments", "--experiment", "rerank", "-d", data)
     assert page.stdout.startswith("Rerank the passages (archived)"), page
     assert "Second opinions" in page.stdout
+
+
+def test_the_example_of_the_help_is_a_definition() -> None:
+    text = inspect.cleandoc(str(create.__doc__))
+    (made,) = re.findall(r"^key = .*", text, re.DOTALL | re.MULTILINE)
+    example = validated(from_tree(from_file(made, "help"), "default"), Catalogue())
+    assert (example.key, example.guardrails[0].margin, example.variants[1].payload["top_k"]) == ("rerank", 0.1, 20)
 
 
 def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from barograph.control.keys import KeyRepository
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.design import Experiment, State, Variant, validated
+from barograph.server.problems import problem_of
 from barograph_client import Client
+from barograph_client.errors import ChangedMeanwhile
 from barograph_client.experiments.assignment import Assigner
 from barograph_client.experiments.definition import Namespace
 
@@ -161,6 +163,10 @@ class TestLife:
             assert (refused.status, refused.json["type"]) == (412, "urn:barograph:problem:changed-meanwhile")
         assert site.api("/seen").json == changed.json
         assert site.api("/seen/start", method="POST", If_Match=changed.headers["etag"]).status == 200
+
+    def test_of_two_changes_at_the_same_moment_the_second_is_a_conflict(self) -> None:
+        problem = problem_of(ChangedMeanwhile("somebody else was first", hint="Read it again."))
+        assert (problem.status, problem.kind, problem.retry_after) == (409, "changed-meanwhile", None)
 
     def test_what_is_wrong_is_told_by_its_field_with_a_way_out(self, site: Site) -> None:
         arms = [{"key": "a", "weight": 0.5}, {"key": "b", "wieght": 0.5}]

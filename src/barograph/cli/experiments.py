@@ -29,7 +29,7 @@ _LONGEST_FILE = 4 * 2**20  # bytes
 
 def create(
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="A definition in TOML or JSON; - reads standard input.")
+        str, typer.Argument(metavar="FILE", help="A definition in TOML or JSON; - reads standard input.")
     ] = "",
     key: Annotated[str, typer.Option("--key", help="Without a file: its key.")] = "",
     arms: Annotated[
