@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_a_real_effect_is_found_and_the_method_says_how() -> None:
 
 
 def test_the_difference_is_that_of_post_stratification() -> None:
-    arms = rising(effect=0.1)
+    arms = rising(effect=0.1, sizes=((500, 500), (100, 400)))
     found = compare(experiment(), arms).estimates[0].absolute
     by_arm = [
         [Summary(one.units, one.numerator_mean, one.numerator_m2) for one in arms if one.arm == key]
@@ -96,3 +97,40 @@ def test_an_always_valid_interval_knows_of_periods_too() -> None:
     found = compare(experiment(method="always valid"), rising(effect=0.3))
     assert found.verdict.finding == "better"
     assert found.deciding[0].method == "asymptotic confidence sequence, stratified by period"
+
+
+def test_a_mismatch_of_an_earlier_period_is_kept() -> None:
+    arms = rising(sizes=((700, 300), (4000, 16_000)))
+    found = compare(experiment(method="always valid"), arms)
+    assert found.sample_ratio.mismatch
+
+
+def test_each_of_several_changes_has_its_own_weights() -> None:
+    changes = tuple(
+        Reweighting(at=CHANGED + timedelta(days=day), before={"control": share, "reranked": 1 - share})
+        for day, share in ((0, 0.5), (1, 0.7))
+    )
+    found = compare(experiment(reweighted=changes), rising(sizes=((500, 500), (700, 300), (200, 800))))
+    assert found.sample_ratio.expected == pytest.approx((1400, 1600))
+    assert not found.sample_ratio.mismatch
+
+
+def test_skew_is_known_of_combined_periods_too() -> None:
+    generator = np.random.default_rng(6)
+    values = [generator.lognormal(0, 1.5, 500) for _ in range(4)]
+    arms = [
+        moments_of(key, values[2 * period + arm], period=period)
+        for period in range(2)
+        for arm, key in enumerate(("control", "reranked"))
+    ]
+    (found,) = compare(experiment(method="always valid"), arms).primary.always_valid
+    assert "too skewed" in found.warnings[0]
+    told = float(re.findall(r"means ([0-9.]+)", found.warnings[0])[0])
+    # equal periods of equal weight: third cumulants add up as those of one sample would, around each period's mean
+    of_arms = []
+    for arm in range(2):
+        parts = [values[arm], values[2 + arm]]
+        variance = np.mean([part.var() for part in parts])
+        third = np.mean([((part - part.mean()) ** 3).mean() for part in parts])
+        of_arms.append(third / variance**1.5)
+    assert told == pytest.approx(max(of_arms) / np.sqrt(1000), abs=0.01)

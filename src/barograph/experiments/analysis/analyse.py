@@ -18,7 +18,7 @@ from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import check_sample_ratio, reasons_against
 from barograph.experiments.analysis.guardrail_checks import check
-from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, within_margin
+from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends, within_margin
 from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
@@ -133,7 +133,9 @@ def _compare_metric(
     compared = MetricComparison(
         metric=metric.name, title=metric.title, unit=metric.unit, role=role, better=better,
         per_unit=metric.aggregation in ("count", "sum"),
-        estimates=tuple(fixed_horizon(arms[key], arms[control], (key, control), alpha) for key in treatments),
+        estimates=tuple(
+            with_ends(fixed_horizon(arms[key], arms[control], (key, control), alpha)) for key in treatments
+        ),
         always_valid=tuple(sequences.compare(arms, key, control, alpha) for key in treatments),
         adjusted=tuple(one for one in with_past if one is not None) if None not in with_past else (),
         beliefs=tuple(one for one in believed if one is not None),

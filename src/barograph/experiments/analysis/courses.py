@@ -15,7 +15,7 @@ from barograph.core.metric import Metric
 from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.methods import fixed_horizon
+from barograph.experiments.analysis.methods import fixed_horizon, with_ends
 from barograph.experiments.analysis.sequential import Sequences, day_of
 from barograph.experiments.analysis.unit_sums import UnitSums
 from barograph.experiments.comparison import Course, Step
@@ -57,7 +57,7 @@ def course_by_age(experiment: Experiment, metric: Metric, answer: UnitAnswer) ->
         arms = arms_of(metric, experiment, cells_of(by_age[age])).by_key
         control = arms[experiment.control]
         for key, names in _treatments(experiment, arms):
-            estimate = fixed_horizon(arms[key], control, names, experiment.alpha, exact=False)
+            estimate = with_ends(fixed_horizon(arms[key], control, names, experiment.alpha, exact=False))
             steps.append(Step(label=str(age), arm=key, estimate=estimate, p_value=estimate.p_value))
             if estimate.absolute is not None and arms[key].values.varies and control.values.varies:
                 variance = arms[key].values.mean_variance + control.values.mean_variance
@@ -82,7 +82,7 @@ def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, ta
             if experiment.decided_by == "always valid":
                 estimate = sequences.asymptotic(arms[key], baseline, names, experiment.alpha)
             else:
-                estimate = fixed_horizon(arms[key], baseline, names, experiment.alpha, exact=False)
+                estimate = with_ends(fixed_horizon(arms[key], baseline, names, experiment.alpha, exact=False))
             steps.append(Step(label=value or NO_TAG, arm=key, estimate=estimate))
     p_values = corrected([step.estimate.p_value for step in steps], experiment.correction)
     steps = [structs.replace(step, p_value=p) for step, p in zip(steps, p_values, strict=True)]

@@ -5,6 +5,7 @@ Takes ``Arm``s, hands back ``Estimate``s and ``Belief``s. docs/statistics.md has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from msgspec import structs
@@ -15,7 +16,7 @@ from barograph.experiments.design import Direction, Experiment
 from barograph.stats import covariate
 from barograph.stats.bayes import BetaPosterior, NormalPrior, Posterior, compare_shares, normal_effect
 from barograph.stats.comparison import compare_means, compare_ratios
-from barograph.stats.estimate import Estimate
+from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.proportions import compare_proportions
 
 STRATIFIED = "stratified by period"
@@ -39,6 +40,17 @@ def fixed_horizon(arm: Arm, baseline: Arm, names: Names, alpha: float, *, exact:
     if arm.ratio is not None and baseline.ratio is not None:
         return compare_ratios(arm.ratio, baseline.ratio, alpha=alpha, names=names)
     return stratified(compare_means(arm.values, baseline.values, alpha=alpha, names=names), arm)
+
+
+def with_ends(estimate: Estimate) -> Estimate:
+    """The estimate to be shown: an effect has no interval where that has no end."""
+    return structs.replace(estimate, absolute=_ended(estimate.absolute), relative=_ended(estimate.relative))
+
+
+def _ended(effect: Effect | None) -> Effect | None:
+    if effect is None or all(bound is not None and math.isfinite(bound) for bound in (effect.low, effect.high)):
+        return effect
+    return structs.replace(effect, low=None, high=None)
 
 
 def stratified(estimate: Estimate, arm: Arm) -> Estimate:

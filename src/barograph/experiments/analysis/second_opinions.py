@@ -6,7 +6,6 @@ They hold at one look, and decide nothing: who chooses among many methods afterw
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from barograph.core.metric import Metric
 from barograph.core.units import UnitValues
 from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.analysis.methods import with_ends
 from barograph.experiments.comparison import ArmUnits
 from barograph.stats.comparison import compare_means
 from barograph.stats.covariate import compare_lin
@@ -87,7 +87,7 @@ def second_opinions(metric: Metric, arm: ArmValues, baseline: ArmValues, alpha: 
     )  # fmt: skip
 
     def told(method: str, effect: Effect, warnings: tuple[str, ...] = ()) -> Estimate:
-        return structs.replace(shown, method=method, absolute=_with_ends(effect), warnings=warnings)
+        return with_ends(structs.replace(shown, method=method, absolute=effect, warnings=warnings))
 
     opinions = [
         told(MANN_WHITNEY, mann_whitney(ours, theirs)),
@@ -114,10 +114,3 @@ def _bootstrapped(metric: Metric, arm: ArmValues, baseline: ArmValues, alpha: fl
     statistic: Callable[[Floats, Floats], Floats] = weighted_mean if sums else weighted_ratio
     ours, theirs = (arm.values, baseline.values) if sums else (arm.rows, baseline.rows)
     return bootstrap_difference(ours, theirs, statistic, alpha=alpha, resamples=resamples)
-
-
-def _with_ends(effect: Effect) -> Effect:
-    """The effect, without an interval where that has no end."""
-    if effect.low is None or effect.high is None or not (math.isfinite(effect.low) and math.isfinite(effect.high)):
-        return structs.replace(effect, low=None, high=None)
-    return effect

@@ -5,6 +5,7 @@ Made of the moments that a ``UnitReader`` answers, handed to ``arms``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -50,9 +51,8 @@ class UnitSums(Struct, frozen=True, kw_only=True):
         if moments.pre is not None and moments.units:
             pre = moments.pre
             means = (pre.numerator_mean, pre.denominator_mean, moments.numerator_mean, moments.denominator_mean)
-            pairs = RatioPairSummary(
-                moments.units, means, (*pre.products, numerator_m2, cross, denominator_m2) if several else (0.0,) * 10
-            )
+            products = (*pre.products, numerator_m2, cross, denominator_m2) if several else (0.0,) * 10
+            pairs = RatioPairSummary(moments.units, means, _possible(products))
         return cls(
             sums=sums, cubes=moments.cubes, unit_days=moments.unit_days, pairs=pairs,
             own=Summary(measured, moments.own_mean, max(0.0, moments.own_m2) if measured > 1 else 0.0),
@@ -78,3 +78,21 @@ class UnitSums(Struct, frozen=True, kw_only=True):
 def merged(parts: Iterable[UnitMoments]) -> UnitSums:
     """All of them together; nobody at all where there are none."""
     return sum((UnitSums.of(part) for part in parts), UnitSums())
+
+
+def _possible(products: tuple[float, ...]) -> tuple[float, ...]:
+    """The products of four numbers' deviations, less what an engine's rounding takes them beyond what there can be.
+
+    No square is negative, and no product larger than the root of its squares' (Schwarz); a number that is the same for
+    all units has rounding alone in its products.
+    """
+    squares = {i: max(0.0, products[place]) for i, place in enumerate(_SQUARES)}
+    kept = []
+    for place, (i, j) in enumerate(_PLACES):
+        largest = math.sqrt(squares[i]) * math.sqrt(squares[j])
+        kept.append(squares[i] if i == j else max(-largest, min(largest, products[place])))
+    return tuple(kept)
+
+
+_PLACES = [(i, j) for i in range(4) for j in range(i, 4)]
+_SQUARES = [place for place, (i, j) in enumerate(_PLACES) if i == j]
