@@ -79,6 +79,13 @@ QUESTIONS: tuple[Question, ...] = (
         large="query_latency.twenty_million",
     ),
     Question(
+        "experiments", "An experiment at 10 million exposures",
+        "Exposures and daily sums of 4.3 million units, made inside the engine (INSERT … SELECT … FROM numbers(), past "
+        "the views) over 14 days, and 14 days before; one caller, nothing else running. No raw rows are there, "
+        "but for the last figure: then a million units have a query on the day of their exposure.",
+        part="experiment_analysis.measure",
+    ),
+    Question(
         "alerts", "A tick of the alert rules",
         "20 rules over 5 and 10 minutes, grouped by model, of which there are 500: 10,000 rule-series every 15 s; 100 "
         "events a second come in between, and are loaded before a tick. Then the whole process with projects of one "

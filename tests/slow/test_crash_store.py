@@ -296,7 +296,7 @@ def empty(part: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "tables"),
-    [(halve, ("query", "measure_1h")), (blank, ("measure_1m", "unit_1d")), (empty, ("feedback", "measure_1d"))],
+    [(halve, ("query", "measure_1h")), (blank, ("measure_1m", "unit_day")), (empty, ("feedback", "measure_1d"))],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_parts_that_a_power_cut_took_are_noticed_and_their_days_made_again(

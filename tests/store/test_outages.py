@@ -137,7 +137,7 @@ def test_faults_while_a_day_is_made_again_leave_it_whole(own_server: ClickHouseS
             site.append(mixed(chance, 60, 1000 * number))
             clock.advance(86400)
         site.store.flush()
-        for match in ("REPLACE PARTITION", "INSERT INTO unit_1d"):
+        for match in ("REPLACE PARTITION", "INSERT INTO unit_day"):
             for fault in ("fail_rate", "lose_reply_rate"):
                 own_server.faults(match=match, count=1, **{fault: 1.0})
                 try:

@@ -69,10 +69,11 @@ def four_days(open_site: OpenSite) -> Site:
 
 def units(site: Site) -> list[Any]:
     answer = site.store.units(UnitQuery(experiment="reranker", metric="response_time.mean", window=WEEK))
-    return [
-        [round(value, 9) if isinstance(value, float) else value for value in msgspec.structs.astuple(arm)]
-        for arm in answer.arms
-    ]
+    found = []
+    for arm in answer.arms:
+        values = [*msgspec.structs.astuple(arm), *(arm.cubes or ())]
+        found.append([float(f"{one:.9g}") if isinstance(one, float) else one for one in values if one != arm.cubes])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +113,14 @@ class TestCare:
         store, engine = kept.site.store, kept.site.store._engine
         engine.command("ALTER TABLE query DELETE WHERE arrived = '2026-10-31' AND event_id LIKE '%7'")
         engine.command("ALTER TABLE measure_15m DELETE WHERE arrived = '2026-11-01' AND name = ''")
-        engine.command("ALTER TABLE unit_1d DELETE WHERE arrived = '2026-11-02' AND kind = 'query' AND experiment = ''")
+        engine.command("ALTER TABLE unit_day DELETE WHERE arrived = '2026-11-02' AND kind = 'query'")
         engine.command("ALTER TABLE trace_place DELETE WHERE arrived = '2026-11-02' AND trace % 5 = 0")
         report = store.verify()
         assert not report.ok
         assert {(difference.day, difference.table) for difference in report.differences} >= {
             (date(2026, 10, 31), "query"),
             (date(2026, 11, 1), "measure_15m"),
-            (date(2026, 11, 2), "unit_1d"),
+            (date(2026, 11, 2), "unit_day"),
             (date(2026, 11, 2), "trace_place"),
         }
         for difference in report.differences:

@@ -19,16 +19,16 @@ from barograph_client.errors import EngineError
 
 # What the events of a kind add to a table: a condition on its rows. Named like the tables that are exported.
 _ADDED: dict[str, dict[str, str]] = {
-    "query": {"measure_1m": "kind = 'query'", "unit_1d": "kind = 'query'"},
+    "query": {"measure_1m": "kind = 'query'", "unit_day": "kind = 'query'"},
     "feedback": {"measure_1m": "kind = 'feedback' AND level = 0"},
     "score": {"measure_1m": "kind = 'score' AND level = 0"},
     "attribution": {
         "measure_1m": "kind IN ('feedback', 'score') AND level = 1",
-        "unit_1d": "kind IN ('feedback', 'score')",
+        "unit_day": "kind IN ('feedback', 'score')",
     },
     "metric": {"measure_1m": "kind = 'metric'"},
     "system": {"measure_1m": "kind = 'system'"},
-    "exposure": {"first_exposure": "1"},
+    "exposure": {"exposed_unit": "1"},
 }
 
 

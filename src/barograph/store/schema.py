@@ -16,7 +16,7 @@ EVENT_TABLES: tuple[str, ...] = tuple(KINDS)
 TIERS: dict[str, int] = {"measure_1m": 60, "measure_15m": 900, "measure_1h": 3600, "measure_1d": 86400}  # seconds
 DAILY_TABLES: tuple[str, ...] = (*EVENT_TABLES, "measure_1m")  # a partition is a day of arrival
 MONTHLY_TABLES: tuple[str, ...] = (
-    "measure_15m", "measure_1h", "measure_1d", "unit_1d", "first_exposure", "trace_place"
+    "measure_15m", "measure_1h", "measure_1d", "unit_day", "exposed_unit", "trace_place"
 )  # fmt: skip
 KEPT_TOKENS = 1000  # non_replicated_deduplication_window in the migrations: blocks a table knows again
 DERIVED_TABLES: tuple[str, ...] = ("measure_1m", *MONTHLY_TABLES)

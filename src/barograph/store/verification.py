@@ -67,9 +67,9 @@ def compare(journal: Journal, engine: Engine) -> Report:
     differences = [*_differences("", expected, held, Counter())]
     for tier in TIERS:
         differences += _differences(tier, _in_rollups(journal, engine, expected), _rolled_up(engine, tier), expected)
-    differences += _differences("unit_1d", _in_units(journal, engine, found), _units(engine), expected)
+    differences += _differences("unit_day", _in_units(journal, engine, found), _units(engine), expected)
     exposed = Counter({("exposure", day): row["units"] for day, row in found["exposure"].items()})
-    differences += _differences("first_exposure", exposed, _first_exposures(engine), expected)
+    differences += _differences("exposed_unit", exposed, _first_exposures(engine), expected)
     traced = Counter({("query", day): row["traced"] for day, row in found["query"].items()})
     differences += _differences("trace_place", traced, _traces(engine), Counter())
     differences += _between_tiers(engine)
@@ -155,7 +155,7 @@ def _events(engine: Engine, kind: str) -> dict[date, dict[str, Any]]:
     more = {
         "query": ", countIf(user_id != '') AS user, countIf(session_id != '') AS session, "
         "countIf(trace_id != '') AS traced",
-        "exposure": ", uniqExact(project, experiment, unit_kind, unit_id) AS units",
+        "exposure": ", uniqExact(project, experiment, unit_kind, sipHash64(unit_id)) AS units",
     }.get(kind, "")
     rows = engine.select(f"SELECT arrived, countIf(length(event_id) >= 0) AS n{more} FROM {kind} GROUP BY arrived")
     return {date.fromisoformat(row["arrived"]): row for row in rows}
@@ -202,15 +202,15 @@ def _in_units(journal: Journal, engine: Engine, found: dict[str, dict[date, dict
 
 def _units(engine: Engine) -> Counts:
     rows = engine.select(
-        "SELECT concat(kind, ' ', unit_kind) AS counted, arrived, sum(n['']) AS n FROM unit_1d "
-        "WHERE experiment = '' GROUP BY counted, arrived"
+        "SELECT concat(kind, ' ', unit_kind) AS counted, arrived, sum(n) AS n FROM unit_day "
+        "WHERE name = '' GROUP BY counted, arrived"
     )
     return Counter({(row["counted"], date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 
 
 def _first_exposures(engine: Engine) -> Counts:
     rows = engine.select(
-        "SELECT arrived, uniqExact(project, experiment, unit_kind, unit_id) AS n FROM first_exposure GROUP BY arrived"
+        "SELECT arrived, uniqExact(project, experiment, unit_kind, unit) AS n FROM exposed_unit GROUP BY arrived"
     )
     return Counter({("exposure", date.fromisoformat(row["arrived"])): row["n"] for row in rows})
 

@@ -16,7 +16,7 @@ from barograph.store.engine import Engine, Rows
 from barograph.store.filters import Parameters, from_micros
 from barograph.store.units.moments import NOBODY, moments, too_large, with_silent
 from barograph.store.units.statements import by_age, by_arm, unit_counts, values_by_arm
-from barograph.store.units.sums import sums, two_terms
+from barograph.store.units.sums import MOST_ARMS, sums, two_terms
 from barograph_client.errors import InvalidQuery
 
 NOTED_EARLY = 0.01  # the share of units from which it is said that they came early
@@ -27,9 +27,10 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
     _check(question)
     parameters = Parameters()
     of = sums(two_terms(catalogue.get(question.metric), question.unit_kind), question, parameters)
-    statement = by_age(of) if question.by == "age" else by_arm(of, question, parameters)
+    statement = by_age(of, question) if question.by == "age" else by_arm(of, question, parameters)
     with engine.steady():
         rows = engine.select(statement, parameters.values)
+    _check_arms(rows)
     everyone = [row for row in rows if row["part"] == 0]
     clean = [row for row in rows if row["code"] != 0]
     if question.by == "age":
@@ -79,8 +80,10 @@ def unit_values(engine: Engine, catalogue: Catalogue, question: UnitQuery, most:
     all_units = unit_counts(sums(pair, question, counting))
     with engine.steady():
         arms = engine.select(all_units, counting.values)
+        _check_arms(arms)
         share = min(1.0, most / max(1, sum(arm["units"] for arm in arms)))
-        rows = engine.select(values_by_arm(sums(pair, question, parameters, share=share)), parameters.values)
+        values = values_by_arm(sums(pair, question, parameters, share=share), question)
+        rows = engine.select(values, parameters.values)
     sampled = {row["code"]: row for row in rows}
     found = []
     for arm in sorted(arms, key=lambda arm: str(arm["arm"])):
@@ -105,6 +108,11 @@ def _check(question: UnitQuery) -> None:
         raise InvalidQuery("a cap is a quantile between 0 and 1", value=cap)
     if by == "age" and (cap is not None or question.pre_days):
         raise InvalidQuery("what units did by age has neither a pre-period nor a cap", value=by)
+
+
+def _check_arms(rows: Rows) -> None:
+    if rows and rows[0]["all_arms"] > MOST_ARMS:
+        raise InvalidQuery(f"units were exposed to more than {MOST_ARMS} arms", hint="An arm is a name, not an id.")
 
 
 def _arms(rows: Rows, question: UnitQuery) -> list[UnitMoments]:

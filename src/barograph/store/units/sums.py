@@ -1,7 +1,7 @@
 """Each exposed unit's sums since its exposure, as subqueries: what every question about an experiment is made from.
 
 A unit is in the arm of its first exposure; one that saw two arms has the arm 0. What it did on whole days comes from
-``unit_1d``, what it did on the day of its exposure and on the last day that counts from raw rows. Kinds of unit that
+``unit_day``, what it did on the day of its exposure and on the last day that counts from raw rows. Kinds of unit that
 the rollup does not know (a tenant) are read from raw rows alone, by the tag of that name.
 """
 
@@ -17,31 +17,38 @@ from barograph.core.metric import Metric
 from barograph.core.query import Window
 from barograph.core.units import EARLY_SECONDS, UnitQuery
 from barograph.store.filters import Parameters, within
-from barograph.store.measures import ATTRIBUTED, Term, terms
+from barograph.store.measures import ATTRIBUTED, COUNT, QUERY_NUMBERS, Term, terms
 from barograph_client.errors import InvalidQuery
 
 DAY = 86_400_000_000  # microseconds
+ARM_BITS = 12  # of a unit's place: 52 are left for microseconds since 1970, which is up to the year 2112
+MOST_ARMS = 2**ARM_BITS - 2
 OFFERED = ("count", "sum", "mean", "ratio")
 _COLUMNS = {"user": "user_id", "session": "session_id"}
 OF_UNITS = ("query", "feedback", "score")  # kinds whose events say whose they are
+_KEPT = frozenset((*QUERY_NUMBERS, "error", "no_answer", "empty_retrieval", "rating", "low_rating"))
+_NO_TAG = ", '' AS tag, false AS raw"
 _DAYS = (date(1970, 1, 1), date(2149, 6, 6))  # what the engine's dates hold
 
 
 class Sums(Struct, frozen=True, kw_only=True):
-    """The subqueries of a question, and the conditions on a row ``r`` joined with its unit ``e``.
+    """The parts of a statement about units.
 
-    ``exposed`` has a row a unit: ``unit``, ``code`` (a hash of the arm's name, 0 for one that saw two), ``at`` and
-    ``until`` (microseconds), ``grp`` (a day's number, a tag's value), ``period``. ``rows`` are what units did:
-    ``unit``, ``moment`` (microseconds), ``whole`` (the sum of a whole day), ``x0``, ``x1``. ``names`` are the arms:
-    ``name``, ``code``.
+    ``exposed`` goes behind WITH: the names of ``arms``, and ``exposed`` with a row a unit: ``unit``, ``place`` (the
+    microsecond of its exposure, and in the last ``ARM_BITS`` the arm's place among the names, 0 for one that saw two)
+    and by a tag ``tag``. ``rows`` are what units did: ``unit``, ``moment`` (microseconds), ``whole`` (the sum of a
+    whole day), ``x0``, ``x1``. The others are expressions where a row and its unit meet; ``at`` makes ``at`` and
+    ``until``.
     """
 
     exposed: str
     rows: str
-    names: str
+    at: str
     counts: str  # it was done since the exposure, in the time that counts
     earlier: str  # it is of the pre-period
     early: str  # it came just before the exposure
+    group: str
+    period: str
 
 
 def two_terms(metric: Metric, unit_kind: str) -> tuple[Term, Term]:
@@ -74,32 +81,37 @@ def rolled_up(unit_kind: str) -> bool:
 
 
 def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *, share: float = 1.0) -> Sums:
-    """The subqueries of a question. With a ``share``, of so many of its units only, by a hash of their ids."""
+    """The subqueries of a question. With a ``share``, of so many of its units only, by the hash of their ids."""
     pre = parameters.add(question.pre_days, "UInt16")
     window, rolled = question.window, rolled_up(question.unit_kind)
-    read = Window(
-        window.start - timedelta(days=0 if rolled else question.pre_days + 1, seconds=EARLY_SECONDS), window.end
-    )
+    longest = timedelta(days=0 if rolled else question.pre_days + 1, seconds=EARLY_SECONDS)
+    read = Window(window.start - longest, window.end)
     rows = [
         raw_rows(kind, pair, question.project, question.unit_kind, read, parameters)
         for kind in dict.fromkeys(term.kind for term in pair)
     ]
-    on, exposed, last = (f"intDiv({moment}, {DAY})" for moment in ("r.moment", "e.at", "e.until"))
-    exact = "r.moment >= e.at AND r.moment < e.until"
+    until = parameters.add(micros(window.end), "Int64")
+    if question.attribution_days is not None:
+        until = f"least({until}, at + {parameters.add(round(question.attribution_days * DAY), 'Int64')})"
+    on, exposed, last = (f"intDiv({moment}, {DAY})" for moment in ("moment", "at", "until"))
+    exact = "moment >= at AND moment < until"
     earlier = f"{on} < {exposed} AND {on} >= {exposed} - {pre}"
     if rolled:
         days = (window.start - timedelta(days=question.pre_days), window.end)
         rows.append(whole_days(pair, question.project, question.unit_kind, days, parameters))
-        exact = f"if(r.whole, {on} > {exposed} AND {on} < {last}, {exact} AND ({on} = {exposed} OR {on} = {last}))"
-        earlier = f"r.whole AND {earlier}"
+        exact = f"if(whole, {on} > {exposed} AND {on} < {last}, {exact} AND ({on} = {exposed} OR {on} = {last}))"
+        earlier = f"whole AND {earlier}"
     source, known = _exposures(question, parameters)
+    arms = f"SELECT arraySort(groupUniqArray({MOST_ARMS + 1})(toString(least_arm))) FROM exposed_unit WHERE {known}"
     return Sums(
-        exposed=_exposed(question, source, share, parameters),
+        exposed=f"({arms}) AS arms, exposed AS ({_exposed(question, source, share, parameters)})",
         rows=" UNION ALL ".join(rows),
-        names=f"SELECT DISTINCT least_arm AS name, cityHash64(name) AS code FROM first_exposure WHERE {known}",
+        at=f"toInt64(bitShiftRight(place, {ARM_BITS})) AS at, {until} AS until",
         counts=exact,
         earlier=earlier,
-        early=f"NOT r.whole AND r.moment < e.at AND r.moment >= e.at - {EARLY_SECONDS * 1_000_000:d}",
+        early=f"NOT whole AND moment < at AND moment >= at - {EARLY_SECONDS * 1_000_000:d}",
+        group=_group(question),
+        period=_period(question, parameters),
     )
 
 
@@ -108,15 +120,16 @@ def _exposures(question: UnitQuery, parameters: Parameters) -> tuple[str, str]:
     values = (question.project, question.experiment, question.unit_kind)
     project, experiment, kind = (parameters.add(value, "String") for value in values)
     known = f"project = {project} AND experiment = {experiment} AND unit_kind = {kind}"
+    by_tag = question.by.startswith("tag.")
     first = (
-        "SELECT unit_id AS unit, toUnixTimestamp64Micro(first) AS moment, cityHash64(least_arm) AS least, "
-        f"cityHash64(most_arm) AS most, '' AS tag, false AS raw FROM first_exposure WHERE {known}"
+        "SELECT unit, toUnixTimestamp64Micro(first) AS moment, cityHash64(least_arm) AS least, "
+        f"cityHash64(most_arm) AS most{_NO_TAG if by_tag else ''} FROM exposed_unit WHERE {known}"
     )
-    if not question.by.startswith("tag."):
+    if not by_tag:
         return first, known
     tag = parameters.add(question.by.removeprefix("tag."), "String")
     raw = (
-        "SELECT unit_id AS unit, toUnixTimestamp64Micro(time) AS moment, cityHash64(toString(arm)) AS least, "
+        "SELECT sipHash64(unit_id) AS unit, toUnixTimestamp64Micro(time) AS moment, cityHash64(arm) AS least, "
         f"least AS most, tags[{tag}] AS tag, true AS raw FROM exposure "
         f"WHERE {known} AND {within('time', [question.window], parameters)}"
     )
@@ -124,22 +137,33 @@ def _exposures(question: UnitQuery, parameters: Parameters) -> tuple[str, str]:
 
 
 def _exposed(question: UnitQuery, source: str, share: float, parameters: Parameters) -> str:
-    start, end = (parameters.add(micros(moment), "Int64") for moment in (question.window.start, question.window.end))
-    until, group, period = end, "0", "0"
-    if question.attribution_days is not None:
-        until = f"least({end}, at + {parameters.add(round(question.attribution_days * DAY), 'Int64')})"
-    if question.by == "day":
-        group = f"intDiv(at, {DAY})"
-    elif question.by.startswith("tag."):  # of the first exposure, and of no later one where that was retired
-        group = "if(minIf(moment, raw) = at, argMinIf(tag, (moment, tag), raw), '')"
-    if question.changed_at:
-        changes = parameters.add([micros(moment) for moment in question.changed_at], "Array(Int64)")
-        period = f"arrayCount(change -> change <= at, {changes})"
-    chosen = "" if share >= 1 else f"WHERE cityHash64(unit) < {parameters.add(int(share * 2**64), 'UInt64')}"
-    return (
-        f"SELECT unit, min(moment) AS at, {until} AS until, if(min(least) = max(most), min(least), 0) AS code, "
-        f"{group} AS grp, {period} AS period FROM ({source}) {chosen} GROUP BY unit HAVING at >= {start} AND at < {end}"
+    """A row a unit. Where it belongs is one number: each more that is joined costs as much as the join."""
+    start, end = (
+        parameters.add(max(0, micros(moment)), "Int64") for moment in (question.window.start, question.window.end)
     )
+    arm = "if(min(least(least, most)) = max(greatest(least, most)), indexOf(arrayMap(arm -> cityHash64(arm), arms), "
+    place = f"bitOr(bitShiftLeft(toUInt64(min(moment)), {ARM_BITS}), {arm} min(least)), 0))"
+    tag = ""
+    if question.by.startswith("tag."):  # of the first exposure, and of no later one where that was retired
+        tag = ", if(minIf(moment, raw) = min(moment), argMinIf(tag, (moment, tag), raw), '') AS tag"
+    chosen = "" if share >= 1 else f"WHERE unit < {parameters.add(int(share * 2**64), 'UInt64')}"
+    return (
+        f"SELECT unit, {place} AS place{tag} FROM ({source}) {chosen} GROUP BY unit "
+        f"HAVING min(moment) >= {start} AND min(moment) < {end}"
+    )
+
+
+def _group(question: UnitQuery) -> str:
+    if question.by.startswith("tag."):
+        return "tag"
+    return f"intDiv(at, {DAY})" if question.by == "day" else "0"
+
+
+def _period(question: UnitQuery, parameters: Parameters) -> str:
+    if not question.changed_at:
+        return "0"
+    changes = parameters.add([micros(moment) for moment in question.changed_at], "Array(Int64)")
+    return f"arrayCount(change -> change <= at, {changes})"
 
 
 def whole_days(
@@ -152,23 +176,36 @@ def whole_days(
 ) -> str:
     """What units did on whole UTC days, from that of the first moment up to, not including, that of the second.
 
-    Kinds of events that are read ``also`` show that a unit was active.
+    Kinds of events that are read ``also`` show that a unit was active. Raises InvalidQuery for a measure that is not
+    kept by unit.
     """
     first, last = (min(max(day.date(), _DAYS[0]), _DAYS[1]).isoformat() for day in days)
-    kinds = sorted({term.kind for term in pair} | set(also))
+    measured = [(term.kind, term.name if term.named else "") for term in pair]
+    read = dict.fromkeys((*measured, *((kind, "") for kind in also)))
+    places = [
+        f"(kind = {parameters.add(kind, 'String')} AND name = {parameters.add(name, 'String')})" for kind, name in read
+    ]
     numbers = []
     for index, term in enumerate(pair):
-        value = f"toFloat64({term.part}[{parameters.add(term.name, 'String')}])"
-        if len(kinds) > 1:
-            value = f"if(kind = {parameters.add(term.kind, 'String')}, {value}, 0)"
+        value = f"toFloat64({_column(term)})"
+        if len(read) > 1:
+            value = f"if({places[list(read).index(measured[index])]}, {value}, 0)"
         numbers.append(f"{value} AS x{index}")
     return (
-        f"SELECT unit_id AS unit, toInt64(toUInt16(day)) * {DAY} AS moment, true AS whole, {', '.join(numbers)} "
-        f"FROM unit_1d WHERE project = {parameters.add(project, 'String')} "
-        f"AND unit_kind = {parameters.add(unit_kind, 'String')} AND experiment = '' "
-        f"AND kind IN {parameters.add(kinds, 'Array(String)')} "
+        f"SELECT unit, toInt64(toUInt16(day)) * {DAY} AS moment, true AS whole, {', '.join(numbers)} "
+        f"FROM unit_day WHERE project = {parameters.add(project, 'String')} "
+        f"AND unit_kind = {parameters.add(unit_kind, 'String')} AND ({' OR '.join(places)}) "
         f"AND day >= {parameters.add(first, 'Date')} AND day < {parameters.add(last, 'Date')}"
     )
+
+
+def _column(term: Term) -> str:
+    """Where the rollup keeps a measure. Raises InvalidQuery where it does not."""
+    if term.named or term.name == COUNT:
+        return term.part
+    if term.name not in _KEPT:
+        raise InvalidQuery(f"{term.kind}.{term.name} is not kept by unit", hint="Use another measure.", value=term.name)
+    return f"{term.part}_{term.name}"
 
 
 def raw_rows(
@@ -183,6 +220,7 @@ def raw_rows(
 ) -> str:
     """What units did in a window, event by event, by events of one kind; by all of them, or by those measured."""
     attributed = kind in ATTRIBUTED and rolled_up(unit_kind)  # lines of attribution have no tags
+    unit = _unit(unit_kind, parameters)
     values, numbers = [], []
     for index, term in enumerate(pair):
         value = term.expression(attributed=attributed) if term.kind == kind else "CAST(NULL, 'Nullable(Float64)')"
@@ -194,12 +232,12 @@ def raw_rows(
     where = [
         f"project = {parameters.add(project, 'String')}",
         within("time", [window], parameters),
-        "unit != ''",
+        f"{unit} != ''",
         *([f"({' OR '.join(values)})"] if measured else []),
         *([f"subject = {parameters.add(kind, 'String')}"] if attributed else []),
     ]
     return (
-        f"SELECT {_unit(unit_kind, parameters)} AS unit, toUnixTimestamp64Micro(time) AS moment, false AS whole, "
+        f"SELECT sipHash64({unit}) AS unit, toUnixTimestamp64Micro(time) AS moment, false AS whole, "
         f"{', '.join(numbers)} FROM {'attribution' if attributed else kind} WHERE {' AND '.join(where)}"
     )
 
