@@ -258,6 +258,26 @@ def test_of_many_experiments_only_the_first_are_compared(house: House, monkeypat
     assert re.search(r"^e00 +stopped +50/50 +– ", text, re.MULTILINE)
 
 
+def test_overview_and_report_compare_a_few_experiments_and_count_the_rest(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    def compare(key: str) -> Comparison:
+        asked.add(key)
+        return comparison(title=key)
+
+    house.events += busy_week(days=1, a_day=60)
+    started(house, *(f"e{number:02d}" for number in range(MOST_SHOWN + 2)))
+    monkeypatch.setattr(house.experiments, "compare", compare)
+    assert f"Active A/B Test: and {MOST_SHOWN - 1} more" in text_of(build_page("overview", house.material()))
+    assert asked == {"e00", "e01", "e02"}
+    assert "2 more experiments run; `barograph show experiments` lists them." in text_of(
+        build_report(house.material(), 24)
+    )
+    assert len(asked) == MOST_SHOWN
+
+
 def test_an_experiment_that_cannot_be_compared_says_why_and_the_others_stand(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

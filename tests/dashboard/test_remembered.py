@@ -29,6 +29,7 @@ class ManyCountingReader:
         self.too_dear = False
         self.watermark = house.reader.watermark
         self.unit_values = house.reader.unit_values
+        self.population = house.reader.population
         self.others: list[EventQuery | UnitQuery] = []
 
     def events(self, question: EventQuery) -> EventPage:

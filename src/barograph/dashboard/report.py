@@ -15,7 +15,7 @@ from barograph.core.query import Filter, Period, Window
 from barograph.core.unit import counted, format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments.courses import day_course
-from barograph.dashboard.page.experiments.page import comparison_of
+from barograph.dashboard.page.experiments.page import MOST_SHOWN, comparison_of
 from barograph.dashboard.page.experiments.summary import experiment_parts
 from barograph.dashboard.page.overview import by_day, modelled_line
 from barograph.dashboard.page.shapes import (
@@ -55,9 +55,8 @@ def build_report(material: Material, hours: float) -> Page:
         return Page(title=title, aside=aside, parts=nothing_yet(material, "query", "queries", window))
     period = earlier_period(window)
     found = [material.analytics.summary(metric, window, compare=period) for metric in METRICS]
-    compared = [
-        one for key in [e.key for e in material.experiments.list("running")] if (one := comparison_of(material, key))
-    ]
+    running = material.experiments.list("running")
+    compared = [told for one in running[:MOST_SHOWN] if (told := comparison_of(material, one.key))]
     parts: list[Part] = [
         Panel(title="Findings", parts=_findings(material, found, period, compared, window)),
         Tiles(tiles=[_box(one, period) for one in found if one.n], layout="boxes"),
@@ -66,10 +65,19 @@ def build_report(material: Material, hours: float) -> Page:
             Panel(title=f"Experiment: {one.title}", parts=[*experiment_parts(one), *day_course(one)])
             for one in compared
         ],
+        *_more(len(running) - MOST_SHOWN),
         *guarded(lambda: _worst(material, window)),
         Panel(title="Method", parts=_method(material, seen, window, period)),
     ]
     return Page(title=title, aside=aside, parts=parts)
+
+
+def _more(experiments: int) -> list[Part]:
+    """How many running experiments the report leaves out."""
+    if experiments <= 0:
+        return []
+    are = counted(experiments, "more experiment runs", "more experiments run")
+    return [Text(text=f"{are}; `barograph show experiments` lists them.", tone="muted")]
 
 
 def _box(summary: MetricSummary, period: Period) -> Tile:

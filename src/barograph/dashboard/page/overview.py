@@ -63,10 +63,11 @@ def overview_page(material: Material, window: Window) -> Page:
             tone=head.tone,
             parts=[*_reasons(facts.status), *welcome(material.account)],
         )
-    running = [(one, comparison_of(material, one.key)) for one in material.experiments.list("running")]
+    known = material.experiments.list("running")
+    running = [(one, comparison_of(material, one.key)) for one in known[:MOST_EXPERIMENTS]]
     parts: list[Part] = [
         *_reasons(facts.status),
-        Tiles(tiles=_lines(material, facts, running)),
+        Tiles(tiles=[*_lines(material, facts), *_experiments(running, len(known))]),
         *_alerts(alerts, material),
         *modelled_line(material),
         *_trends(material, window, facts),
@@ -91,9 +92,9 @@ def _reasons(status: Status) -> list[Part]:
     ]
 
 
-def _lines(material: Material, facts: Overview, running: Running) -> list[Tile]:
-    """Response time, satisfaction, cost and experiments, a line each."""
-    return [_response_time(material, facts), _satisfaction(facts), _cost(facts.cost.day), *_experiments(running)]
+def _lines(material: Material, facts: Overview) -> list[Tile]:
+    """Response time, satisfaction and cost, a line each."""
+    return [_response_time(material, facts), _satisfaction(facts), _cost(facts.cost.day)]
 
 
 def _response_time(material: Material, facts: Overview) -> Tile:
@@ -142,14 +143,15 @@ def _cost(day: Spend) -> Tile:
     return Tile(title="Daily Cost", value=day.spent, unit="USD", aside=aside, note="   ".join(notes))
 
 
-def _experiments(running: Running) -> list[Tile]:
+def _experiments(running: Running, known: int) -> list[Tile]:
+    """The experiments that were compared, of so many that run."""
     if not running:
         return [Tile(title="Active A/B Test", value="none")]
     tiles = [
         Tile(title="Active A/B Test", value=one.name, aside=f"{one.split} split", note=progress_note(compared))
-        for one, compared in running[:MOST_EXPERIMENTS]
+        for one, compared in running
     ]
-    more = len(running) - MOST_EXPERIMENTS
+    more = known - len(running)
     return [*tiles, Tile(title="Active A/B Test", value=f"and {more} more")] if more > 0 else tiles
 
 
@@ -239,7 +241,7 @@ def _worst(material: Material, window: Window) -> list[Part]:
 def _experiment(running: Running) -> list[Part]:
     """The running experiments' intervals."""
     parts: list[Part] = []
-    for _, compared in running[:MOST_EXPERIMENTS]:
+    for _, compared in running:
         if compared is not None:
             parts.append(
                 Panel(
