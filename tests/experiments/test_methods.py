@@ -14,7 +14,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
 from barograph.stats.covariate import compare_cuped
 from barograph.stats.joint import PairSummary, RatioPairSummary
 from barograph.stats.multiplicity import benjamini_hochberg, holm
@@ -167,6 +167,54 @@ class TestEquivalence:
         arms = [*self.arms(0.0), moments_of("third", centred(4.0, 4000, 3))]
         defined = experiment(variants=equal_variants("control", "reranked", "third"), equivalence_margin=0.03)
         assert "95 % interval" in compare(defined, satisfaction=arms).verdict.sentence  # 1 - 2 * 0.05 / 2
+
+
+class TestSentence:
+    def arms(self, effect: float = 0.3) -> list[UnitMoments]:
+        return [moments_of("control", centred(4.0, 500, 1)), moments_of("reranked", centred(4.0 + effect, 500, 2))]
+
+    def test_why_it_was_stopped_is_told_with_every_finding(self) -> None:
+        stopped = {"state": "stopped", "stop_reason": "cost_per_query\x1b[31m is too high.", "method": "always valid"}
+        for effect, minimum, finding in ((0.3, 30, "better"), (0.0, 30, "not settled"), (0.3, 900, "not valid")):
+            defined = structs.replace(
+                experiment(minimum_units=minimum), stopped_at=START + timedelta(days=3), **stopped
+            )
+            found = compare(defined, satisfaction=self.arms(effect))
+            assert found.verdict.finding == finding
+            assert found.verdict.sentence.endswith(" is too high.")
+            assert "It was stopped: cost_per_query" in found.verdict.sentence
+            assert found.verdict.sentence.isprintable()
+            assert found.needs_more_days is None
+            assert found.stop_reason
+
+    @pytest.mark.parametrize(
+        ("slower", "said"),
+        [(1.0, ""), (1.3, "but a guardrail is breached: Average response time"), (1.099, "not yet known to be within")],
+    )
+    def test_an_always_valid_verdict_tells_of_guardrails_by_the_test_that_may_be_made_now(
+        self, slower: float, said: str
+    ) -> None:
+        guardrail = Guardrail(metric="response_time.mean", margin=0.1)
+        seconds = [moments_of("control", centred(10, 500, 3)), moments_of("reranked", centred(10 * slower, 500, 4))]
+        for method in ("always valid", "fixed horizon"):
+            defined = experiment(method=method, guardrails=(guardrail,))
+            found = compare(defined, satisfaction=self.arms(), response_time__mean=seconds)
+            check = found.metrics[1].guardrails[0]
+            state = check.stopping if method == "always valid" else check.state
+            assert state == {1.0: "held", 1.3: "breached", 1.099: "open"}[slower]
+            assert said in found.verdict.sentence
+            assert ("guardrail" in found.verdict.sentence) == bool(said)
+
+    def test_before_the_sequence_knows_the_guardrail_is_not_said_to_hold(self) -> None:
+        guardrail = Guardrail(metric="response_time.mean", margin=0.1)
+        seconds = [moments_of(key, centred(10, 60, seed)) for key, seed in (("control", 3), ("reranked", 4))]
+        found = compare(
+            experiment(method="always valid", guardrails=(guardrail,)), satisfaction=self.arms(0.5),
+            response_time__mean=seconds,
+        )  # fmt: skip
+        assert found.metrics[1].guardrails[0].state == "held"
+        assert found.metrics[1].guardrails[0].stopping == "not valid"
+        assert "not yet known to be within its guardrail" in found.verdict.sentence
 
 
 class TestFamilies:
