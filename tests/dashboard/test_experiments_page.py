@@ -25,13 +25,14 @@ from wcwidth import wcswidth
 from barograph.dashboard.page.experiments.courses import day_course
 from barograph.dashboard.page.experiments.intervals import interval_plot
 from barograph.dashboard.page.experiments.page import MOST_SHOWN, in_full
-from barograph.dashboard.page.experiments.summary import experiment_parts
+from barograph.dashboard.page.experiments.summary import experiment_parts, head
 from barograph.dashboard.page.experiments.words import change, difference
 from barograph.dashboard.pages import build_page
 from barograph.dashboard.report import build_report
 from barograph.experiments.comparison import Comparison, Details, Step, Verdict
 from barograph.experiments.design import Experiment
 from barograph.stats.estimate import Effect
+from barograph.stats.sample_ratio import sample_ratio
 from barograph.visualize.charset import CHARSETS, CharsetName
 from barograph.visualize.chart import IntervalPlot, LineChart, Page, Text
 from barograph.visualize.visualizer import Visualizer
@@ -102,6 +103,7 @@ def test_an_experiment_decided_at_any_time_is_drawn_by_its_sequences_and_says_wh
     assert "User satisfaction" in text
     assert "+3 % [+0.25, +5.75] ▲ better" in text
     assert "Error rate: not valid here: the values are too skewed for so few units" in text
+    assert "+20 % · not settled" in text
     assert "decided at any time, by always-valid intervals" in text
 
 
@@ -132,6 +134,13 @@ def test_the_first_wide_intervals_do_not_squeeze_the_later_ones() -> None:
     )))  # fmt: skip
     assert "▲ ▼ an interval that goes on beyond the axis" in text
     assert "100 %" not in text
+
+
+def test_of_many_arms_a_few_stand_in_the_sentence_of_the_sample_ratio() -> None:
+    units = {f"arm {number}{'x' * 90}": 100 for number in range(12)}
+    balanced = sample_ratio(list(units.values()), [1 / 12] * 12)
+    text = plain(text_of(Page(title="", parts=head(comparison(units=units, sample_ratio=balanced)))))
+    assert re.search(r"ok \(arm 0x+… 100, .*arm 7x+… 100, 4 more users exposed", text)
 
 
 def test_an_experiment_past_its_end_says_so() -> None:

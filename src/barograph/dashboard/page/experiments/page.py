@@ -162,8 +162,10 @@ def _arms(one: Experiment, found: Comparison | None) -> Table:
          round(due[variant.key]) if variant.key in due else None, _payload(variant.payload)]
         for variant in one.variants
     ]  # fmt: skip
-    columns = [Column(title="Arm", most=20), Column(title="Share", align="right"), Column(title=f"{one.unit_kind}s"),
-               Column(title="Due"), Column(title="Configuration", most=48)]  # fmt: skip
+    columns = [
+        Column(title="Arm", most=20), Column(title="Share", align="right"),
+        Column(title=f"{one.unit_kind}s", most=20), Column(title="Due"), Column(title="Configuration", most=48),
+    ]  # fmt: skip
     kept = [at for at in range(len(columns)) if any(row[at] is not None for row in rows)]
     return Table(title="Arms", columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in rows])
 

@@ -64,7 +64,7 @@ def _spread_table(found: Comparison, arms: Sequence[ArmUnits], title: str) -> Ta
         for arm in arms
     ]  # fmt: skip
     names = ("Mean", "SD", "Least", "25 %", "Median", "75 %", "Most")
-    columns = [Column(title="Arm", most=20), Column(title=f"{found.unit_kind}s"),
+    columns = [Column(title="Arm", most=20), Column(title=f"{found.unit_kind}s", most=20),
                *(Column(title=name, align="right") for name in names)]  # fmt: skip
     return Table(title=title, columns=columns, rows=rows, note=f"of each {found.unit_kind}'s own value")
 

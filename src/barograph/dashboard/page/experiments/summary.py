@@ -24,7 +24,10 @@ from barograph.dashboard.page.experiments.words import (
 )
 from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Bar, BarChart, Cell, Column, Part, Sparkline, Table, Text
+from barograph_client.errors import shorten
 
+MOST_ARMS = 8  # whose units stand in a sentence
+LONGEST_ARM = 24  # characters of an arm's key there
 MOST_BARS = 14  # days of exposures with a bar each; more are a small line
 DECIDED = {
     "fixed horizon": "decided at the planned end",
@@ -75,7 +78,9 @@ def _standing(found: Comparison) -> list[Part]:
 
 def _balance(found: Comparison) -> Text:
     """The sample ratio check: whether the arms got the units that they were promised."""
-    units = ", ".join(f"{arm} {count:,}" for arm, count in found.units.items())
+    arms = [f"{shorten(arm, LONGEST_ARM)} {count:,}" for arm, count in found.units.items()]
+    left = len(arms) - MOST_ARMS
+    units = ", ".join([*arms[:MOST_ARMS], *([f"{left} more"] if left > 0 else [])])
     ratio = found.sample_ratio
     if ratio.p_value is None:
         return Text(
