@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from msgspec import structs
 from tests.experiments.units_reader import UnitsReader
 from tests.store.conftest import OpenSite, opener
@@ -20,6 +22,7 @@ from barograph.core.event import Event, Exposure, Feedback, Query, Score
 from barograph.core.metric import Measure
 from barograph.core.query import Window
 from barograph.core.units import MOST_VALUES, REST, PopulationQuery, UnitMoments, UnitQuery
+from barograph.store.archive_rollups import import_file
 from barograph_client.errors import InvalidQuery
 
 WINDOW = Window(at("2026-10-20 06:30"), at("2026-10-28 17:45"))
@@ -271,3 +274,41 @@ class TestPopulation:
     def test_nobody_is_no_error(self, units: Site) -> None:
         answer = units.store.population(PopulationQuery(metric="queries", window=WINDOW, project="nobody's"))
         assert (answer.moments.units, set(answer.distinct_units)) == (0, {0})
+
+
+def test_days_retired_by_an_earlier_version_are_still_counted(open_site: OpenSite, tmp_path: Path) -> None:
+    """Their exports are of other tables: a map of measures a unit and day, and units by their ids."""
+    site = open_site(database="earlier_version")
+    site.store.flush()
+    engine, days = site.store._engine, ("2026-10-21", "2026-10-22")
+    sums = (
+        "SELECT 'default' AS project, 'user' AS unit_kind, {experiment} AS experiment, '' AS arm, 'user-1' AS unit_id, "
+        "toDate('{day}') AS day, '{kind}' AS kind, toDate('{day}') AS arrived, map({n}) AS n, map({total}) AS total"
+    )
+    query = {"kind": "query", "n": "'', 3, 'response_time', 2", "total": "'response_time', 4.5"}
+    score = {"kind": "score", "n": "'', 2, 'faithfulness', 1", "total": "'faithfulness', 0.5"}
+    exports = [
+        (
+            "exposure", "first_exposure",
+            "SELECT 'default' AS project, 'reranker' AS experiment, 'user' AS unit_kind, 'user-1' AS unit_id, "
+            "toDate('2026-10-20') AS arrived, toDateTime64('2026-10-20 10:00:00', 6, 'UTC') AS first, "
+            "'a' AS least_arm, 'a' AS most_arm",
+        ),
+        *(
+            (
+                kind["kind"], "unit_1d",
+                " UNION ALL ".join(sums.format(day=day, experiment=name, **kind) for name in ("''", "'x'")),
+            )
+            for day in days
+            for kind in (query, score)
+        ),
+    ]  # fmt: skip
+    for number, (kind, table, rows) in enumerate(exports):
+        path = tmp_path / f"{number}.native.zst"
+        path.write_bytes(zstandard.compress(engine.select_bytes(rows, "Native")))
+        for _ in range(2):  # again, as after a crash
+            import_file(engine, date(2026, 10, 20 + number), kind, table, path)
+    expected = {"response_time.mean": (9.0, 4.0), "queries": (6.0, 6.0), "score.faithfulness": (1.0, 2.0)}
+    for metric, sums_of_it in expected.items():
+        (arm,) = site.store.units(UnitQuery(experiment="reranker", metric=metric, window=WINDOW)).arms
+        assert (arm.arm, arm.numerator_mean, arm.denominator_mean) == ("a", *sums_of_it)
