@@ -180,12 +180,13 @@ class TestPagesOfOtherSites:
     def test_a_listed_origin_may_call_it_and_no_other(self, server: Serving, keys: dict[str, str]) -> None:
         asked = {
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization,content-type",
+            "Access-Control-Request-Headers": "authorization,content-type,if-none-match,barograph-expose",
         }
         allowed = server.ask("/api/v1/events", headers={"Origin": SITE, **asked}, method="OPTIONS")
         assert allowed.status == 200
         assert allowed.headers["access-control-allow-origin"] == SITE
-        assert server.ask("/api/v1/events", EVENT, {"Origin": SITE}, key=keys["ingest"]).status == 200
+        taken = server.ask("/api/v1/events", EVENT, {"Origin": SITE}, key=keys["ingest"])
+        assert (taken.status, taken.headers["access-control-expose-headers"]) == (200, "ETag")
         refused = server.ask("/api/v1/events", headers={"Origin": "https://evil.example", **asked}, method="OPTIONS")
         assert "access-control-allow-origin" not in refused.headers
         reply = server.ask("/api/v1/events", EVENT, {"Origin": "https://evil.example"}, key=keys["ingest"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,13 @@ class TestLife:
             refused = site.api(path, body, method=method, If_Match=seen)
             assert (refused.status, refused.json["type"]) == (412, "urn:barograph:problem:changed-meanwhile")
         assert site.api("/seen").json == changed.json
-        assert site.api("/seen/start", method="POST", If_Match=changed.headers["etag"]).status == 200
+        etag = changed.headers["etag"]
+        with ThreadPoolExecutor(8) as together:  # what all of them have seen
+            titles = [definition("seen", title=f"{n}") for n in range(8)]
+            replies = list(together.map(lambda body: site.api("/seen", body, method="PUT", If_Match=etag), titles))
+        assert sorted(one.status for one in replies) == [200, *[412] * 7]
+        (won,) = (one for one in replies if one.status == 200)
+        assert site.api("/seen/start", method="POST", If_Match=won.headers["etag"]).status == 200
 
     def test_of_two_changes_at_the_same_moment_the_second_is_a_conflict(self) -> None:
         problem = problem_of(ChangedMeanwhile("somebody else was first", hint="Read it again."))

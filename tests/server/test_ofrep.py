@@ -187,6 +187,12 @@ class TestProtocol:
         assert (reply.status, reply.json["errorCode"]) == (400, "INVALID_CONTEXT")
         assert "/expose" in reply.json["errorDetails"]
 
+    def test_rankers_that_are_interleaved_are_one_arm_with_the_configuration_of_the_control(self, site: Site) -> None:
+        site.experiment("ranking", kind="interleaving", primary_metric="")
+        found = site.ask("ranking", {"targetingKey": "user-1"}).json
+        assert (found["variant"], found["value"]) == ("interleaved", PAYLOADS["plain"])
+        assert site.arm("ranking", "user-1") == "interleaved"
+
     def test_only_a_key_that_may_send_evaluates(self, site: Site) -> None:
         reader = make_key(site.server.directory, "read")
         refused = site.server.ask(f"{FLAGS}/rerank", {"context": {"targetingKey": "u"}}, key=reader)
