@@ -6,7 +6,6 @@ start on, whatever decides a unit's arm or what the verdict rests on is frozen.
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import datetime
 from typing import Literal
@@ -16,9 +15,10 @@ from msgspec import Struct, structs
 
 from barograph.core.metric import Catalogue, Metric
 from barograph.experiments.assignment_checks import check_assignment, default_salt
-from barograph.experiments.fields import DEEPEST, about, too_deep
+from barograph.experiments.fields import about
 from barograph.experiments.interleaving_checks import preference_metrics, with_preference
 from barograph.experiments.metric_checks import check_metrics
+from barograph.experiments.variant_checks import check_key, check_variants
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Allocation
 
@@ -41,12 +41,8 @@ FROZEN = (  # from the start on: the assignment, and what the verdict rests on
     "pre_days", "caps", "equivalence_margin", "correction",
 )  # fmt: skip
 
-LONGEST_KEY = 128
 RESERVED_KEYS = (".", "..", "definitions", "plan")  # parts of addresses: what they stand for is no experiment
 LONGEST_TEXT = 4096
-LONGEST_PAYLOAD = 65_536  # characters of an arm's payload as JSON
-MOST_ARMS = 50
-SUM_TOLERANCE = 1e-9
 LONGEST_ATTRIBUTION = 366  # days
 GUARDRAIL_DAYS = 1.0  # what a unit does in so many days is what a guardrail is about, unless an attribution is declared
 LONGEST_PRE_PERIOD = 90  # days
@@ -192,18 +188,18 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
         experiment = msgspec.convert(msgspec.to_builtins(experiment), Experiment)
     except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidExperiment(f"the experiment is not well-formed: {error}") from None
-    _check_key("experiment", experiment.key, "key")
+    check_key("experiment", experiment.key, "key")
     if experiment.key in RESERVED_KEYS or "/" in experiment.key:
         raise InvalidExperiment("no experiment can be called so", hint="It is part of addresses: leave slashes out.",
                                 value=experiment.key, field="key")  # fmt: skip
-    _check_key("project", experiment.project, "project")
-    _check_key("unit kind", experiment.unit_kind, "unit_kind")
+    check_key("project", experiment.project, "project")
+    check_key("unit kind", experiment.unit_kind, "unit_kind")
     if experiment.fallback_unit_kind:
-        _check_key("fallback unit kind", experiment.fallback_unit_kind, "fallback_unit_kind")
+        check_key("fallback unit kind", experiment.fallback_unit_kind, "fallback_unit_kind")
     if experiment.namespace is not None:
-        _check_key("namespace", experiment.namespace.name, "namespace.name")
+        check_key("namespace", experiment.namespace.name, "namespace.name")
     with about("variants"):
-        _check_variants(experiment.variants)
+        check_variants(experiment.variants)
     keys = [variant.key for variant in experiment.variants]
     control = experiment.control or keys[0]
     if control not in keys:
@@ -302,56 +298,6 @@ def direction_of(experiment: Experiment, metric: Metric) -> Direction | None:
     return None if metric.better == "neutral" else metric.better
 
 
-def _check_key(what: str, key: str, field: str) -> None:
-    if not key:
-        raise InvalidExperiment(f"the {what}'s key is empty", hint="Give it a short name.", field=field)
-    if len(key) > LONGEST_KEY or not key.isprintable() or key != key.strip() or ":" in key:
-        raise InvalidExperiment(
-            f"the {what}'s key cannot be used",
-            hint=f"Up to {LONGEST_KEY} printable characters, no colon, no space at either end.",
-            value=key,
-            field=field,
-        )
-
-
-def _check_variants(variants: tuple[Variant, ...]) -> None:
-    if len(variants) < 2:
-        raise InvalidExperiment("an experiment needs two arms at least", hint="Name the control and a treatment.")
-    if len(variants) > MOST_ARMS:
-        raise InvalidExperiment(f"an experiment has {MOST_ARMS} arms at most", value=len(variants))
-    seen: set[str] = set()
-    for variant in variants:
-        _check_key("arm", variant.key, "variants")
-        if variant.key in seen:
-            raise InvalidExperiment("two arms have the same key", hint="Each arm needs its own.", value=variant.key)
-        seen.add(variant.key)
-        if not (math.isfinite(variant.weight) and 0 <= variant.weight <= 1):
-            raise InvalidExperiment(
-                f"the weight of arm {variant.key} is not a share", hint="Weights lie between 0 and 1.",
-                value=variant.weight,
-            )  # fmt: skip
-        _check_payload(variant)
-    total = math.fsum(variant.weight for variant in variants)
-    if abs(total - 1) > SUM_TOLERANCE:
-        raise InvalidExperiment(
-            f"the weights sum to {total:.6g}, not to one", hint="Write shares such as 0.5 and 0.5; coverage is apart."
-        )
-    if sum(variant.weight > 0 for variant in variants) < 2:
-        raise InvalidExperiment("only one arm has any weight", hint="Give two arms a share at least.")
-
-
-def _check_payload(variant: Variant) -> None:
-    if too_deep(variant.payload):
-        raise InvalidExperiment(f"the payload of arm {variant.key} is nested in more than {DEEPEST} levels",
-                                hint="Write what is inside as a text, or make it flatter.")  # fmt: skip
-    try:
-        length = len(json.dumps(variant.payload, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidExperiment(f"the payload of arm {variant.key} is not JSON: {error}") from None
-    if length > LONGEST_PAYLOAD:
-        raise InvalidExperiment(f"the payload of arm {variant.key} is longer than {LONGEST_PAYLOAD:,} characters")
-
-
 def _check_numbers(experiment: Experiment) -> None:
     def require(holds: bool, field: str, what: str, value: object) -> None:
         if not holds:
@@ -382,6 +328,6 @@ def _check_numbers(experiment: Experiment) -> None:
     require(len(e.slices) <= MOST_SLICES, "slices", f"an experiment has {MOST_SLICES} slices at most", len(e.slices))
     require(apart, "slices", "each slice names a tag of its own", e.slices)
     for name in e.slices:
-        _check_key("slice", name, "slices")
+        check_key("slice", name, "slices")
     for quantile in e.caps.values():
         require(0.5 < quantile < 1, "caps", "a cap is a quantile above 0.5 and below 1", quantile)

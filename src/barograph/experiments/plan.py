@@ -11,7 +11,8 @@ from msgspec import Meta as M
 from msgspec import Struct
 
 from barograph.core.metric import Better
-from barograph.experiments.design import SUM_TOLERANCE, Method
+from barograph.experiments.design import Method
+from barograph.experiments.variant_checks import SUM_TOLERANCE
 from barograph_client.errors import InvalidInput
 
 Basis = Literal["mean", "ratio", "share"]
