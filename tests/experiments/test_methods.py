@@ -97,6 +97,13 @@ class TestPast:
         assert found.deciding == found.estimates
         assert any("nothing is adjusted" in warning for warning in found.warnings)
 
+    def test_of_several_treatments_all_are_adjusted_or_none(self) -> None:
+        arms = [*self.arms(0.5), moments_of("third", centred(3.0, 400, 9))]
+        defined = experiment(variants=equal_variants("control", "reranked", "third"), pre_days=14)
+        found = compare(defined, satisfaction=arms)
+        assert found.primary.adjusted == ()
+        assert len(found.arm_verdicts) == 2
+
     def test_a_past_that_says_little_is_warned_of(self) -> None:
         generator = np.random.default_rng(7)
         arms = [
