@@ -258,6 +258,10 @@ class TestClosedWindows:
     def test_only_what_lies_between_0_and_1_by_definition_goes_that_way(self, metric: str, bounded: bool) -> None:
         assert within_unit_interval(CATALOGUE.get(metric)) is bounded
 
+    def test_a_ratio_that_somebody_defined_may_be_anything(self) -> None:
+        own = structs.replace(CATALOGUE.get("error_rate"), name="answers_a_query", user_defined=True)
+        assert not within_unit_interval(own)
+
 
 def test_an_arm_that_nobody_measured_is_no_error() -> None:
     sequences = Sequences.of(experiment(), CATALOGUE.get("satisfaction"), answer_of([]))

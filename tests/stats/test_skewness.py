@@ -41,6 +41,11 @@ def test_it_is_known_only_where_the_numbers_vary_beside_their_mean(skewed: Float
         assert found is None
 
 
+def test_numbers_whose_cubes_are_beyond_a_float_have_no_known_skewness() -> None:
+    assert skewness_of_sums(Summary(100, 1e110, 99 * 1e220), 1e308) is None
+    assert skewness_of_ratio(RatioSummary(100, 1e110, 1.0, 99e220, 99.0, 0.0), (1e308, 1e220, 1e110, 1.0)) is None
+
+
 def test_numbers_that_do_not_vary_are_not_skewed() -> None:
     assert of_sums(np.full(50, 3.0)) == 0.0
 

@@ -50,8 +50,9 @@ def skewness_of_ratio(ratio: RatioSummary, cubes: Cubes) -> float | None:
 
 
 def _standardised(terms: tuple[float, ...], variance: float) -> float | None:
-    scale = math.sqrt(variance) ** 3
+    deviation = math.sqrt(variance)
+    scale = deviation * deviation * deviation  # which may overflow, where a power would raise
     largest = max(map(abs, terms))
-    if not (math.isfinite(largest) and scale > 0 and largest * ROUNDING_SHARE <= CLOSE_ENOUGH * scale):
+    if not (math.isfinite(largest) and 0 < scale < math.inf and largest * ROUNDING_SHARE <= CLOSE_ENOUGH * scale):
         return None
     return math.fsum(terms) / scale
