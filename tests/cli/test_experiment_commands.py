@@ -111,7 +111,7 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     assert "Second opinions" in full.stdout
 
     assert "is stopped" in stopped.stdout
-    assert "Stopped because: worth its 80 ms." in over.stdout
+    assert "It was stopped: worth its 80 ms." in " ".join(over.stdout.split())
     entries = told(known)
     assert [one["action"] for one in entries] == ["stop", "start", "create"]
     assert all("command line" in one["actor"] for one in entries)

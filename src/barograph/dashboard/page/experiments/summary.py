@@ -55,25 +55,21 @@ def head(found: Comparison) -> list[Part]:
     parts.append(Text(text=found.verdict.sentence, tone=TONES[found.verdict.finding]))
     others = [verdict for verdict in found.arm_verdicts if verdict.sentence != found.verdict.sentence]
     parts += [Text(text=verdict.sentence, tone=TONES[verdict.finding]) for verdict in others]
-    return [*parts, *_standing(found), _balance(found)]
+    return [*parts, _standing(found), _balance(found)]
 
 
 def mind(warnings: Sequence[str]) -> list[Part]:
     return [Text(text=f"Mind: {warning.rstrip('.')}.", tone="muted") for warning in warnings]
 
 
-def _standing(found: Comparison) -> list[Part]:
-    """How long it has run, of what was planned, by what it is decided; why it was stopped."""
+def _standing(found: Comparison) -> Text:
+    """How long it has run, of what was planned, and by what it is decided."""
     ran = days_text(found.days_running, found.planned_days)
     units = sum(found.units.values())
     came = f", {counted(units, found.unit_kind)}"
     if found.planned_units is not None:
         came = f", {units:,} of {counted(found.planned_units, found.unit_kind)}"
-    told = f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}."
-    parts: list[Part] = [Text(text=told, tone="muted")]
-    if found.stop_reason:
-        parts.append(Text(text=f"Stopped because: {found.stop_reason.rstrip('.')}.", tone="warning"))
-    return parts
+    return Text(text=f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}.", tone="muted")
 
 
 def _balance(found: Comparison) -> Text:
