@@ -22,6 +22,7 @@ from barograph.experiments.written import from_tree
 from barograph.server.answers import ExperimentHistory, Experiments
 from barograph_client.errors import InvalidExperiment
 
+DETAILS_PATIENCE = 300.0  # seconds that the server may think about them: it resamples units one by one
 Tree = dict[str, Any]  # a definition as it was written
 Move = Literal["start", "pause", "archive"]
 
@@ -30,8 +31,9 @@ class Ask(Protocol):
     """Sends a request to the server and returns the body of its answer. Raises BarographError."""
 
     def __call__(
-        self, method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None
-    ) -> bytes: ...
+        self, method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None, *,
+        patience: float | None = None,
+    ) -> bytes: ...  # fmt: skip
 
 
 class ExperimentDesk(Protocol):
@@ -133,7 +135,8 @@ class RemoteExperiments:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/comparison", {"fresh": "true"}), type=Comparison)
 
     def details(self, key: str) -> Details:
-        return msgspec.json.decode(self._ask("GET", f"{_path(key)}/details", {"fresh": "true"}), type=Details)
+        found = self._ask("GET", f"{_path(key)}/details", {"fresh": "true"}, patience=DETAILS_PATIENCE)
+        return msgspec.json.decode(found, type=Details)
 
     def history(self, key: str) -> list[AuditEntry]:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/history"), type=ExperimentHistory).entries
