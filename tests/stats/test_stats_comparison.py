@@ -121,6 +121,14 @@ class TestMeans:
         assert estimate.p_value == pytest.approx(0.23019964108049898)
         assert "does not vary" in estimate.warnings[0]
 
+    def test_what_a_float_cannot_hold_is_no_number_of_an_effect(self) -> None:
+        tiny = Summary.from_values([1e-300] * 3)
+        vast = Summary.from_values([0.0] * 20 + [1e12] * 20)
+        relative = of(compare_means(tiny, vast).relative)
+        assert (relative.value, relative.statistic) == (-1, None)
+        alone = compare_means(Summary.from_values([1e300]), tiny)
+        assert alone.relative is None
+
     def test_a_baseline_of_zero_has_no_relative_effect_and_a_weak_one_warns(self) -> None:
         relative, why = relative_difference(Summary.from_values([1.0, 2.0]), Summary.from_values([-1.0, 1.0]))
         assert relative is None

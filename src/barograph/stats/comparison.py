@@ -145,7 +145,7 @@ def relative_difference(
     value = (arm.mean - baseline.mean) / abs(baseline.mean)
     refusal = _refusal(arm, baseline)
     if refusal:
-        return Effect(value=value), (refusal,)
+        return Effect(value=value) if abs(value) <= LARGEST_SHARE else None, (refusal,)
     a, b = arm.mean_variance, baseline.mean_variance
     arm_share = math.sqrt(a) / abs(baseline.mean)
     baseline_share = math.sqrt(b) / abs(baseline.mean)
@@ -170,7 +170,8 @@ def log_relative_difference(
         return None, ("a ratio on the logarithmic scale needs two means above zero",)
     refusal = _refusal(arm, baseline)
     if refusal:
-        return Effect(value=arm.mean / baseline.mean - 1), (refusal,)
+        value = arm.mean / baseline.mean - 1
+        return Effect(value=value) if value <= LARGEST_SHARE else None, (refusal,)
     arm_share = math.sqrt(arm.mean_variance) / arm.mean
     baseline_share = math.sqrt(baseline.mean_variance) / baseline.mean
     value = (arm.mean - baseline.mean) / baseline.mean
@@ -233,7 +234,10 @@ def t_effect(
     alternative: Alternative = "two-sided",
     null: float = 0.0,
 ) -> Effect:
-    """The effect whose ``value`` less its truth, over ``error``, follows Student's t; ``error`` must not be zero."""
+    """The effect whose ``value`` less its truth, over ``error``, follows Student's t; ``error`` must not be zero.
+
+    A statistic beyond what a float holds is None.
+    """
     statistic = (value - null) / error
     low, high = -math.inf, math.inf
     if alternative == "two-sided":
@@ -244,8 +248,8 @@ def t_effect(
     else:
         high, p_value = value + t_quantile(1 - alpha, degrees) * error, t_tail(-statistic, degrees)
     return Effect(
-        value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error, statistic=statistic,
-        degrees=degrees,
+        value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error,
+        statistic=statistic if math.isfinite(statistic) else None, degrees=degrees,
     )  # fmt: skip
 
 

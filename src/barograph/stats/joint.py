@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from msgspec import Struct
 
-from barograph.stats.summary import ROUNDING_SHARE, Numbers, Summary, centred
+from barograph.stats.summary import ROUNDING_SHARE, Numbers, Summary, centred, exact_sum
 from barograph_client.errors import InvalidInput
 
 SCHWARZ = 1 + 1e-6  # a product of deviations may pass its bound by what an engine's sums round
@@ -164,10 +164,10 @@ class RatioPairSummary(JointSummary, frozen=True, gc=False):
     def _combined(self, one: tuple[float, ...], other: tuple[float, ...]) -> float:
         """The sum of products of two weighted sums of the numbers."""
         terms = [a * b * self.product(i, j) for i, a in enumerate(one) for j, b in enumerate(other)]
-        return _remainder(*terms) if one == other else math.fsum(terms)
+        return _remainder(*terms) if one == other else exact_sum(terms)
 
 
 def _remainder(*terms: float) -> float:
     """A sum of squares made of larger terms that cancel; what is left of rounding alone is nothing."""
-    rest = math.fsum(terms)
+    rest = exact_sum(terms)
     return 0.0 if rest <= ROUNDING_SHARE * max(map(abs, terms)) else rest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from barograph.stats.summary import ROUNDING_SHARE, RatioSummary, Summary
+from barograph.stats.summary import ROUNDING_SHARE, RatioSummary, Summary, exact_sum
 
 CLOSE_ENOUGH = 0.05  # by so much a skewness may be off: a hundred units divide it by ten before anything rests on it
 
@@ -55,4 +55,4 @@ def _standardised(terms: tuple[float, ...], variance: float) -> float | None:
     largest = max(map(abs, terms))
     if not (math.isfinite(largest) and 0 < scale < math.inf and largest * ROUNDING_SHARE <= CLOSE_ENOUGH * scale):
         return None
-    return math.fsum(terms) / scale
+    return exact_sum(terms) / scale

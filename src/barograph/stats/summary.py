@@ -159,7 +159,7 @@ class RatioSummary(Struct, frozen=True, gc=False):
         if ratio is None:
             raise InvalidInput("a ratio needs a denominator that is not zero", hint="Nothing was measured yet.")
         terms = (self.numerator_m2, -2 * ratio * self.cross_m2, ratio * ratio * self.denominator_m2)
-        rest = math.fsum(terms)
+        rest = exact_sum(terms)
         if rest <= ROUNDING_SHARE * max(map(abs, terms)):
             rest = 0.0
         measured = self.measured_units
@@ -177,6 +177,14 @@ class RatioSummary(Struct, frozen=True, gc=False):
             n, above.mean, below.mean, above.m2, below.m2, self.cross_m2 + other.cross_m2 + cross,
             self.measured_units + other.measured_units,
         )  # fmt: skip
+
+
+def exact_sum(terms: Iterable[float]) -> float:
+    """The sum, rounded once (``math.fsum``). Raises InvalidInput where it, or a part of it, is beyond a float."""
+    try:
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        raise InvalidInput("the numbers are too large, or not finite", hint="Scale them down.") from None
 
 
 def finite_array(values: Numbers) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from barograph.stats.bandit import FEWEST_UNITS
 from barograph.stats.joint import PairSummary
 from barograph.stats.sequential.asymptotic import skewness_of_share
 from barograph.stats.skewness import skewness_of_ratio, skewness_of_sums
-from barograph.stats.summary import RatioSummary, Summary
+from barograph.stats.summary import RatioSummary, Summary, exact_sum
 
 INTEGER_TOLERANCE = 1e-9  # relative; moments of 0/1 values satisfy sum of squares = sum up to rounding
 
@@ -134,8 +134,8 @@ def _weighted(parts: Sequence[Arm], shares: Sequence[float]) -> Arm:
 
 def _weighted_summary(parts: Sequence[Summary], shares: Sequence[float]) -> Summary:
     n = sum(part.n for part in parts)
-    mean = math.fsum(share * part.mean for share, part in zip(shares, parts, strict=True))
-    variance = math.fsum(share * share * part.mean_variance for share, part in zip(shares, parts, strict=True))
+    mean = exact_sum(share * part.mean for share, part in zip(shares, parts, strict=True))
+    variance = exact_sum(share * share * part.mean_variance for share, part in zip(shares, parts, strict=True))
     return Summary(n, mean, variance * n * (n - 1))
 
 
