@@ -9,12 +9,13 @@ import pytest
 from msgspec import structs
 from numpy.typing import NDArray
 from tests.experiments.unit_moments import START, answer_of, moments_of
+from tests.support.soak import times
 
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.analyse import analyse, check_guardrails
 from barograph.experiments.analysis.arms import arms_of, cells_of
-from barograph.experiments.analysis.sequential import Sequences
+from barograph.experiments.analysis.sequential import Sequences, Tuning
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
 
@@ -79,7 +80,7 @@ class TestStopping:
     def test_harm_is_seen_in_the_first_hours(self) -> None:
         arms = [structs.replace(one, unit_days=one.units * 0.04) for one in two(10.0, 11.45)]  # an hour each
         defined, metric = experiment(SLOWER), CATALOGUE.get("response_time.mean")
-        sequences = Sequences.of(defined, metric, answer_of(arms))
+        sequences = structs.replace(Sequences.of(defined, metric, answer_of(arms)), tuning=Tuning.of(defined))
         by_key = arms_of(metric, defined, cells_of(arms)).by_key
         at_the_end = sequences.compare(by_key, "reranked", "control", defined.alpha, "greater").relative
         assert at_the_end is not None
@@ -122,17 +123,48 @@ class TestStopping:
         assert found.stopping == "not valid"
         assert found.reason
 
-    def test_a_rate_is_stopped_by_units_whose_window_is_over_where_the_rest_is_too_skewed(self) -> None:
-        guardrail = Guardrail(metric="error_rate", margin=0.05, relative=False)
+    @pytest.mark.parametrize("baseline", [0.0, 0.003])
+    @pytest.mark.parametrize("relative", [True, False])
+    def test_a_rate_that_is_too_skewed_is_stopped_by_units_whose_first_day_is_over(
+        self, relative: bool, baseline: float
+    ) -> None:
+        guardrail = Guardrail(metric="error_rate", margin=0.05, relative=relative)
         generator = np.random.default_rng(2)
         arms = [
             moments_of(key, generator.binomial(3, rate, 30).astype(float), np.full(30, 3.0), unit_days=45.0,
                        group=f"2026-11-{10 + day}")
             for day in range(10)
-            for key, rate in (("control", 0.003), ("reranked", 0.5))
+            for key, rate in (("control", baseline), ("reranked", 0.5))
         ]  # fmt: skip
-        assert checked(experiment(guardrail), "error_rate", arms, 12.0).stopping == "not valid"
-        assert checked(experiment(guardrail, attribution_days=1.0), "error_rate", arms, 12.0).stopping == "breached"
+        for defined in (experiment(guardrail), experiment(guardrail, attribution_days=1.0)):
+            found = checked(defined, "error_rate", arms, 12.0)
+            assert found.stopping == "breached"
+            assert found.worsening_low is not None
+            assert found.worsening_low > 0.05
+        early = [structs.replace(one, group="2026-11-21") for one in arms]
+        assert checked(experiment(guardrail), "error_rate", early, 12.0).stopping == "not valid"
+
+    @pytest.mark.parametrize("better", ["lower", "higher"])
+    def test_at_the_relative_margin_itself_a_rare_case_stops_no_more_experiments_than_alpha(self, better: str) -> None:
+        if better == "lower":
+            guardrail, rates = Guardrail(metric="error_rate", margin=0.5), (0.02, 0.03)
+        else:
+            guardrail, rates = Guardrail(metric="accuracy", margin=0.5), (0.04, 0.02)
+        generator, repetitions, stopped = np.random.default_rng(11), times(30, 2_000), 0
+        for _ in range(repetitions):
+            arms = []
+            for day in range(12):
+                for key, rate in zip(("control", "reranked"), rates, strict=True):
+                    failed = generator.binomial(1, rate, 60 if key == "control" else 15).astype(float)
+                    group = f"2026-11-{10 + day}"
+                    arms.append(moments_of(key, failed, np.ones(failed.size), unit_days=failed.size, group=group))
+                if (
+                    day % 3 == 2
+                    and checked(experiment(guardrail), guardrail.metric, arms, day + 3.0).stopping == "breached"
+                ):
+                    stopped += 1
+                    break
+        assert stopped <= 0.05 * repetitions + 3 * (0.05 * 0.95 * repetitions) ** 0.5
 
     def test_it_stops_whatever_the_sample_ratio_says(self) -> None:
         defined = experiment(SLOWER)

@@ -122,7 +122,7 @@ class TestABreach:
         assert (before is not None, found.state, found.breached) == (True, "stopped", ("error_rate",))
         assert found == f.get("chunks")
         assert found.stop_reason.replace("\u202f", " ") == (
-            "error_rate of small is worse than that of control by 6.41 % to 9.59 % (absolute, always-valid bounds), "
+            "error_rate of small is worse than that of control by 6.15 % to 9.85 % (absolute, always-valid bounds), "
             "and the margin is 1 %."
         )
         newest = f.history("chunks")[0]

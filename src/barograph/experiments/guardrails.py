@@ -88,9 +88,10 @@ def stopped_lately(experiments: Iterable[Experiment], at: datetime) -> dict[str,
 def _sentence(experiment: Experiment, metric: Metric, check: GuardrailCheck) -> str:
     unit = "ratio" if check.relative else metric.unit
     low, high, margin = (format_value(one, unit) for one in (check.worsening_low, check.worsening_high, check.margin))
+    range_ = f"at least {low}" if check.worsening_high is None else f"{low} to {high}"
     return (
         f"{metric.name} of {shorten(check.arm, 40)} is worse than that of {shorten(experiment.control, 40)} by "
-        f"{low} to {high} ({'relative' if check.relative else 'absolute'}, always-valid bounds), and the margin is "
+        f"{range_} ({'relative' if check.relative else 'absolute'}, always-valid bounds), and the margin is "
         f"{margin}."
     )
 

@@ -62,7 +62,7 @@ def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str =
         unit_kind=experiment.unit_kind,
         project=experiment.project,
         by=by,
-        attribution_days=experiment.attribution_days,
+        attribution_days=experiment.window_of(metric),
         pre_days=experiment.pre_days if adjusted else 0,
         cap=experiment.caps.get(metric) if by != "age" else None,
         changed_at=tuple(change.at for change in experiment.reweighted),

@@ -41,7 +41,7 @@ def check(
     higher = direction_of(experiment, metric) == "higher"
     bounds, reason = _stopping_bounds(arms, sequences, key, experiment, guardrail, higher)
     stopping: Literal["held", "breached", "open", "not valid"] = "not valid"
-    if bounds != (None, None):
+    if not reason:
         stopping = settled(bounds, guardrail.margin)
     return GuardrailCheck(
         arm=key, state=_at_the_end(arms, key, experiment, guardrail, higher), margin=guardrail.margin,
@@ -79,19 +79,44 @@ def _stopping_bounds(
     """By how much it got worse, at least and at most, at any time; and why that is not known."""
     early = structs.replace(sequences, tuning=sequences.tuning.part(EARLY))
     risk = experiment.alpha / (len(experiment.guardrails) * (len(arms) - 1))
+    both = guardrail.relative and early.cohorts is not None
     below, above = (
-        _one_sided(arms, early, key, experiment.control, risk, side, guardrail.relative)
+        _one_sided(arms, early, key, experiment.control, risk / 2 if both else risk, side, guardrail.relative)
         for side in _SIDES
     )  # fmt: skip
     low, high = _effect(below, guardrail), _effect(above, guardrail)
+    reason = ""
     if low is None or high is None or low.low is None or high.high is None:
-        return (None, None), "; ".join(below.warnings) or "not valid here: there is no relative effect"
-    if guardrail.relative and CLOSE_TO_ZERO in below.warnings:
-        return (None, None), f"not valid here: {CLOSE_TO_ZERO}"
-    return ((-high.high, -low.low) if higher else (low.low, high.high)), ""
+        reason = "; ".join(below.warnings) or "not valid here: there is no relative effect"
+    elif guardrail.relative and CLOSE_TO_ZERO in below.warnings:
+        reason = f"not valid here: {CLOSE_TO_ZERO}"
+    else:
+        return ((-high.high, -low.low) if higher else (low.low, high.high)), ""
+    found = _relative_to_bounded(early, key, experiment.control, risk / 2, guardrail.margin, higher) if both else None
+    return ((None, None), reason) if found is None else (found, "")
 
 
 _SIDES: tuple[Alternative, Alternative] = ("greater", "less")
+
+
+def _relative_to_bounded(
+    sequences: Sequences, key: str, control: str, risk: float, margin: float, higher: bool
+) -> Bounds | None:
+    """What the sequence of values from 0 to 1 says of a relative margin: of the control's mean plus or less that share.
+
+    The control may be without a single case of what is bad: no ratio is estimated, but the sign of a difference. With
+    c the control's mean, at most 1, a difference d beyond the margin is one of d / c, so of d at least. A bound that is
+    on the other side of the margin is None; None instead of both where there is no answer.
+    """
+    worst = 1 - margin if higher else 1 + margin  # times the control's mean
+    if worst <= 0:
+        return None
+    scales = (1.0, worst) if higher else (1 / worst, 1.0)
+    found = sequences.bounded(key, control, risk, scales).absolute
+    if found is None or found.low is None or found.high is None:
+        return None
+    low, high = (-found.high, -found.low) if higher else (found.low * worst, found.high * worst)
+    return (margin + low if low > 0 else None), (margin + high if high < 0 else None)
 
 
 def _one_sided(

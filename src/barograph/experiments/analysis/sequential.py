@@ -42,14 +42,14 @@ class Tuning(Struct, frozen=True, kw_only=True):
     unit_days: float
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Tuning:
-        """From the plan, or what is usual. Units are taken to come evenly over the planned days."""
+    def of(cls, experiment: Experiment, metric: str = "") -> Tuning:
+        """From the plan, or what is usual; of the primary metric unless given. Units are taken to come evenly."""
         interleaved = experiment.kind == "interleaving"  # then any two arms have all units
         units: float = USUAL_INTERLEAVED if interleaved else USUAL_UNITS
         if experiment.planned_units is not None:
             units = experiment.planned_units * (1 if interleaved else 2 / len(experiment.variants))
         days = USUAL_DAYS if experiment.planned_days is None else experiment.planned_days
-        window = days if experiment.attribution_days is None else min(days, experiment.attribution_days)
+        window = min(days, experiment.window_of(metric or experiment.primary_metric) or days)
         return cls(units=units, unit_days=max(units * (window - window * window / (2 * days)), asymptotic.LEAST_CLOCK))
 
     def part(self, share: float) -> Tuning:
@@ -68,12 +68,12 @@ class Sequences(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, experiment: Experiment, metric: Metric, answer: UnitAnswer) -> Sequences:
         """For a metric of an experiment; ``answer`` is by the day of exposure."""
-        cohorts = None
-        if experiment.attribution_days is not None and within_unit_interval(metric):
-            cohorts = _closed(answer.arms, compared_keys(experiment), experiment.attribution_days, answer.complete_to)
+        cohorts, days = None, experiment.window_of(metric.name)
+        if days is not None and within_unit_interval(metric):
+            cohorts = _closed(answer.arms, compared_keys(experiment), days, answer.complete_to)
         return cls(
-            tuning=Tuning.of(experiment), unit_kind=experiment.unit_kind, cohorts=cohorts,
-            window_days=experiment.attribution_days or 0.0,
+            tuning=Tuning.of(experiment, metric.name), unit_kind=experiment.unit_kind, cohorts=cohorts,
+            window_days=days or 0.0,
         )  # fmt: skip
 
     def compare(
@@ -84,7 +84,7 @@ class Sequences(Struct, frozen=True, kw_only=True):
             return self.asymptotic(arms[key], arms[control], (key, control), alpha, alternative)
         found = self.asymptotic(arms[key], arms[control], (key, control), alpha / 2, alternative)
         if found.absolute is None or found.absolute.low is None:
-            bounded = self._bounded(key, control, alpha / 2)
+            bounded = self.bounded(key, control, alpha / 2)
             if bounded.absolute is not None and bounded.absolute.low is not None:
                 found = bounded
         return _of_two(found, alpha)
@@ -107,11 +107,14 @@ class Sequences(Struct, frozen=True, kw_only=True):
             )  # fmt: skip
         return stratified(structs.replace(found, alpha=alpha), arm)
 
-    def _bounded(self, key: str, control: str, alpha: float) -> Estimate:
+    def bounded(self, key: str, control: str, alpha: float, scales: tuple[float, float] = (1.0, 1.0)) -> Estimate:
+        """By the sequence of bounded values alone, each arm's multiplied by a scale from 0 to 1; there are cohorts."""
         assert self.cohorts is not None
-        found = compare_bounded_means(
-            self.cohorts[key], self.cohorts[control], alpha=alpha, planned_n=self.tuning.units, names=(key, control)
+        arm, baseline = (
+            [Summary(one.n, one.mean * scale, one.m2 * scale * scale) for one in self.cohorts[name]]
+            for name, scale in zip((key, control), scales, strict=True)
         )
+        found = compare_bounded_means(arm, baseline, alpha=alpha, planned_n=self.tuning.units, names=(key, control))
         said = (
             f"a mean over {self.unit_kind}s of each one's own mean, of those whose {self.window_days:.3g} days are over"
         )
