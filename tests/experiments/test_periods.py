@@ -16,6 +16,7 @@ from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Reweighting, Variant, validated
 from barograph.stats.bandit import stratified_difference
+from barograph.stats.sample_ratio import sample_ratio
 from barograph.stats.summary import Summary
 
 CATALOGUE = Catalogue()
@@ -97,6 +98,14 @@ def test_an_always_valid_interval_knows_of_periods_too() -> None:
     found = compare(experiment(method="always valid"), rising(effect=0.3))
     assert found.verdict.finding == "better"
     assert found.deciding[0].method == "asymptotic confidence sequence, stratified by period"
+
+
+def test_several_periods_are_several_chances_of_a_mismatch() -> None:
+    found = compare(experiment(method="fixed horizon"), rising(sizes=((460, 540), (200, 800)))).sample_ratio
+    alone = sample_ratio([460, 540], [0.5, 0.5])
+    assert alone.p_value is not None
+    assert found.p_value == pytest.approx(2 * alone.p_value)
+    assert found.method == "exact binomial, worst of 2 periods"
 
 
 def test_a_mismatch_of_an_earlier_period_is_kept() -> None:
