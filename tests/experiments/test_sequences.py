@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from bench.validity import unit_days
 from msgspec import structs
 from numpy.typing import NDArray
 from tests.experiments.unit_moments import START, answer_of, moments_of
@@ -18,11 +19,9 @@ from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
 from barograph.experiments.analysis.sequential import Sequences, Tuning, within_unit_interval
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, equal_variants, validated
-from barograph.stats.distributions import normal_tail
 from barograph.stats.estimate import Estimate
 from barograph.stats.exact import clopper_pearson_interval
 from barograph.stats.sequential import asymptotic
-from barograph.stats.summary import RatioSummary, Summary
 
 CATALOGUE = Catalogue()
 ALPHA = 0.05
@@ -57,54 +56,17 @@ def ratings(mean: float, n: int, seed: int) -> Floats:
 class TestClock:
     """Users who join over weeks and go on acting, 1 to 200 queries each, looked at every day; nothing differs."""
 
-    DAYS, UNITS = 42, 500
-
-    def looked_at_daily(
-        self, generator: np.random.Generator, joining: int, heavy: float
-    ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-        """Numerators, denominators and days taken part so far, (units, days); and whose arm is the treatment."""
-        joined = generator.integers(0, joining, self.UNITS)
-        days = np.arange(self.DAYS)
-        appetite = np.exp(generator.normal(0.0, heavy, self.UNITS)).clip(1 / self.DAYS, 200 / self.DAYS)
-        queries = generator.poisson(appetite[:, None], (self.UNITS, self.DAYS)) * (days >= joined[:, None])
-        habit = generator.normal(2.0, 0.3 * heavy, self.UNITS)[:, None]
-        seconds = habit * queries + generator.normal(0.0, 1.0, queries.shape) * np.sqrt(queries)
-        taken_part = np.clip(days - joined[:, None] + 0.5, 0.0, None)
-        treated = generator.random(self.UNITS) < 0.5
-        return seconds.cumsum(axis=1), queries.cumsum(axis=1).astype(float), taken_part, treated
-
-    @pytest.mark.parametrize(
-        ("joining", "heavy"), [(1, 0.0), (1, 1.0), (28, 1.0)],
-        ids=["a fixed set of units, all alike", "heavy and light ones", "heavy and light ones that join over weeks"],
-    )  # fmt: skip
-    @pytest.mark.parametrize("kind", ["ratio", "count"])
+    @pytest.mark.parametrize("setting", unit_days.SETTINGS[:3], ids=lambda one: one.name)
+    @pytest.mark.parametrize("metric", unit_days.METRICS)
     def test_a_sequence_that_runs_by_unit_days_is_wrong_no_more_often_than_alpha(
-        self, joining: int, heavy: float, kind: str
+        self, setting: unit_days.Setting, metric: str
     ) -> None:
-        repetitions, tuning = times(40, 2000), Tuning.of(experiment()).unit_days
-        wrong = naive = 0
-        for seed in range(repetitions):
-            seconds, queries, taken_part, treated = self.looked_at_daily(np.random.default_rng(seed), joining, heavy)
-            p_values, nominal = [], []
-            for day in range(self.DAYS):
-                here = taken_part[:, day] > 0
-                arms = [here & treated, here & ~treated]
-                if kind == "count":
-                    values = [Summary.from_values(queries[arm, day]) for arm in arms]
-                else:
-                    pairs = [RatioSummary.from_values(seconds[arm, day], queries[arm, day]) for arm in arms]
-                    values = [pair.linearised() if pair.ratio is not None else Summary() for pair in pairs]
-                found = asymptotic.compare_means(
-                    values[0], values[1], (0.0, 0.0), tuning_n=tuning, clock=float(taken_part[:, day].sum())
-                )
-                if found.absolute is not None and found.absolute.statistic is not None:
-                    p_values.append(found.absolute.p_value or 0.0)
-                    nominal.append(2 * normal_tail(abs(found.absolute.statistic)))
-            wrong += min(p_values) < ALPHA
-            naive += min(nominal) < ALPHA
-        assert clopper_pearson_interval(wrong, repetitions, 0.002)[0] <= ALPHA
-        assert wrong <= ALPHA * repetitions + times(1, 0)
-        assert naive > (0 if heavy else 3 * ALPHA * repetitions)  # made for one look, wrong when looked at daily
+        repetitions = times(30, 2000)
+        found = unit_days.wrong(metric, setting, repetitions)
+        for rate in (found.sequence, found.guardrail):
+            assert clopper_pearson_interval(rate.wrong, repetitions, 0.002)[0] <= ALPHA
+        assert found.sequence.wrong <= ALPHA * repetitions + times(1, 0)
+        assert found.daily.value > (0 if setting.heavy else 3 * ALPHA)  # made for one look, wrong when looked at daily
 
     def test_units_that_have_only_just_come_settle_nothing(self) -> None:
         arms = [
