@@ -142,6 +142,16 @@ class TestEvents:
         assert told["results"][1]["field"] == "response_time"
         assert api.stats() == {"received": 3, "stored": 2, "rejected": 1, "duplicate": 0}
 
+    @pytest.mark.parametrize("length", [257, 2**20])
+    def test_a_unit_id_that_is_too_long_costs_its_event_alone_and_is_never_cut(self, api: Api, length: int) -> None:
+        exposure = {"kind": "exposure", "experiment": "e", "arm": "a"}
+        told = api.send([{**exposure, "unit_id": "u" * length}, {**exposure, "unit_id": "v" * 256}])
+        assert outcomes(told) == ["rejected", "stored"]
+        assert told["results"][0]["reason"]
+        assert api.stats() == {"received": 2, "stored": 1, "rejected": 1, "duplicate": 0}
+        kept = api.page(path="/api/v1/events", kind="exposure")["items"]
+        assert [one["unit_id"] for one in kept] == ["v" * 256]
+
     def test_a_single_bad_event_is_a_422_with_field_and_hint(self, api: Api) -> None:
         told = problem(api.ask("/api/v1/events", {"query": "a", "response_time": "soon"}), 422, "invalid-event")
         assert told["field"] == "response_time"
