@@ -9,7 +9,8 @@ from types import ModuleType
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 TAKEN = re.compile(r"^\| (?!Question)[^|]*\|([^|]*)\|", re.MULTILINE)  # the second cell of a row
-NAME = re.compile(r"`((?:sequential\.)?\w+)(?:\.(\w+))?`")  # a function, with its module where that is not the one before
+# a function, with its module where that is not the one before
+NAME = re.compile(r"`((?:sequential\.)?\w+)(?:\.(\w+))?`")
 ARGUMENTS = {"clusters", "clock"}
 
 
