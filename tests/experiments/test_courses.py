@@ -141,7 +141,12 @@ class TestSlices:
         assert plain["free"] is not None
         assert corrected["free"] == pytest.approx(3 * plain["free"])
         assert plain["free"] < 0.05 < 3 * plain["free"]
-        assert found.sentence == "An effect shows in 0 of 3 slices, corrected for their number."
+        said = "An effect shows in 0 of 3 slices, corrected for their number."
+        assert found.sentence == f"{said} That holds for one look, at the planned end."
+        always = experiment(slices=("plan",), method="always valid")
+        assert course_of(details(always, plan=by_group({"free": 0.13, "paid": 0.0})), "plan").sentence.endswith(
+            "number."
+        )
 
     def test_the_most_frequent_values_are_shown_and_the_others_counted(self) -> None:
         effects = {f"value-{number}": 0.0 for number in range(25)}

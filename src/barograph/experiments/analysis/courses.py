@@ -88,6 +88,8 @@ def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, ta
     steps = [structs.replace(step, p_value=p) for step, p in zip(steps, p_values, strict=True)]
     found = [step for step in steps if step.p_value is not None and step.p_value < experiment.alpha]
     said = f"An effect shows in {len(found)} of {len(steps)} slices, corrected for their number."
+    if experiment.decided_by == "fixed horizon":
+        said += " That holds for one look, at the planned end."
     if len(sizes) > len(shown):
         said += f" The {len(sizes) - len(shown):,} rarest values are left out."
     return Course(by=tag, steps=tuple(steps), sentence=said)
