@@ -79,8 +79,9 @@ def _met(of: Sums, question: UnitQuery, join: str) -> str:
     """Rows where they meet their units."""
     tag = ", e.tag AS tag" if question.by.startswith("tag.") else ""
     return (
-        f"SELECT e.unit AS unit, e.place AS place{tag}, r.moment AS moment, r.whole AS whole, r.x0 AS x0, r.x1 AS x1, "
-        f"{of.at} FROM ({of.rows}) AS r {join} JOIN exposed AS e ON r.unit = e.unit"
+        f"SELECT e.unit AS unit, e.place AS place{tag}, r.moment AS moment, r.start AS start, "
+        f"r.whole AS whole, r.x0 AS x0, r.x1 AS x1, {of.at} "
+        f"FROM ({of.rows}) AS r {join} JOIN exposed AS e ON r.unit = e.unit"
     )
 
 

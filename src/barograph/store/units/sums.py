@@ -36,9 +36,9 @@ class Sums(Struct, frozen=True, kw_only=True):
 
     ``exposed`` goes behind WITH: the names of ``arms``, and ``exposed`` with a row a unit: ``unit``, ``place`` (the
     microsecond of its exposure, and in the last ``ARM_BITS`` the arm's place among the names, 0 for one that saw two)
-    and by a tag ``tag``. ``rows`` are what units did: ``unit``, ``moment`` (microseconds), ``whole`` (the sum of a
-    whole day), ``x0``, ``x1``. The others are expressions where a row and its unit meet; ``at`` makes ``at`` and
-    ``until``.
+    and by a tag ``tag``. ``rows`` are what units did: ``unit``, ``moment`` and the ``start`` of its day (microseconds),
+    ``whole`` (the sum of a whole day), ``x0``, ``x1``. The others are expressions where a row and its unit meet; ``at``
+    makes ``at`` and ``until``.
     """
 
     exposed: str
@@ -93,18 +93,20 @@ def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *
     until = parameters.add(micros(window.end), "Int64")
     if question.attribution_days is not None:
         until = f"least({until}, at + {parameters.add(round(question.attribution_days * DAY), 'Int64')})"
-    on, exposed, last = (f"intDiv({moment}, {DAY})" for moment in ("moment", "at", "until"))
     exact = "moment >= at AND moment < until"
-    earlier = f"{on} < {exposed} AND {on} >= {exposed} - {pre}"
+    earlier = f"start + {DAY} <= at AND start + ({pre} + 1) * {DAY} > at"
     if rolled:
         days = (window.start - timedelta(days=question.pre_days), window.end)
         rows.append(whole_days(pair, question.project, question.unit_kind, days, parameters))
-        exact = f"if(whole, {on} > {exposed} AND {on} < {last}, {exact} AND ({on} = {exposed} OR {on} = {last}))"
+        exact = (  # whole days between those of the exposure and of the end, and events on these two
+            f"if(whole, moment > at AND moment + {DAY} <= until, {exact} AND (start <= at OR start + {DAY} > until))"
+        )
         earlier = f"whole AND {earlier}"
     source, known = _exposures(question, parameters)
     arms = f"SELECT arraySort(groupUniqArray({MOST_ARMS + 1})(toString(least_arm))) FROM exposed_unit WHERE {known}"
+    exposed = _exposed(question, source, share, parameters)
     return Sums(
-        exposed=f"({arms}) AS arms, exposed AS ({_exposed(question, source, share, parameters)})",
+        exposed=f"({arms}) AS arms, arrayMap(arm -> cityHash64(arm), arms) AS codes, exposed AS ({exposed})",
         rows=" UNION ALL ".join(rows),
         at=f"toInt64(bitShiftRight(place, {ARM_BITS})) AS at, {until} AS until",
         counts=exact,
@@ -141,8 +143,8 @@ def _exposed(question: UnitQuery, source: str, share: float, parameters: Paramet
     start, end = (
         parameters.add(max(0, micros(moment)), "Int64") for moment in (question.window.start, question.window.end)
     )
-    arm = "if(min(least(least, most)) = max(greatest(least, most)), indexOf(arrayMap(arm -> cityHash64(arm), arms), "
-    place = f"bitOr(bitShiftLeft(toUInt64(min(moment)), {ARM_BITS}), {arm} min(least)), 0))"
+    arm = "if(min(least(least, most)) AS low = max(greatest(least, most)), indexOf(codes, low), 0)"
+    place = f"bitOr(bitShiftLeft(toUInt64(min(moment)), {ARM_BITS}), {arm})"
     tag = ""
     if question.by.startswith("tag."):  # of the first exposure, and of no later one where that was retired
         tag = ", if(minIf(moment, raw) = min(moment), argMinIf(tag, (moment, tag), raw), '') AS tag"
@@ -192,7 +194,7 @@ def whole_days(
             value = f"if({places[list(read).index(measured[index])]}, {value}, 0)"
         numbers.append(f"{value} AS x{index}")
     return (
-        f"SELECT unit, toInt64(toUInt16(day)) * {DAY} AS moment, true AS whole, {', '.join(numbers)} "
+        f"SELECT unit, toInt64(toUInt16(day)) * {DAY} AS moment, moment AS start, true AS whole, {', '.join(numbers)} "
         f"FROM unit_day WHERE project = {parameters.add(project, 'String')} "
         f"AND unit_kind = {parameters.add(unit_kind, 'String')} AND ({' OR '.join(places)}) "
         f"AND day >= {parameters.add(first, 'Date')} AND day < {parameters.add(last, 'Date')}"
@@ -237,7 +239,8 @@ def raw_rows(
         *([f"subject = {parameters.add(kind, 'String')}"] if attributed else []),
     ]
     return (
-        f"SELECT sipHash64({unit}) AS unit, toUnixTimestamp64Micro(time) AS moment, false AS whole, "
+        f"SELECT sipHash64({unit}) AS unit, toUnixTimestamp64Micro(time) AS moment, "
+        f"intDiv(moment, {DAY}) * {DAY} AS start, false AS whole, "
         f"{', '.join(numbers)} FROM {'attribution' if attributed else kind} WHERE {' AND '.join(where)}"
     )
 
