@@ -92,6 +92,13 @@ def test_nothing_is_called_better_before_the_planned_end_and_at_any_time_where_t
     assert judged(late) == ["better", "worse", "not settled", "better"]
 
 
+def test_no_metric_is_called_better_while_the_goal_cannot_be_tested_yet() -> None:
+    late = comparison("better", "Better: new raises it.", days_running=14.0)
+    assert judged(late) == ["better", "worse", "not settled", "better"]
+    waiting = tuple(replace(verdict, finding="not settled", p_value=None) for verdict in late.arm_verdicts)
+    assert set(judged(replace(late, verdict=waiting[0], arm_verdicts=waiting))) == {"not settled"}
+
+
 def judged(found: Comparison) -> list[str]:
     """What each row of the plot says."""
     return [row.verdict for plot in interval_plot(found) if isinstance(plot, IntervalPlot) for row in plot.rows]

@@ -430,7 +430,7 @@ class TestCompare:
         lab.framework.start("rerank")
         found = lab.framework.compare("rerank")
         assert found.units == {"control": 0, "reranked": 0}
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert found.days_running == 0
 
     def test_details_are_of_the_primary_metric_by_age_and_with_other_methods(self, lab: Lab) -> None:

@@ -152,8 +152,17 @@ class TestGate:
 
     def test_few_units_settle_nothing(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.0, 29, 1), reranked=ratings(4.5, 29, 2))
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert "29 users" in found.verdict.sentence
+        assert found.verdict.p_value is None
+
+    def test_what_waiting_mends_is_no_fault_and_a_fault_is_told_first(self) -> None:
+        waits = compare(experiment(), 0)
+        assert waits.verdict.sentence.startswith("Not settled yet: control has 0 users with a measurement")
+        both = compare(experiment(), 10, control=ratings(3.0, 29, 1), reranked=ratings(4.5, 90, 2))
+        assert both.verdict.finding == "not valid"
+        assert "their shares of users" in both.verdict.sentence
+        assert both.verdict.sentence.index("their shares") < both.verdict.sentence.index("29 users with a measurement")
 
     def test_an_arm_nobody_was_exposed_to_is_no_arm(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.0, 500, 1))
@@ -161,9 +170,9 @@ class TestGate:
         assert found.verdict.finding == "not valid"
         assert found.sample_ratio.mismatch
 
-    def test_nothing_at_all_is_not_valid_and_no_error(self) -> None:
+    def test_nothing_at_all_settles_nothing_and_is_no_error(self) -> None:
         found = compare(experiment(), 0)
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert found.sample_ratio.p_value is None
 
     def test_units_in_two_arms_are_counted_and_many_close_the_gate(self) -> None:
@@ -189,16 +198,16 @@ class TestGate:
         assert found.verdict.sentence.isprintable()
 
     @pytest.mark.parametrize("value", [4.0, 0.1, 0.0])
-    def test_equal_values_everywhere_are_not_valid(self, value: float) -> None:
+    def test_equal_values_everywhere_settle_nothing(self, value: float) -> None:
         constant = np.full(100, value)
         found = compare(experiment(), 10, control=constant, reranked=constant)
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert found.estimates[0].p_value is None
 
     def test_exposed_units_without_a_measurement_do_not_count_towards_the_minimum(self) -> None:
         few = RatioSummary.from_values([4.0, 3.0, 5.0] + [0.0] * 500, [1.0] * 3 + [0.0] * 500)
         found = compare(experiment(), 10, control=few, reranked=few)
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert "3 users with a measurement" in found.verdict.sentence
         assert found.units == {"control": 503, "reranked": 503}
 
@@ -225,7 +234,7 @@ class TestMethods:
         never = RatioSummary.from_values([0.0] * 50, [3.0] * 50)
         some = RatioSummary.from_values([1.0] * 4 + [0.0] * 46, [3.0] * 50)
         found = compare(experiment(primary_metric="error_rate"), 10, control=never, reranked=some)
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert "every user of control has the same value" in found.verdict.sentence
 
     def test_a_sum_is_compared_a_unit_and_units_without_any_count_as_zero(self) -> None:

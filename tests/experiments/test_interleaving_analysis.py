@@ -138,7 +138,7 @@ def test_at_any_time_the_verdict_needs_no_end_and_its_interval_is_wider() -> Non
     assert found.course is not None
     assert [step.label for step in found.course.steps] == [day for day, _ in found.exposed_by_day]
     few = compare(experiment, records(0.75, users=60), days=7.5)
-    assert few.verdict.sentence == "Not valid: a sequence needs 100 units with a judged query."
+    assert few.verdict.sentence == "Not settled yet: a sequence needs 100 units with a judged query."
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_at_any_time_the_verdict_needs_no_end_and_its_interval_is_wider() -> Non
         (records(1.0, users=50), "every unit has the same preference"),
     ],
 )
-def test_too_little_is_not_valid_and_says_why(more: list[dict[str, object]], says: str) -> None:
+def test_too_little_settles_nothing_and_says_why(more: list[dict[str, object]], says: str) -> None:
     found = compare(ranking(), more)
-    assert (found.verdict.finding, found.verdict.p_value) == ("not valid", None)
+    assert (found.verdict.finding, found.verdict.p_value) == ("not settled", None)
     assert says in found.verdict.sentence
 
 

@@ -182,7 +182,7 @@ class TestSentence:
 
     def test_why_it_was_stopped_is_told_with_every_finding(self) -> None:
         stopped = {"state": "stopped", "stop_reason": "cost_per_query\x1b[31m is too high.", "method": "always valid"}
-        for effect, minimum, finding in ((0.3, 30, "better"), (0.0, 30, "not settled"), (0.3, 900, "not valid")):
+        for effect, minimum, finding in ((0.3, 30, "better"), (0.0, 30, "not settled"), (0.3, 900, "not settled")):
             defined = structs.replace(
                 experiment(minimum_units=minimum), stopped_at=START + timedelta(days=3), **stopped
             )

@@ -118,7 +118,7 @@ class TestVerdict:
         assert lower < low < high < higher
 
     @pytest.mark.parametrize("change", ["few", "skewed", "unknown"])
-    def test_where_the_sequence_refuses_the_verdict_is_not_valid_and_says_why(self, change: str) -> None:
+    def test_where_the_sequence_refuses_nothing_is_settled_yet_and_it_says_why(self, change: str) -> None:
         generator = np.random.default_rng(3)
         arms = [moments_of(key, generator.lognormal(0, 2, 400)) for key in ("control", "reranked")]
         if change == "few":
@@ -127,7 +127,7 @@ class TestVerdict:
             arms = [structs.replace(one, cubes=None) for one in arms]
         found = compare(experiment(), arms)
         why = {"few": "100 units in each arm", "skewed": "too skewed", "unknown": "skewness of the values is not known"}
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
         assert found.verdict.p_value is None
         assert why[change] in found.verdict.sentence
         assert "not valid here" not in found.verdict.sentence
@@ -195,7 +195,7 @@ class TestClosedWindows:
 
     def test_without_a_window_no_value_is_final_and_there_is_no_second_way(self) -> None:
         found = compare(experiment(primary_metric="error_rate"), self.by_day((0.004, 0.5)), day=12)
-        assert found.verdict.finding == "not valid"
+        assert found.verdict.finding == "not settled"
 
     def test_both_ways_share_alpha(self) -> None:
         defined, metric = experiment(primary_metric="error_rate", attribution_days=2.0), CATALOGUE.get("error_rate")

@@ -283,7 +283,7 @@ class TestUnits:
         compared = site.api("/counted/comparison?fresh=true", key=site.reader)
         told = compared.json
         assert told["units"] == {arm: list(arms.values()).count(arm) for arm in ("plain", "reranked")}
-        assert (told["verdict"]["finding"], told["state"]) == ("not valid", "running")
+        assert (told["verdict"]["finding"], told["state"]) == ("not settled", "running")
         more = site.api("/counted/details?fresh=true", key=site.reader)
         assert {one["arm"]: one["units"] for one in more.json["arms"]} == told["units"]
         (by_plan,) = [one for one in more.json["courses"] if one["by"] == "plan"]

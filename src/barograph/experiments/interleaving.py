@@ -17,14 +17,23 @@ from barograph.core.metric import Metric
 from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.gate import LARGEST_SKEW, MOST_CONTAMINATED
+from barograph.experiments.analysis.gate import LARGEST_SKEW, MOST_CONTAMINATED, Obstacles
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
 from barograph.experiments.analysis.unit_sums import UnitSums, merged
 from barograph.experiments.analysis.waiting import Progress, Traffic, days_until_narrow, exposed_by_day
 from barograph.experiments.comparison import Comparison, Course, Details, Finding, MetricComparison, Step, Verdict
 from barograph.experiments.design import Experiment
 from barograph.experiments.interleaving_checks import preference_metric
-from barograph.experiments.verdict import about_looking, early_text, overall, p_text, range_text, told, wait_text
+from barograph.experiments.verdict import (
+    about_looking,
+    early_text,
+    kept_from_testing,
+    overall,
+    p_text,
+    range_text,
+    told,
+    wait_text,
+)
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.interleaving import Preference, mean_preference, preference_at_any_time, sign_test
@@ -186,10 +195,12 @@ def _judge(
     def verdict(finding: Finding, sentence: str) -> Verdict:
         return told(experiment, finding, sentence, estimate.arm, p_value)
 
+    kept_back = kept_from_testing(_obstacles(experiment, answer, preferred), estimate, p_value).verdict()
+    if kept_back is not None:
+        return told(experiment, *kept_back, estimate.arm)
     effect = estimate.absolute
-    reasons = _reasons(experiment, answer, estimate, preferred)
-    if reasons or effect is None or p_value is None:
-        return verdict("not valid", f"Not valid: {'; '.join(reasons) or 'no test could be made'}.")
+    assert effect is not None  # that, and no p-value, would have been an obstacle
+    assert p_value is not None
     if not progress.decides(experiment):
         return verdict("not settled", early_text(experiment, metric, estimate, progress))
     seen = range_text(experiment, metric, estimate)
@@ -220,26 +231,25 @@ def _open(experiment: Experiment, estimate: Estimate, seen: str, progress: Progr
     return f"{said}; to find {wanted} {wait_text(experiment, progress.enough_days)}."
 
 
-def _reasons(experiment: Experiment, answer: UnitAnswer, estimate: Estimate, preferred: Preferred) -> tuple[str, ...]:
-    """Why no verdict may be given; empty when one may."""
+def _obstacles(experiment: Experiment, answer: UnitAnswer, preferred: Preferred) -> Obstacles:
+    """Why no verdict may be given."""
     kind = experiment.unit_kind
-    reasons: list[str] = []
+    faults: list[str] = []
     strangers = sorted({shorten(one.arm, 40) for one in answer.arms if one.arm != INTERLEAVED and one.units})
     if strangers:
-        reasons.append(f"{kind}s were exposed to {', '.join(strangers[:3])} alone, and not to interleaved lists")
+        faults.append(f"{kind}s were exposed to {', '.join(strangers[:3])} alone, and not to interleaved lists")
     everyone = answer.contaminated + sum(one.units for one in answer.arms)
     if answer.contaminated > MOST_CONTAMINATED * everyone:
-        reasons.append(f"{answer.contaminated:,} of {everyone:,} {kind}s were seen with another arm too")
+        faults.append(f"{answer.contaminated:,} of {everyone:,} {kind}s were seen with another arm too")
     measured, fewest = preferred.sums.sums.measured_units, experiment.minimum_units
     if measured < fewest:
-        reasons.append(f"{counted(measured, kind)} with a credited query, of {fewest} at least")
-    elif estimate.p_value is None:
-        reasons += [warning.removeprefix("not valid here: ") for warning in estimate.warnings]
-    elif experiment.decided_by == "fixed horizon" and preferred.skew is not None:
+        few = f"{counted(measured, kind)} with a credited query, of {fewest} at least"
+        return Obstacles(faults=tuple(faults), waits=(few,))
+    if experiment.decided_by == "fixed horizon" and preferred.skew is not None:
         left = abs(preferred.skew) / math.sqrt(measured)
         if left > LARGEST_SKEW:
-            reasons.append(f"a few {kind}s decide (skewness of the mean {left:.2g}, of {LARGEST_SKEW} at most)")
-    return tuple(reasons)
+            faults.append(f"a few {kind}s decide (skewness of the mean {left:.2g}, of {LARGEST_SKEW} at most)")
+    return Obstacles(faults=tuple(faults))
 
 
 def _warnings(

@@ -11,6 +11,7 @@ import math
 
 from barograph.core.metric import Metric
 from barograph.core.unit import MINUS, format_value
+from barograph.experiments.analysis.gate import Obstacles
 from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
 from barograph.experiments.comparison import Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
@@ -18,6 +19,7 @@ from barograph.stats.covariate import CUPED
 from barograph.stats.estimate import Effect, Estimate
 from barograph_client.errors import shorten
 
+NOT_VALID_HERE = "not valid here: "  # how a sequence begins to say why it has no interval
 LONGEST_REASON = 200  # characters of why an experiment was stopped
 
 
@@ -27,41 +29,47 @@ def judge(
     estimate: Estimate,
     p_value: float | None,
     progress: Progress,
-    reasons: tuple[str, ...],
+    obstacles: Obstacles,
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None = None,
 ) -> Verdict:
-    """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``reasons`` close the gate.
+    """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``obstacles`` close the gate.
 
     ``equivalent`` is the estimate whose interval lies within the margin that does not matter, where one does.
     """
-    finding, sentence = _found(experiment, metric, estimate, p_value, progress, reasons, compared, equivalent)
+    kept_back = kept_from_testing(obstacles, estimate, p_value).verdict()
+    if kept_back is not None:
+        return told(experiment, *kept_back, estimate.arm)
+    assert p_value is not None  # that would have been an obstacle
+    finding, sentence = _found(experiment, metric, estimate, p_value, progress, compared, equivalent)
     return told(experiment, finding, sentence, estimate.arm, p_value)
 
 
-def told(experiment: Experiment, finding: Finding, sentence: str, arm: str, p_value: float | None) -> Verdict:
+def kept_from_testing(obstacles: Obstacles, estimate: Estimate, p_value: float | None) -> Obstacles:
+    """The obstacles, and where there are none why there is no test: more units mend it."""
+    if obstacles.verdict() is not None or (estimate.absolute is not None and p_value is not None):
+        return obstacles
+    refused = tuple(warning.removeprefix(NOT_VALID_HERE) for warning in estimate.warnings)
+    return Obstacles(waits=refused or ("no test can be made yet",))
+
+
+def told(experiment: Experiment, finding: Finding, sentence: str, arm: str, p_value: float | None = None) -> Verdict:
     """The verdict on an arm, with why the experiment was stopped, where somebody said so."""
     if experiment.stop_reason:
         sentence += f" It was stopped: {shorten(experiment.stop_reason, LONGEST_REASON).rstrip('.')}."
-    return Verdict(finding=finding, sentence=sentence, arm=arm, p_value=None if finding == "not valid" else p_value)
+    return Verdict(finding=finding, sentence=sentence, arm=arm, p_value=p_value)
 
 
 def _found(
     experiment: Experiment,
     metric: Metric,
     estimate: Estimate,
-    p_value: float | None,
+    p_value: float,
     progress: Progress,
-    reasons: tuple[str, ...],
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None,
 ) -> tuple[Finding, str]:
-    effect = estimate.absolute
-    if not reasons and (effect is None or p_value is None):
-        reasons = tuple(warning.removeprefix("not valid here: ") for warning in estimate.warnings)
-        reasons = reasons or ("no test could be made",)
-    if reasons or effect is None or p_value is None:
-        return "not valid", f"Not valid: {'; '.join(reasons)}."
+    effect = estimate.absolute or Effect(value=0.0)
     if not progress.decides(experiment):
         return "not settled", early_text(experiment, metric, estimate, progress)
     if p_value < experiment.alpha and effect.value != 0:

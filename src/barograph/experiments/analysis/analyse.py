@@ -16,7 +16,7 @@ from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.gate import check_sample_ratio, reasons_against
+from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
 from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends, within_margin
 from barograph.experiments.analysis.sequential import Sequences
@@ -56,11 +56,11 @@ def analyse(
         planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
         whole=traffic.whole if experiment.stopped_at is None else None,
     )  # fmt: skip
-    reasons = reasons_against(experiment, first, ratio, primary_arms)
+    kept_back = obstacles(experiment, first, ratio, primary_arms)
     deciding = compared[0].deciding(experiment.decided_by)
     verdicts = tuple(
         judge(
-            experiment, primary, estimate, p_value, progress, reasons, compared,
+            experiment, primary, estimate, p_value, progress, kept_back, compared,
             within_margin(experiment, primary_arms, estimate),
         )
         for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.comparison import Finding
 from barograph.experiments.design import Experiment
 from barograph.stats.sample_ratio import SampleRatio, sample_ratio
 from barograph.stats.sequential.asymptotic import skewness_of_means
@@ -19,6 +22,19 @@ MOST_CONTAMINATED = 0.01  # above this share of units in two arms, leaving them 
 # each other.
 LARGEST_SKEW = 0.4
 ANY_TIME = "multinomial sequence by day, valid at any time"
+
+
+class Obstacles(Struct, frozen=True, kw_only=True):
+    """What keeps from a verdict: ``faults``, which time does not mend, and ``waits``, which it does."""
+
+    faults: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+
+    def verdict(self) -> tuple[Finding, str] | None:
+        """What is said instead of a verdict; None where nothing keeps from one."""
+        if self.faults:
+            return "not valid", f"Not valid: {'; '.join((*self.faults, *self.waits))}."
+        return ("not settled", f"Not settled yet: {'; '.join(self.waits)}.") if self.waits else None
 
 
 def check_sample_ratio(experiment: Experiment, answer: UnitAnswer) -> SampleRatio:
@@ -55,35 +71,30 @@ def weights_in(experiment: Experiment, period: int) -> list[float]:
     return [variant.weight for variant in experiment.variants]
 
 
-def reasons_against(
-    experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm]
-) -> tuple[str, ...]:
-    """Why no verdict may be given, the sample ratio first; empty when one may."""
-    reasons: list[str] = []
+def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm]) -> Obstacles:
+    """Why no verdict may be given, the sample ratio first."""
+    faults: list[str] = []
     if ratio.mismatch:
         got = ", ".join(
             f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
         )
-        reasons.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
+        faults.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
     known = {variant.key for variant in experiment.variants}
     strangers = sorted({shorten(arm.arm, 40) for arm in answer.arms if arm.arm not in known and arm.units})
     if strangers:
-        reasons.append(f"units were exposed to arms that the definition does not have: {', '.join(strangers[:3])}")
+        faults.append(f"units were exposed to arms that the definition does not have: {', '.join(strangers[:3])}")
     everyone = answer.contaminated + sum(arm.units for arm in answer.arms)
     if answer.contaminated > MOST_CONTAMINATED * everyone:
-        reasons.append(f"{answer.contaminated:,} of {everyone:,} {experiment.unit_kind}s were seen in two arms")
+        faults.append(f"{answer.contaminated:,} of {everyone:,} {experiment.unit_kind}s were seen in two arms")
     few = {key: arm.units for key, arm in arms.items() if arm.units < experiment.minimum_units}
     if few:
         key, units = min(few.items(), key=lambda item: item[1])
-        reasons.append(
-            f"{key} has {units:,} {experiment.unit_kind}s with a measurement, of {experiment.minimum_units} at least"
-        )
-        return tuple(reasons)
+        few_text = f"{key} has {units:,} {experiment.unit_kind}s with a measurement"
+        return Obstacles(faults=tuple(faults), waits=(f"{few_text}, of {experiment.minimum_units} at least",))
     equal = [f"every {experiment.unit_kind} of {key} has the same value" for key, arm in arms.items() if not arm.varies]
-    reasons += equal
     if not equal and experiment.decided_by == "fixed horizon":  # a sequence has a gate of its own
-        reasons += _too_skewed(experiment, arms)
-    return tuple(reasons)
+        faults += _too_skewed(experiment, arms)
+    return Obstacles(faults=tuple(faults), waits=tuple(equal))
 
 
 def _too_skewed(experiment: Experiment, arms: Mapping[str, Arm]) -> list[str]:

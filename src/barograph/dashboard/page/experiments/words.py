@@ -68,6 +68,8 @@ def finding_of(compared: Comparison, metric: MetricComparison, index: int) -> Fi
         return verdicts[0] if verdicts else "not settled"
     if compared.verdict.finding == "not valid":
         return "not valid"
+    if all(verdict.p_value is None for verdict in compared.arm_verdicts):
+        return "not settled"  # the goal could not be tested yet
     corrected = metric.adjusted_p_values
     p_value = corrected[index] if index < len(corrected) else estimate.p_value
     early = compared.decided_by == "fixed horizon" and not reached_end(compared)
