@@ -23,6 +23,7 @@ from barograph.core.metric import Measure
 from barograph.core.query import Window
 from barograph.core.units import MOST_VALUES, REST, PopulationQuery, UnitMoments, UnitQuery
 from barograph.store.archive_rollups import import_file
+from barograph.store.units.retired import retired_notes
 from barograph_client.errors import InvalidQuery
 
 WINDOW = Window(at("2026-10-20 06:30"), at("2026-10-28 17:45"))
@@ -274,6 +275,19 @@ class TestPopulation:
     def test_nobody_is_no_error(self, units: Site) -> None:
         answer = units.store.population(PopulationQuery(metric="queries", window=WINDOW, project="nobody's"))
         assert (answer.moments.units, set(answer.distinct_units)) == (0, {0})
+
+
+def test_what_an_answer_misses_of_retired_events_is_said() -> None:
+    question = UnitQuery(experiment="reranker", metric="queries", window=WINDOW)
+    population = PopulationQuery(metric="queries", window=WINDOW)
+    last = WINDOW.start.date()
+    assert retired_notes(question, None) == retired_notes(question, last - timedelta(days=1)) == ()
+    assert retired_notes(population, last) == ()  # whole days are in the rollup
+    (note,) = retired_notes(structs.replace(question, by="tag.plan", attribution_days=2.0), last)
+    for missing in ("the day of its exposure", "its attribution ends", "has no tag"):
+        assert missing in note
+    for asked in (structs.replace(question, unit_kind="tenant"), structs.replace(population, unit_kind="tenant")):
+        assert "what a tenant did is read from these alone" in retired_notes(asked, last)[0]
 
 
 def test_days_retired_by_an_earlier_version_are_still_counted(open_site: OpenSite, tmp_path: Path) -> None:

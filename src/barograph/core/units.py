@@ -141,3 +141,4 @@ class PopulationAnswer(Struct, frozen=True, kw_only=True):
     moments: UnitMoments
     distinct_units: tuple[int, ...]
     complete_to: datetime
+    notes: tuple[str, ...] = ()

@@ -40,6 +40,7 @@ from barograph.store.retention import Pruned, retire_days
 from barograph.store.schema import TornMigration, drop, migrate
 from barograph.store.units.answers import unit_answer, unit_values
 from barograph.store.units.population import population
+from barograph.store.units.retired import retired_notes
 from barograph.store.verification import Report, compare, drop_broken_parts
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
@@ -256,10 +257,7 @@ class DataStore:
         """Per-unit moments by arm."""
         self._wait()
         answer = unit_answer(self._engine, self._catalogue, question, self.watermark())
-        pruned = self._pruned_before()
-        if pruned is None or question.window.start.date() > pruned:
-            return answer
-        return msgspec.structs.replace(answer, notes=(*answer.notes, _unit_note(question, pruned)))
+        return msgspec.structs.replace(answer, notes=(*answer.notes, *retired_notes(question, self._pruned_before())))
 
     def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:
         """Units one by one, by arm; a sample of them where there are more than ``most``."""
@@ -269,7 +267,8 @@ class DataStore:
     def population(self, question: PopulationQuery) -> PopulationAnswer:
         """All units that were active in a window."""
         self._wait()
-        return population(self._engine, self._catalogue, question, self.watermark())
+        answer = population(self._engine, self._catalogue, question, self.watermark())
+        return msgspec.structs.replace(answer, notes=retired_notes(question, self._pruned_before()))
 
     def decisions(self, project: str, traces: Sequence[str]) -> dict[str, datetime]:
         """When those of the traces were decided for which there is a query event, or a line that says why not."""
@@ -391,15 +390,3 @@ class DataStore:
                     self._loader.settle()
             self._closed = True
             self._engine.close()
-
-
-def _unit_note(question: UnitQuery, pruned: date) -> str:
-    missing = [
-        f"Raw events that arrived up to {pruned} were retired; a unit exposed before misses what it did on the day of "
-        "its exposure"
-    ]
-    if question.attribution_days is not None:
-        missing.append(", and on the day on which its attribution ends")
-    if question.by.startswith("tag."):
-        missing.append(", and has no tag")
-    return f"{''.join(missing)}."
