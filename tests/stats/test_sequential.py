@@ -178,7 +178,9 @@ class TestBounded:
         assert bounded.compare_bounded_means([], []).absolute is None
         assert bounded.interval(bounded.played([], []), 0.05) == (-1.0, 1.0)
 
-    @pytest.mark.parametrize("arm", [summary(10, 0.5, 0.3), summary(10, 1.2, 0.0), summary(10, -0.1, 0.0)])
+    @pytest.mark.parametrize(
+        "arm", [summary(10, 0.5, 0.3), summary(10, 1.2, 0.0), summary(10, -0.1, 0.0), summary(10, 1e300, 0.0)]
+    )
     def test_refuses_moments_that_no_values_from_0_to_1_have(self, arm: Summary) -> None:
         with pytest.raises(InvalidInput):
             bounded.compare_bounded_means([arm], [answers(5, 10)])

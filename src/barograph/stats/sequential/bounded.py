@@ -101,7 +101,8 @@ def played(
         zero = np.zeros(SHARES.size)
         return Capital(zero, zero, zero)
     means, spread = table[..., 1], table[..., 2]
-    most = table[..., 0] * np.clip(means * (1 - means), 0, None)  # all zeros and ones
+    inside = np.clip(means, 0, 1)
+    most = table[..., 0] * inside * (1 - inside)  # all zeros and ones
     if means.min() < -ROUNDING or means.max() > 1 + ROUNDING or (spread > most + ROUNDING * table[..., 0]).any():
         raise InvalidInput("these moments are not those of values from 0 to 1", hint="Scale by the metric's bounds.")
     capitals = play(table[..., 0], means, spread, alpha=alpha, planned_n=planned_n)
