@@ -13,12 +13,14 @@ from barograph.experiments.design import (
     MOVES,
     Experiment,
     Guardrail,
+    State,
     Variant,
     check_revision,
     equal_variants,
     moved,
     validated,
 )
+from barograph.experiments.horizon import horizon
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Namespace
 
@@ -84,6 +86,8 @@ class TestDefinition:
             ({"planned_days": -1.0}, "planned days"),
             ({"planned_units": 0}, "planned units"),
             ({"primary_metric": "satisfacton"}, "Did you mean satisfaction"),
+            ({"primary_metric": ""}, "has no primary_metric"),
+            ({"secondary_metrics": ("",)}, "no such metric"),
             ({"primary_metric": "response_time.p95"}, "response_time.mean instead"),
             ({"primary_metric": "active_users"}, "cannot be compared"),
             ({"primary_metric": "queries"}, "which way queries is better"),
@@ -163,6 +167,15 @@ class TestLife:
         assert again.days_running(NOW + 6 * day) == 3
         assert moved(again, "stopped", NOW + 7 * day).days_running(NOW + 70 * day) == 4
         assert moved(paused, "stopped", NOW + 5 * day).days_running(NOW + 70 * day) == 2
+
+    @pytest.mark.parametrize("then", ["running", "stopped"])
+    def test_a_pause_after_the_planned_end_does_not_move_it(self, then: State) -> None:
+        day = timedelta(days=1)
+        running = moved(changed(planned_days=3), "running", NOW)
+        for pause, end in ((2, 8), (3, 3), (5, 3)):
+            paused = moved(running, "paused", NOW + pause * day)
+            after = moved(paused, then, NOW + (pause + 5) * day)
+            assert horizon(after, NOW + 20 * day) == (NOW + end * day if then == "running" or pause > 2 else None)
         assert GOOD.days_running(NOW) == 0
 
     def test_a_clock_that_was_set_back_gives_no_negative_days(self) -> None:

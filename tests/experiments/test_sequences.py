@@ -193,6 +193,14 @@ class TestClosedWindows:
         assert sequences.cohorts is not None
         assert [cohort.n for cohort in sequences.cohorts["control"]] == [30, 30, 30]
 
+    def test_a_window_that_the_stop_cut_short_is_never_over(self) -> None:
+        defined = experiment(primary_metric="error_rate", attribution_days=2.0)
+        stopped = structs.replace(defined, state="stopped", stopped_at=START + timedelta(days=5))
+        answer = answer_of(self.by_day((0.1, 0.1), days=5), START + timedelta(days=20))
+        sequences = Sequences.of(stopped, CATALOGUE.get("error_rate"), answer)
+        assert sequences.cohorts is not None
+        assert [cohort.n for cohort in sequences.cohorts["control"]] == [30, 30, 30]
+
     def test_without_a_window_no_value_is_final_and_there_is_no_second_way(self) -> None:
         found = compare(experiment(primary_metric="error_rate"), self.by_day((0.004, 0.5)), day=12)
         assert found.verdict.finding == "not settled"

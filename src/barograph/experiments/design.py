@@ -222,7 +222,10 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
 
 
 def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
-    """The experiment in its next state. Raises InvalidExperiment for a move that its state does not allow."""
+    """The experiment in its next state. Raises InvalidExperiment for a move that its state does not allow.
+
+    A pause puts the planned end off by its length; one that comes after that end does not bring it back.
+    """
     if state not in MOVES[experiment.state]:
         allowed = ", ".join(MOVES[experiment.state]) or "nothing: it is the end"
         raise InvalidExperiment(
@@ -230,7 +233,7 @@ def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
             hint=f"From here it can become {allowed}.",
         )
     paused = experiment.paused_seconds
-    if experiment.paused_at is not None:
+    if experiment.paused_at is not None and experiment.days_running(now) < (experiment.planned_days or math.inf):
         paused += max(0.0, (now - experiment.paused_at).total_seconds())
     return structs.replace(
         experiment,

@@ -67,10 +67,14 @@ class Sequences(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, experiment: Experiment, metric: Metric, answer: UnitAnswer) -> Sequences:
-        """For a metric of an experiment; ``answer`` is by the day of exposure."""
+        """For a metric of an experiment; ``answer`` is by the day of exposure.
+
+        Windows that the stop cut short are never over: whoever stops it has seen what is in them.
+        """
         cohorts, days = None, experiment.window_of(metric.name)
         if days is not None and within_unit_interval(metric):
-            cohorts = _closed(answer.arms, compared_keys(experiment), days, answer.complete_to)
+            end = min(answer.complete_to, experiment.stopped_at or answer.complete_to)
+            cohorts = _closed(answer.arms, compared_keys(experiment), days, end)
         return cls(
             tuning=Tuning.of(experiment, metric.name), unit_kind=experiment.unit_kind, cohorts=cohorts,
             window_days=days or 0.0,
