@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -16,11 +16,12 @@ from msgspec import structs
 from tests.cli.cli_support import Finished, barograph, several
 from tests.support.serving import Serving
 
+from barograph.cli.experiment_pages import next_steps
 from barograph.cli.experiments import create
 from barograph.cli.options import Exit
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definition_of
-from barograph.experiments.design import Experiment, validated
+from barograph.experiments.design import Experiment, State, equal_variants, validated
 from barograph.experiments.written import from_file, from_tree
 from barograph_client.experiments.assignment import Assigner
 
@@ -149,16 +150,25 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
     assert told(preview)["unit_kind"] == "session"
 
 
+def test_commands_that_are_shown_can_be_typed_whatever_the_key() -> None:
+    made = Experiment(key="sup port", variants=equal_variants("a", "b"), primary_metric="satisfaction")
+    for state in get_args(State):
+        (said,) = next_steps(structs.replace(made, state=state), None)
+        assert "'sup port'" in said
+        assert "sup port" not in said.replace("'sup port'", "")
+
+
 def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_path: Path) -> None:
     files = {
         "spelt.toml": EXAMPLE.replace("weight = 0.5", "wieght = 0.5", 1),
         "typed.toml": EXAMPLE.replace("margin = 0.1", 'margin = "0.1"'),
         "broken.toml": "key = ", "moved.toml": f'state = "running"\n{EXAMPLE}',
         "shares.toml": EXAMPLE.replace("weight = 0.5", "weight = 0.4", 1),
+        "way.toml": f'method = "bayes"\n{EXAMPLE}', "margin.toml": EXAMPLE.replace("margin = 0.1", "margin = -0.1"),
     }  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    spelt, typed, broken, moved, shares, gone, metric, nobody, kind, nothing, both, share, state = on(
+    spelt, typed, broken, moved, shares, way, margin, gone, metric, nobody, kind, nothing, both, share, state = on(
         served, *(f"create {tmp_path / name}" for name in files), f"create {tmp_path}/gone.toml",
         "create --key x --arms a,b --metric satisfacton", "show nobody", "assign nobody", "create",
         "create x.toml --key x", "create --key x --arms a,b --metric cost --guardrail cost", "list --state ended",
@@ -167,6 +177,7 @@ def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_
         (spelt, f"spelt.toml, line {EXAMPLE[: EXAMPLE.index('weight = 0.5')].count(chr(10)) + 1}: variants[0].wieght"),
         (spelt, "Did you mean weight?"), (typed, "guardrails[0].margin"), (typed, "Write it without quotes."),
         (broken, "is neither TOML nor JSON"), (moved, "state is not changed by a definition"),
+        (way, "fixed horizon, always valid. docs/experiments.md tells"), (margin, "must be above 0 (got -0.1)"),
         (shares, "the weights sum to 0.9, not to one"), (gone, "No such file"), (metric, "Did you mean satisfaction"),
         (nobody, "there is no such experiment"), (kind, "say who it is"), (nothing, "--key, --arms and --metric"),
         (both, "name a file, or give --key"), (share, "name:share"), (state, "draft, running"),
@@ -174,3 +185,4 @@ def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_
         assert finished.returncode == Exit.INPUT, finished
         assert says in finished.stderr, finished.stderr
         assert finished.stderr.count("\n") == 1
+        assert "openapi" not in finished.stderr  # no hint for those who speak HTTP

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,18 @@ def test_no_metric_is_called_better_while_the_goal_cannot_be_tested_yet() -> Non
     assert judged(late) == ["better", "worse", "not settled", "better"]
     waiting = tuple(replace(verdict, finding="not settled", p_value=None) for verdict in late.arm_verdicts)
     assert set(judged(replace(late, verdict=waiting[0], arm_verdicts=waiting))) == {"not settled"}
+
+
+def test_a_plan_of_units_ends_with_the_day_of_the_last_one_also_on_the_page() -> None:
+    last = comparison("better", "Better: new raises it.", planned_days=None, planned_units=1780)
+    assert last.complete_to is not None
+    today, before = (f"{last.complete_to - timedelta(days=ago):%Y-%m-%d}" for ago in (0, 1))
+    here = replace(last, units={"old": 900, "new": 880}, exposed_by_day=((before, 900), (today, 880)))
+    assert judged(here)[1:] == ["not settled"] * 3
+    assert judged(replace(here, complete_to=last.complete_to + timedelta(days=1))) == judged(
+        comparison("better", "Better: new raises it.", days_running=14.0)
+    )
+    assert judged(replace(here, state="stopped"))[1] == "worse"
 
 
 def judged(found: Comparison) -> list[str]:

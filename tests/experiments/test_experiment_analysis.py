@@ -101,6 +101,15 @@ class TestVerdict:
         assert found.needs_more_days == pytest.approx(15)
         assert "1,000 of 4,000 planned users" in found.verdict.sentence
 
+    def test_what_has_shown_so_far_is_said_of_the_arm_where_there_are_several(self) -> None:
+        defined = experiment(variants=equal_variants("control", "a", "b"))
+        found = compare(defined, 4, control=ratings(3.8, 300, 1), a=ratings(4.2, 300, 2), b=ratings(3.7, 300, 3))
+        first, second = (verdict.sentence for verdict in found.arm_verdicts)
+        assert "; so far a is at +10.5 %, 95 % interval +" in first
+        assert "; so far b is at −2.6 %, 95 % interval −" in second
+        alone = compare(experiment(), 4, control=ratings(3.8, 300, 1), reranked=ratings(4.2, 300, 2))
+        assert "; so far +10.5 %, 95 % interval +" in alone.verdict.sentence
+
     def test_days_and_units_are_both_waited_for(self) -> None:
         found = compare(experiment(planned_units=4000), 12, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
         assert found.verdict.finding == "not settled"

@@ -21,6 +21,7 @@ from barograph.stats.comparison import (
 )
 from barograph.stats.estimate import Alternative, Effect
 from barograph.stats.proportions import compare_proportions, newcombe_interval
+from barograph.stats.sequential import asymptotic
 from barograph.stats.summary import RatioSummary, Summary
 from barograph_client.errors import InvalidInput
 
@@ -52,6 +53,14 @@ class TestMeans:
         assert 1e-120 < estimate.p_value < 1e-90
         assert estimate.p_value == pytest.approx(2 * stats.t.sf(1.5 / math.sqrt(2 / 500), 998), rel=1e-9)
         assert 2 * (1 - stats.t.cdf(1.5 / math.sqrt(2 / 500), 998)) == 0  # what must not be done
+
+    def test_arms_of_the_same_number_do_not_differ_by_the_rounding_of_their_sums(self) -> None:
+        arm, baseline = Summary(n=141, mean=0.01 - 2e-18), Summary(n=138, mean=0.01)
+        assert arm.mean != baseline.mean
+        for estimate in (compare_means(arm, baseline), asymptotic.compare_means(arm, baseline, None)):
+            assert (of(estimate.absolute).value, of(estimate.relative).value) == (0.0, 0.0)
+        other = compare_means(Summary(n=141, mean=0.011), baseline)
+        assert of(other.relative).value == pytest.approx(0.1)
 
     def test_defect_3_a_difference_at_1e12_is_found_with_its_variance(self) -> None:
         exact = compare_means(

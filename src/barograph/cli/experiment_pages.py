@@ -6,6 +6,7 @@ Made of the structs that the server sends, too; knows neither store nor network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -71,7 +72,7 @@ def shown(experiment: Experiment, found: Comparison | None, details: Details | N
 
 def next_steps(experiment: Experiment, found: Comparison | None) -> list[str]:
     """What may be done now, as commands."""
-    key = experiment.key
+    key = quote(experiment.key)
     match experiment.state:
         case "draft":
             return [

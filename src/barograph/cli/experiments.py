@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -185,7 +186,7 @@ def stop(
     """
     with desk_of(existing(data_dir), project) as desk:
         stopped = desk.experiments.stop(key, reason)
-    _tell(stopped, json, f"{shorten(key)} is stopped; `barograph experiment show {shorten(key)}` has the verdict.")
+    _tell(stopped, json, f"{shorten(key)} is stopped; `barograph experiment show {quote(key)}` has the verdict.")
 
 
 def archive(
@@ -207,7 +208,7 @@ def revise(
 ) -> None:
     """Put another definition in the place of the one with its key.
 
-    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage up, texts, the planned end.
+    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage up, texts, other metrics.
 
     \b
     barograph experiment show rerank --definition > rerank.json

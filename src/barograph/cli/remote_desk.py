@@ -344,6 +344,7 @@ def _error(body: bytes) -> BarographError:
     except (msgspec.MsgspecError, ValueError):
         return BarographError("the server's answer cannot be read", value=body[:200])
     name = problem.type.rpartition(":")[2]
+    hint = "" if problem.hint.startswith("GET ") else problem.hint  # that is for those who speak HTTP
     if name == "invalid-event":
-        return InvalidEvent(problem.field, problem.reason, hint=problem.hint, value=problem.value)
-    return _ERRORS.get(name, BarographError)(problem.detail, hint=problem.hint, value=problem.value)
+        return InvalidEvent(problem.field, problem.reason, hint=hint, value=problem.value)
+    return _ERRORS.get(name, BarographError)(problem.detail, hint=hint, value=problem.value)

@@ -19,6 +19,11 @@ OF_UNITS = ("query", "feedback", "score")  # kinds of events that say whose they
 
 def check_metrics(experiment: Experiment, catalogue: Catalogue) -> None:
     """Raises InvalidExperiment, with a hint, for metrics of which no verdict could come."""
+    if not experiment.primary_metric:
+        raise InvalidExperiment(
+            "the experiment has no primary_metric", hint="What the verdict goes by: `barograph metrics` lists all.",
+            field="primary_metric",
+        )  # fmt: skip
     named = [("primary_metric", experiment.primary_metric)]
     named += [("secondary_metrics", name) for name in experiment.secondary_metrics]
     named += [("guardrails", one.metric) for one in experiment.guardrails]

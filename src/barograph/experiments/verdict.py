@@ -150,7 +150,8 @@ def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progr
         planned.append(f"{round(progress.days, 1):g} of {experiment.planned_days:.3g} planned days")
     if experiment.planned_units is not None:
         planned.append(f"{progress.units:,} of {experiment.planned_units:,} planned {experiment.unit_kind}s")
-    seen = f"so far {range_text(experiment, metric, estimate)}, not adjusted for looking early"
+    which = f"{estimate.arm} is at " if len(experiment.variants) > 2 else ""
+    seen = f"so far {which}{range_text(experiment, metric, estimate)}, not adjusted for looking early"
     if experiment.stopped_at is not None:
         return f"Not settled: it was stopped after {' and '.join(planned)}; {seen}."
     wait = days_text(progress.more_days(experiment))

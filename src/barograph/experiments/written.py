@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from barograph.core.mistakes import Mistake, mistakes
+from barograph.core.mistakes import SEE, Mistake, mistakes
 from barograph.core.toml_lines import TomlLines, dotted
 from barograph.experiments.design import Experiment
 from barograph_client.errors import InvalidExperiment
@@ -64,7 +64,7 @@ def from_file(text: str, name: str) -> dict[str, Any]:
 
 def _refused(wrong: Mistake, where: str = "") -> InvalidExperiment:
     place = dotted(wrong.at)
-    hint = wrong.near or (wrong.instead if where else _SEE)
+    hint = wrong.near or (wrong.instead if where and wrong.instead != SEE else _SEE)
     says = f"{place}: {wrong.says}" if place else f"an experiment is a table of fields, and this {wrong.says}"
     return InvalidExperiment(f"{where}{says}", hint=hint, field=place)
 

@@ -13,7 +13,7 @@ from msgspec import structs
 from barograph.stats.distributions import t_quantile, t_tail
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.fieller import LARGEST_SHARE, ratio_difference, relative_bounds
-from barograph.stats.summary import RatioSummary, Summary
+from barograph.stats.summary import ROUNDING_SHARE, RatioSummary, Summary
 from barograph_client.errors import InvalidInput
 
 DEFAULT_ALPHA = 0.05
@@ -118,7 +118,7 @@ def welch(
     A ``null`` that is not zero and a one-sided alternative make a test of non-inferiority. Source and
     assumptions as for ``compare_means``; needs one unit in each arm at least.
     """
-    difference = arm.mean - baseline.mean
+    difference = mean_difference(arm, baseline)
     refusal = _refusal(arm, baseline)
     if refusal:
         return Effect(value=difference), (refusal,)
@@ -126,6 +126,13 @@ def welch(
     effect = t_effect(difference, math.sqrt(a + b), satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
     constant = not (arm.varies and baseline.varies)
     return effect, ("one arm does not vary: the other carries the whole uncertainty",) if constant else ()
+
+
+def mean_difference(arm: Summary, baseline: Summary) -> float:
+    """``arm - baseline``; zero where neither arm varies and their numbers differ by no more than rounding."""
+    difference = arm.mean - baseline.mean
+    rounding = ROUNDING_SHARE * max(abs(arm.mean), abs(baseline.mean))
+    return 0.0 if abs(difference) <= rounding and not (arm.varies or baseline.varies) else difference
 
 
 def relative_difference(
@@ -142,7 +149,7 @@ def relative_difference(
     """
     if min(arm.n, baseline.n) == 0 or baseline.mean == 0:
         return None, ("the baseline is zero: there is no relative effect",)
-    value = (arm.mean - baseline.mean) / abs(baseline.mean)
+    value = mean_difference(arm, baseline) / abs(baseline.mean)
     refusal = _refusal(arm, baseline)
     if refusal:
         return Effect(value=value) if abs(value) <= LARGEST_SHARE else None, (refusal,)

@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from barograph.stats.comparison import relative_difference
+from barograph.stats.comparison import mean_difference, relative_difference
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.summary import Numbers, RatioSummary, Summary
 from barograph_client.errors import InvalidInput
@@ -151,7 +151,7 @@ def compare_means(
     relative: Effect | None = None
     warnings: tuple[str, ...] = ("an arm is empty",)
     if min(arm.n, baseline.n) > 0:
-        absolute = Effect(value=arm.mean - baseline.mean)
+        absolute = Effect(value=mean_difference(arm, baseline))
         relative, weak = relative_difference(arm, baseline, alpha=alpha)
         warnings = burn_in(arm, baseline, skew)
         if clock is not None and not clock >= LEAST_CLOCK:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from datetime import UTC
 
 from msgspec.structs import replace
 
@@ -50,9 +51,13 @@ def more_days(more: float | None) -> str | None:
 
 
 def reached_end(compared: Comparison) -> bool:
-    """Whether all that was planned has come."""
+    """Whether all that was planned has come. A plan of units ends with the UTC day of the last one."""
     days, units = compared.planned_days, compared.planned_units
-    enough = units is None or sum(compared.units.values()) >= units
+    counted = sum(compared.units.values())
+    if compared.exposed_by_day and compared.state in ("running", "paused"):
+        today = f"{compared.complete_to.astimezone(UTC):%Y-%m-%d}"
+        counted = sum(count for day, count in compared.exposed_by_day if day < today)
+    enough = units is None or counted >= units
     return (days is None or compared.days_running >= days) and enough
 
 
