@@ -15,7 +15,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.analyse import analyse, check_guardrails
 from barograph.experiments.analysis.arms import arms_of, cells_of
-from barograph.experiments.analysis.sequential import Sequences, Tuning
+from barograph.experiments.analysis.sequential import Sequences, Tuning, within_unit_interval
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
 
@@ -32,8 +32,10 @@ def experiment(*guardrails: Guardrail, **values: object) -> Experiment:
 
 
 def checked(defined: Experiment, metric: str, arms: list[UnitMoments], days: float = 3.0) -> GuardrailCheck:
+    """Of arms whose units were there for their first day, so that all they did is what they did in it."""
     answers = {metric: answer_of(arms, START + timedelta(days=days))}
-    (found,) = check_guardrails(defined, {metric: CATALOGUE.get(metric)}, answers)[metric]
+    first_days = answers if within_unit_interval(CATALOGUE.get(metric)) else {}
+    (found,) = check_guardrails(defined, {metric: CATALOGUE.get(metric)}, answers, first_days)[metric]
     return found
 
 

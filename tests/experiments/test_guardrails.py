@@ -51,18 +51,25 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Failures(DictionaryReader):
-    """Answers with so many units of each arm that met an error; ``meanwhile`` is called while it is asked."""
+    """Answers with so many units of each arm that met an error, all in their first day.
+
+    ``questions`` are about all that units did, and ``meanwhile`` is called with them; ``first_days`` are the others.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__([], clock.now)
         self.failed: dict[str, int] = HEALTHY
         self.questions: list[UnitQuery] = []
+        self.first_days: list[UnitQuery] = []
         self.meanwhile: Callable[[UnitQuery], object] = lambda question: None
 
     def units(self, question: UnitQuery) -> UnitAnswer:
-        self.questions.append(question)
         failed = self.failed
-        self.meanwhile(question)
+        if question.attribution_days is None:
+            self.questions.append(question)
+            self.meanwhile(question)
+        else:
+            self.first_days.append(question)
         return UnitAnswer(
             arms=tuple(arm(key, count) for key, count in failed.items()),
             contaminated=0, first_exposure=START, last_exposure=START, complete_to=self.watermark(),
@@ -122,7 +129,7 @@ class TestABreach:
         assert (before is not None, found.state, found.breached) == (True, "stopped", ("error_rate",))
         assert found == f.get("chunks")
         assert found.stop_reason.replace("\u202f", " ") == (
-            "error_rate of small is worse than that of control by 6.15 % to 9.85 % (absolute, always-valid bounds), "
+            "error_rate of small is worse than that of control by 6.28 % to 9.72 % (absolute, always-valid bounds), "
             "and the margin is 1 %."
         )
         newest = f.history("chunks")[0]
@@ -130,7 +137,9 @@ class TestABreach:
 
     def test_asks_for_the_guardrails_that_stop_and_for_nothing_else(self, lab: Lab) -> None:
         lab.running().guard("chunks")
-        assert [(one.experiment, one.metric) for one in lab.reader.questions] == [("chunks", "error_rate")]
+        for asked in (lab.reader.questions, lab.reader.first_days):
+            assert [(one.experiment, one.metric) for one in asked] == [("chunks", "error_rate")]
+        assert lab.reader.first_days[0].attribution_days == 1.0
 
     def test_gives_everybody_the_configuration_of_the_control_at_once(self, lab: Lab) -> None:
         f = lab.running()

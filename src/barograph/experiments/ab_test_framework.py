@@ -29,7 +29,7 @@ from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import answers_of, counted_until, question_of
+from barograph.experiments.questions import answers_of, counted_until, first_days_of, question_of
 from barograph.experiments.reallocation import check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -192,9 +192,11 @@ class ABTestFramework(ExperimentRegister):
         experiment = self.get(key)
         now = self._clock.now()
         names = experiment.metrics
+        metrics = {name: self._catalogue.get(name) for name in names}
         answers = answers_of(self._reader, experiment, names, now)
-        compared = compare_preferences if experiment.kind == "interleaving" else analyse
-        return compared(experiment, {name: self._catalogue.get(name) for name in names}, answers, now)
+        if experiment.kind == "interleaving":
+            return compare_preferences(experiment, metrics, answers, now)
+        return analyse(experiment, metrics, answers, now, first_days_of(self._reader, experiment, metrics, now))
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.

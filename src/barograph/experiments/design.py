@@ -44,7 +44,6 @@ FROZEN = (  # from the start on: the assignment, and what the verdict rests on
 RESERVED_KEYS = (".", "..", "definitions", "plan")  # parts of addresses: what they stand for is no experiment
 LONGEST_TEXT = 4096
 LONGEST_ATTRIBUTION = 366  # days
-GUARDRAIL_DAYS = 1.0  # what a unit does in so many days is what a guardrail is about, unless an attribution is declared
 LONGEST_PRE_PERIOD = 90  # days
 MOST_SLICES = 5
 SECONDS_A_DAY = 86_400.0
@@ -136,15 +135,6 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         """By what the verdict is reached: what was said, or what follows from the plan."""
         planned = self.planned_days is not None or self.planned_units is not None
         return self.method or ("fixed horizon" if planned else "always valid")
-
-    def window_of(self, metric: str) -> float | None:
-        """In how many days from its exposure on what a unit does is counted; None: as long as the experiment lasts.
-
-        Of a guardrail in the first one, if nothing else was said: what is final after a day can be tested at any time
-        without a gate, and harm that hides in rare values is seen.
-        """
-        guards = any(one.metric == metric for one in self.guardrails)
-        return self.attribution_days or (GUARDRAIL_DAYS if guards else None)
 
     @property
     def is_guarded(self) -> bool:

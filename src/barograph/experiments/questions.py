@@ -5,14 +5,16 @@ A comparison asks up to ``counted_until``, which at a fixed horizon is the plann
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import structs
 
+from barograph.core.metric import Metric
 from barograph.core.query import Window
 from barograph.core.reader import UnitReader
 from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.experiments.analysis.sequential import FIRST_DAY, within_unit_interval
 from barograph.experiments.analysis.waiting import exposed_by_day
 from barograph.experiments.design import Experiment
 from barograph.experiments.horizon import horizon
@@ -28,6 +30,25 @@ def answers_of(
     end = counted_until(reader, experiment, now)
     answers = {name: reader.units(question_of(experiment, name, end)) for name in metrics}
     return answers if end == now else {name: _as_of(end, answer) for name, answer in answers.items()}
+
+
+def first_days_of(
+    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], now: datetime
+) -> dict[str, UnitAnswer]:
+    """What units did in their first day, by guardrail: values that are final soon, for rates that are rare.
+
+    Of those of ``metrics`` that are guardrails between 0 and 1; none where an attribution is declared, as then the
+    other answers have final values themselves. Raises as ``answers_of`` does.
+    """
+    if experiment.attribution_days is not None:
+        return {}
+    end = counted_until(reader, experiment, now)
+    guards = [one.metric for one in experiment.guardrails if one.metric in metrics]
+    return {
+        name: reader.units(structs.replace(question_of(experiment, name, end), attribution_days=FIRST_DAY))
+        for name in guards
+        if within_unit_interval(metrics[name])
+    }
 
 
 def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> datetime:
@@ -62,7 +83,7 @@ def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str =
         unit_kind=experiment.unit_kind,
         project=experiment.project,
         by=by,
-        attribution_days=experiment.window_of(metric),
+        attribution_days=experiment.attribution_days,
         pre_days=experiment.pre_days if adjusted else 0,
         cap=experiment.caps.get(metric) if by != "age" else None,
         changed_at=tuple(change.at for change in experiment.reweighted),

@@ -28,19 +28,27 @@ from barograph.stats.estimate import Estimate
 
 
 def analyse(
-    experiment: Experiment, metrics: Mapping[str, Metric], answers: Mapping[str, UnitAnswer], now: datetime
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    answers: Mapping[str, UnitAnswer],
+    now: datetime,
+    first_days: Mapping[str, UnitAnswer] | None = None,
 ) -> Comparison:
     """Compare the arms on every metric of the experiment.
 
-    ``metrics`` and ``answers`` have an entry for each metric that the experiment names; answers are by the day of
-    exposure, as ``questions`` asks for them.
+    ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for guardrails
+    of which it is known what units did in their first day; answers are by the day of exposure, as ``questions`` asks
+    for them.
     """
+    early = first_days or {}
     first, primary = answers[experiment.primary_metric], metrics[experiment.primary_metric]
     keys = [variant.key for variant in experiment.variants]
     counts = {key: sum(one.units for one in first.arms if one.arm == key) for key in keys}
     ratio = check_sample_ratio(experiment, first)
     arms = {name: arms_of(metrics[name], experiment, cells_of(answer.arms)) for name, answer in answers.items()}
-    sequences = {name: Sequences.of(experiment, metrics[name], answer) for name, answer in answers.items()}
+    sequences = {
+        name: Sequences.of(experiment, metrics[name], answer, early.get(name)) for name, answer in answers.items()
+    }
     compared = _corrected_family(
         experiment,
         tuple(
@@ -81,14 +89,18 @@ def analyse(
 
 
 def check_guardrails(
-    experiment: Experiment, metrics: Mapping[str, Metric], answers: Mapping[str, UnitAnswer]
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    answers: Mapping[str, UnitAnswer],
+    first_days: Mapping[str, UnitAnswer] | None = None,
 ) -> dict[str, tuple[GuardrailCheck, ...]]:
     """The checks of the guardrails that ``answers`` has an entry for, by metric: one for each treatment."""
+    early = first_days or {}
     return {
         one.metric: _checks(
             experiment, metrics[one.metric], one,
             arms_of(metrics[one.metric], experiment, cells_of(answers[one.metric].arms)),
-            Sequences.of(experiment, metrics[one.metric], answers[one.metric]),
+            Sequences.of(experiment, metrics[one.metric], answers[one.metric], early.get(one.metric)),
         )
         for one in experiment.guardrails
         if one.metric in answers

@@ -1,9 +1,9 @@
 """What may be read at any time: confidence sequences of a metric, and which of them answers.
 
-Takes the ``Arm``s, and the cohorts of units whose attribution window is over; hands back ``Estimate``s. The asymptotic
-sequence runs by unit-days, as units go on acting after their exposure. Where its gate is shut, and a metric lies
-between 0 and 1, the empirical Bernstein sequence over cohorts whose values are final needs no gate. Where both are on
-offer each has half of alpha, as the one that answers may change from day to day.
+Takes the ``Arm``s, and the cohorts of units whose attribution window (of a guardrail: their first day) is over; hands
+back ``Estimate``s. The asymptotic sequence runs by unit-days, as units go on acting after their exposure. Where its
+gate is shut, and a metric lies between 0 and 1, the empirical Bernstein sequence over cohorts whose values are final
+needs no gate. Where both are on offer each has half of alpha, as the one that answers may change from day to day.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from barograph.stats.sequential import asymptotic
 from barograph.stats.sequential.bounded import compare_bounded_means
 from barograph.stats.summary import Summary
 
+FIRST_DAY = 1.0  # days from the exposure on, after which what a unit did in them is final
 LARGEST_ALPHA = 0.49  # the formula of a sequence ends at a half
 USUAL_DAYS = 28.0  # a sequence is tightest at the planned end; where none is planned, after four weeks
 USUAL_UNITS = asymptotic.TUNING_UNITS  # and at so many units in two arms
@@ -42,14 +43,14 @@ class Tuning(Struct, frozen=True, kw_only=True):
     unit_days: float
 
     @classmethod
-    def of(cls, experiment: Experiment, metric: str = "") -> Tuning:
-        """From the plan, or what is usual; of the primary metric unless given. Units are taken to come evenly."""
+    def of(cls, experiment: Experiment) -> Tuning:
+        """From the plan, or what is usual. Units are taken to come evenly over the planned days."""
         interleaved = experiment.kind == "interleaving"  # then any two arms have all units
         units: float = USUAL_INTERLEAVED if interleaved else USUAL_UNITS
         if experiment.planned_units is not None:
             units = experiment.planned_units * (1 if interleaved else 2 / len(experiment.variants))
         days = USUAL_DAYS if experiment.planned_days is None else experiment.planned_days
-        window = min(days, experiment.window_of(metric or experiment.primary_metric) or days)
+        window = min(days, experiment.attribution_days or days)
         return cls(units=units, unit_days=max(units * (window - window * window / (2 * days)), asymptotic.LEAST_CLOCK))
 
     def part(self, share: float) -> Tuning:
@@ -66,19 +67,24 @@ class Sequences(Struct, frozen=True, kw_only=True):
     cohorts: dict[str, tuple[Summary, ...]] | None = None
 
     @classmethod
-    def of(cls, experiment: Experiment, metric: Metric, answer: UnitAnswer) -> Sequences:
-        """For a metric of an experiment; ``answer`` is by the day of exposure.
+    def of(
+        cls, experiment: Experiment, metric: Metric, answer: UnitAnswer, first_day: UnitAnswer | None = None
+    ) -> Sequences:
+        """For a metric of an experiment; answers are by the day of exposure.
 
-        Windows that the stop cut short are never over: whoever stops it has seen what is in them.
+        Cohorts are those of the attribution window, or, where none is declared, of ``first_day``, what units did in
+        theirs. Windows that the stop cut short are never over: whoever stops it has seen what is in them.
         """
-        cohorts, days = None, experiment.window_of(metric.name)
+        days, final = experiment.attribution_days, answer
+        if days is None and first_day is not None:
+            days, final = FIRST_DAY, first_day
+        cohorts = None
         if days is not None and within_unit_interval(metric):
-            end = min(answer.complete_to, experiment.stopped_at or answer.complete_to)
-            cohorts = _closed(answer.arms, compared_keys(experiment), days, end)
+            end = min(final.complete_to, experiment.stopped_at or final.complete_to)
+            cohorts = _closed(final.arms, compared_keys(experiment), days, end)
         return cls(
-            tuning=Tuning.of(experiment, metric.name), unit_kind=experiment.unit_kind, cohorts=cohorts,
-            window_days=days or 0.0,
-        )  # fmt: skip
+            tuning=Tuning.of(experiment), unit_kind=experiment.unit_kind, cohorts=cohorts, window_days=days or 0.0
+        )
 
     def compare(
         self, arms: Mapping[str, Arm], key: str, control: str, alpha: float, alternative: Alternative = "two-sided"
