@@ -175,6 +175,15 @@ class TestEquivalence:
         defined = experiment(variants=equal_variants("control", "reranked", "third"), equivalence_margin=0.03)
         assert "95 % interval" in compare(defined, satisfaction=arms).verdict.sentence  # 1 - 2 * 0.05 / 2
 
+    def test_many_treatments_share_alpha_at_any_time_too(self) -> None:
+        names = [f"ranker{n}" for n in range(8)]
+        arms = [moments_of("control", centred(4.0, 4000, 1))]
+        arms += [moments_of(name, centred(4.0, 4000, seed + 2)) for seed, name in enumerate(names)]
+        defined = experiment(variants=equal_variants("control", *names), equivalence_margin=0.03, method="always valid")
+        sentence = compare(defined, satisfaction=arms).verdict.sentence
+        assert sentence.startswith("Equivalent")
+        assert "always valid 98.8 % interval" in sentence  # 1 - 2 * 0.05 / 8
+
 
 class TestSentence:
     def arms(self, effect: float = 0.3) -> list[UnitMoments]:

@@ -15,10 +15,11 @@ from barograph.core.unit import format_value
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
+from barograph.experiments.analysis.equivalence import within_margin
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
-from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends, within_margin
+from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends
 from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
@@ -69,7 +70,9 @@ def analyse(
     verdicts = tuple(
         judge(
             experiment, primary, estimate, p_value, progress, kept_back, compared,
-            within_margin(experiment, primary_arms, estimate),
+            within_margin(
+                experiment, primary_arms, sequences[experiment.primary_metric], (estimate.arm, estimate.baseline)
+            ),
         )
         for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)
     )  # fmt: skip

@@ -6,13 +6,12 @@ Takes ``Arm``s, hands back ``Estimate``s and ``Belief``s. docs/statistics.md has
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from msgspec import structs
 
 from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.comparison import Belief
-from barograph.experiments.design import Direction, Experiment
+from barograph.experiments.design import Direction
 from barograph.stats import covariate
 from barograph.stats.bayes import BetaPosterior, NormalPrior, Posterior, compare_shares, normal_effect
 from barograph.stats.comparison import compare_means, compare_ratios
@@ -63,26 +62,6 @@ def adjusted(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate | 
     if arm.pairs is None or baseline.pairs is None:
         return None
     return covariate.compare_cuped(arm.pairs, baseline.pairs, alpha=alpha, names=names)
-
-
-def within_margin(experiment: Experiment, arms: Mapping[str, Arm], estimate: Estimate) -> Estimate | None:
-    """The estimate by which the arm is equivalent to the control; None where it is not, or nothing is said of a margin.
-
-    Both one-sided tests at alpha are the interval at twice alpha inside the margin (TOST; Schuirmann 1987), of the
-    relative effect; an interval that is valid at any time is taken as it stands. Several treatments share alpha.
-    """
-    if experiment.equivalence_margin is None:
-        return None
-    found = estimate
-    if experiment.decided_by == "fixed horizon":
-        risk = min(0.5, 2 * experiment.alpha / (len(arms) - 1))
-        arm, baseline, names = arms[estimate.arm], arms[estimate.baseline], (estimate.arm, estimate.baseline)
-        found = adjusted(arm, baseline, names, risk) or fixed_horizon(arm, baseline, names, risk)
-    effect = found.relative
-    if effect is None or effect.low is None or effect.high is None:
-        return None
-    margin = experiment.equivalence_margin
-    return found if -margin < effect.low and effect.high < margin else None
 
 
 def belief(arm: Arm, baseline: Arm, names: Names, better: Direction, alpha: float, fewest: int) -> Belief | None:

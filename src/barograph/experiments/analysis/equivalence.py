@@ -1,0 +1,39 @@
+"""Is an arm as good as the control, within the margin that does not matter?
+
+Takes the ``Arm``s and the ``Sequences`` of the primary metric, hands the estimate that says so to ``verdict``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.analysis.methods import adjusted, fixed_horizon
+from barograph.experiments.analysis.sequential import Sequences
+from barograph.experiments.design import Experiment
+from barograph.stats.estimate import Estimate
+
+
+def within_margin(
+    experiment: Experiment, arms: Mapping[str, Arm], sequences: Sequences, names: tuple[str, str]
+) -> Estimate | None:
+    """The estimate by which the arm is equivalent to the control; None where it is not, or nothing is said of a margin.
+
+    Both one-sided tests at alpha are the interval at twice alpha inside the margin (TOST; Schuirmann 1987), of the
+    relative effect. Several treatments share alpha (Bonferroni). An interval that is valid at any time is at alpha at
+    the most, as the one that is shown.
+    """
+    margin = experiment.equivalence_margin
+    if margin is None:
+        return None
+    risk = 2 * experiment.alpha / (len(arms) - 1)
+    arm, baseline = (arms[name] for name in names)
+    if experiment.decided_by == "always valid":
+        found = sequences.compare(arms, *names, min(experiment.alpha, risk))
+    else:
+        risk = min(0.5, risk)
+        found = adjusted(arm, baseline, names, risk) or fixed_horizon(arm, baseline, names, risk)
+    effect = found.relative
+    if effect is None or effect.low is None or effect.high is None:
+        return None
+    return found if -margin < effect.low and effect.high < margin else None
