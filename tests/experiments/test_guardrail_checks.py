@@ -111,6 +111,40 @@ class TestStopping:
         assert among.worsening_low is not None
         assert among.worsening_low < alone.worsening_low
 
+    def test_two_treatments_have_half_of_it_each(self) -> None:
+        name, arms = "response_time.mean", two(10.0, 11.0)
+        defined = experiment(SLOWER, variants=equal_variants("control", "reranked", "third"), planned_units=7_500)
+        answers = {name: answer_of([*arms, moments_of("third", exactly(10.0, 1.0, 1500))])}
+        both = {one.arm: one for one in check_guardrails(defined, {name: CATALOGUE.get(name)}, answers)[name]}
+        strict = checked(experiment(SLOWER, alpha=0.025, planned_units=5_000), name, arms)
+        assert both["reranked"].worsening_low == strict.worsening_low
+        assert both["reranked"].worsening_high == strict.worsening_high
+
+    def test_a_rate_has_half_of_its_share_for_each_way_to_test_it(self) -> None:
+        guardrail = Guardrail(metric="error_rate", margin=0.5)
+        defined, metric = experiment(guardrail), CATALOGUE.get("error_rate")
+        generator = np.random.default_rng(5)
+        for rates, way in (((0.4, 0.5), "asymptotic"), ((0.0, 0.3), "bounded")):
+            arms = [
+                moments_of(key, generator.binomial(2, rate, 60).astype(float), np.full(60, 2.0), unit_days=90.0,
+                           group=f"2026-11-{10 + day}")
+                for day in range(6)
+                for key, rate in zip(("control", "reranked"), rates, strict=True)
+            ]  # fmt: skip
+            found, answer = checked(defined, metric.name, arms, 8.0), answer_of(arms, START + timedelta(days=8))
+            sequences = Sequences.of(defined, metric, answer, answer)
+            sequences = structs.replace(sequences, tuning=sequences.tuning.part(1 / 20))
+            if way == "bounded":
+                effect = sequences.bounded("reranked", "control", 0.025, (1 / 1.5, 1.0)).absolute
+                assert effect is not None
+                assert effect.low is not None
+                assert found.worsening_low == pytest.approx(0.5 + 1.5 * effect.low)
+            else:
+                by_key, names = arms_of(metric, defined, cells_of(arms)).by_key, ("reranked", "control")
+                effect = sequences.asymptotic(by_key["reranked"], by_key["control"], names, 0.025, "greater").relative
+                assert effect is not None
+                assert found.worsening_low == effect.low
+
     def test_it_is_not_tested_before_there_is_enough_to_test_and_says_why(self) -> None:
         found = checked(experiment(SLOWER), "response_time.mean", two(10.0, 20.0, n=60))
         assert found.stopping == "not valid"
