@@ -20,6 +20,7 @@ from barograph.experiments.design import Experiment, Reweighting, equal_variants
 from barograph.stats.covariate import compare_lin
 from barograph.stats.estimate import Estimate
 from barograph.stats.joint import PairSummary
+from barograph.stats.multiplicity import benjamini_hochberg, holm
 
 CATALOGUE = Catalogue()
 Floats = NDArray[np.float64]
@@ -147,6 +148,14 @@ class TestSlices:
         assert course_of(details(always, plan=by_group({"free": 0.13, "paid": 0.0})), "plan").sentence.endswith(
             "number."
         )
+
+    def test_they_are_corrected_as_was_declared(self) -> None:
+        slices = by_group({"free": 0.13, "paid": 0.12, "": 0.05})
+        for correction, correct in (("holm", holm), ("benjamini-hochberg", benjamini_hochberg)):
+            defined = experiment(slices=("plan",), correction=correction)
+            steps = course_of(details(defined, plan=slices), "plan").steps
+            plain = [step.estimate.p_value for step in steps]
+            assert [step.p_value for step in steps] == correct([p for p in plain if p is not None])
 
     def test_the_most_frequent_values_are_shown_and_the_others_counted(self) -> None:
         effects = {f"value-{number}": 0.0 for number in range(25)}

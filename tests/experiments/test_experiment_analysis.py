@@ -65,6 +65,15 @@ def test_what_the_reader_says_of_its_answer_is_among_the_warnings() -> None:
     assert "The raw events of 2026-11-01 were retired" in compared.warnings
 
 
+def test_a_comparison_is_as_old_as_the_oldest_of_its_answers() -> None:
+    defined = experiment(secondary_metrics=("accuracy",))
+    values = moments("control", once_each(ratings(4.0, 50, 1)))
+    answers = {name: answer(values) for name in ("satisfaction", "accuracy")}
+    answers["accuracy"] = structs.replace(answers["accuracy"], complete_to=START - timedelta(hours=1))
+    found = analyse(defined, {name: CATALOGUE.get(name) for name in answers}, answers, START + timedelta(days=2))
+    assert found.complete_to == START - timedelta(hours=1)
+
+
 class TestVerdict:
     def test_better_is_said_with_values_interval_and_p(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.8, 800, 1), reranked=ratings(4.2, 800, 2))
@@ -258,6 +267,11 @@ class TestMethods:
         assert found.verdict.finding == "worse"
         assert "cost a user" in found.verdict.sentence
         assert found.primary.per_unit
+
+    def test_amounts_that_happen_to_be_0_or_1_are_no_shares(self) -> None:
+        spent = np.repeat([0.0, 1.0], 40)
+        found = compare(experiment(primary_metric="cost"), 10, control=spent, reranked=spent)
+        assert found.estimates[0].method == "Welch's t"
 
     def test_several_arms_are_several_chances_to_be_wrong(self) -> None:
         alone = compare(experiment(), 10, control=ratings(4.0, 400, 1), reranked=ratings(4.15, 400, 2))

@@ -175,6 +175,19 @@ class TestEquivalence:
         defined = experiment(variants=equal_variants("control", "reranked", "third"), equivalence_margin=0.03)
         assert "95 % interval" in compare(defined, satisfaction=arms).verdict.sentence  # 1 - 2 * 0.05 / 2
 
+    def test_what_units_did_before_makes_it_known_sooner(self) -> None:
+        generator, arms = np.random.default_rng(4), []
+        for key in ("control", "reranked"):
+            habit = centred(3.0, 400, generator.integers(100))
+            since = habit + centred(0.0, 400, generator.integers(100), 0.3)
+            arms.append(moments_of(key, since, pre=(habit, np.ones(400))))
+        found = {
+            days: compare(experiment(pre_days=days, equivalence_margin=0.025), satisfaction=arms).verdict
+            for days in (0, 14)
+        }
+        assert found[14].finding == "equivalent"
+        assert "adjusted by the days before" in found[14].sentence
+
     def test_many_treatments_share_alpha_at_any_time_too(self) -> None:
         names = [f"ranker{n}" for n in range(8)]
         arms = [moments_of("control", centred(4.0, 4000, 1))]

@@ -14,7 +14,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, Reweighting, Variant, validated
+from barograph.experiments.design import Experiment, Reweighting, Variant, equal_variants, validated
 from barograph.stats.bandit import stratified_difference
 from barograph.stats.sample_ratio import sample_ratio
 from barograph.stats.summary import Summary
@@ -112,6 +112,20 @@ def test_a_mismatch_of_an_earlier_period_is_kept() -> None:
     arms = rising(sizes=((700, 300), (4000, 16_000)))
     found = compare(experiment(method="always valid"), arms)
     assert found.sample_ratio.mismatch
+
+
+def test_evidence_of_a_mismatch_grows_over_periods_at_any_time() -> None:
+    variants = equal_variants("control", "reranked")
+    plain = experiment(method="always valid", variants=variants, reweighted=())
+    alone = [compare(plain, rising(sizes=((n, 1000 - n),))).sample_ratio.p_value for n in (440, 430)]
+    assert alone[0] is not None
+    assert alone[1] is not None
+    same = Reweighting(at=CHANGED, before={"control": 0.5, "reranked": 0.5})
+    for sizes in (((440, 560), (430, 570)), ((440, 560), (430, 570), (500, 500))):
+        changes = tuple(structs.replace(same, at=CHANGED + timedelta(days=day)) for day in range(len(sizes) - 1))
+        defined = experiment(method="always valid", variants=variants, reweighted=changes)
+        both = compare(defined, rising(sizes=sizes)).sample_ratio.p_value
+        assert both == pytest.approx(alone[0] * alone[1], rel=1e-6)  # what was shown once stays shown
 
 
 def test_each_of_several_changes_has_its_own_weights() -> None:
