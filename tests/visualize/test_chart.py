@@ -281,6 +281,22 @@ def test_a_text_that_wraps_goes_on_in_the_rows_below_and_loses_nothing() -> None
     assert " ".join(line[8:].strip() for line in body[:4]) == says
 
 
+def test_the_room_of_a_column_that_is_left_out_goes_to_the_others() -> None:
+    columns = [Column(title="Metric", wraps=True), Column(title="Arm"), Column(title="Difference", align="right"),
+               Column(title="users", align="right")]  # fmt: skip
+    row = ["User satisfaction", "big_chunks", "+0.172 [+0.0451, +0.31]", "138 / 141"]
+    text = Visualizer(width=48).draw(Table(title="", columns=columns, rows=[row]))
+    assert "satisfaction" in text
+    assert "138" not in text
+
+
+def test_a_text_that_people_copy_stays_whole_while_others_give_way() -> None:
+    columns = [Column(title="Key", whole=True), Column(title="State"), Column(title="Title")]
+    row = ["aa-split-of-real-ratings", "running", "A/A split of real ratings"]
+    text = Visualizer(width=50).draw(Table(title="", columns=columns, rows=[row]))
+    assert "aa-split-of-real-ratings" in text
+
+
 def test_of_texts_that_wrap_no_word_is_broken_while_another_column_can_give_way() -> None:
     columns = [Column(title="Rule", wraps=True), Column(title="Severity"), Column(title="Condition", wraps=True)]
     row = ["a long name that people gave to it", "critical", "retrieval.distinct_documents below 5"]

@@ -48,8 +48,8 @@ def listing(found: Sequence[Experiment]) -> Page:
         for one in sorted(found, key=lambda one: (order[one.state], one.key))
     ]  # fmt: skip
     columns = [
-        Column(title="Key", most=32), Column(title="State"), Column(title="Split"), Column(title="Metric", most=28),
-        Column(title="Started"), Column(title="Title", most=60),
+        Column(title="Key", most=64, whole=True), Column(title="State"), Column(title="Split"),
+        Column(title="Metric", most=28), Column(title="Started"), Column(title="Title", most=60),
     ]  # fmt: skip
     return Page(title="Experiments", parts=[Table(title="", columns=columns, rows=rows)])
 

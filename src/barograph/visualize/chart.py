@@ -217,7 +217,8 @@ class Sparkline(Struct, frozen=True, kw_only=True, tag="sparkline"):
 class Column(Struct, frozen=True, kw_only=True):
     """A column of a table; numbers go to the right edge and are formatted by ``unit``, texts to the left.
 
-    A text that does not fit is cut, or, with ``wraps``, goes on in the rows below.
+    A text that does not fit is cut, or, with ``wraps``, goes on in the rows below; a ``whole`` one, such as a key that
+    people copy, has all of its ``most`` cells, and other columns give way.
     """
 
     title: str
@@ -225,6 +226,7 @@ class Column(Struct, frozen=True, kw_only=True):
     align: Literal["auto", "left", "right"] = "auto"
     most: int = 60  # cells that a text may take
     wraps: bool = False
+    whole: bool = False
 
 
 class Table(Struct, frozen=True, kw_only=True, tag="table"):

@@ -29,7 +29,8 @@ def draw_table(table: Table, pen: Pen) -> list[Row]:
         for index, title in enumerate(titles)
     ]
     stiff = [
-        numeric[index] or any(isinstance(row[index], datetime) for row in table.rows) for index in range(len(titles))
+        numeric[index] or column.whole or any(isinstance(row[index], datetime) for row in table.rows)
+        for index, column in enumerate(table.columns)
     ]
     words = [_longest_word(column, [row[index] for row in cells]) for index, column in enumerate(table.columns)]
     widths = _shrink(widths, stiff, words, pen.width)
@@ -82,12 +83,12 @@ def _longest_word(column: Column, texts: Sequence[str]) -> int:
     return min(max(map(display_width, words), default=0), _LONGEST_WORD)
 
 
-def _shrink(widths: list[int], stiff: Sequence[bool], words: Sequence[int], most: int) -> list[int]:
+def _shrink(widths: Sequence[int], stiff: Sequence[bool], words: Sequence[int], most: int) -> list[int]:
     """Widths that fit: the widest text gives way first; then words are broken; then columns are left out from the end.
 
-    Numbers and times, the ``stiff`` columns, are never cut while another column can give way.
+    Numbers, times and texts that stay whole, the ``stiff`` columns, are never cut while another column can give way.
     """
-    widths = list(widths)
+    wished, widths = widths, list(widths)
     least = [max(_SHORTEST_TEXT, length) for length in words]
     while (excess := sum(widths) + GAP * (len(widths) - 1) - most) > 0:
         texts = [index for index in range(len(widths)) if not stiff[index] and widths[index] > least[index]]
@@ -98,7 +99,7 @@ def _shrink(widths: list[int], stiff: Sequence[bool], words: Sequence[int], most
         elif max(least) > _SHORTEST_TEXT:
             least = [_SHORTEST_TEXT] * len(widths)
         elif len(widths) > 1:
-            widths.pop()
+            return _shrink(wished[:-1], stiff[:-1], words[:-1], most)  # what it leaves is room for the others
         else:
             return [most]
     return widths

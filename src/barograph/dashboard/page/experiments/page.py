@@ -110,15 +110,15 @@ def _list(known: Sequence[Experiment], compared: Compared) -> Table:
         found = compared.get(one.key)
         told = found if isinstance(found, Comparison) else None
         rows.append(
-            [one.name, one.state, one.split, round(told.days_running, 1) if told else None,
+            [one.key, one.state, one.split, round(told.days_running, 1) if told else None,
              sum(told.units.values()) if told else None, told.verdict.finding if told else None,
              more_days(told.needs_more_days) if told and one.state == "running" else None,
-             one.key if one.key != one.name else None]
+             one.title or None]
         )  # fmt: skip
     columns = [
-        Column(title="Experiment", most=36), Column(title="State"), Column(title="Split", most=16),
+        Column(title="Key", most=64, whole=True), Column(title="State"), Column(title="Split", most=16),
         Column(title="Days"), Column(title="Units"), Column(title="Verdict"), Column(title="Needs", align="right"),
-        Column(title="Key", most=24),
+        Column(title="Title", most=36),
     ]  # fmt: skip
     note = "`barograph show experiments --experiment KEY` shows one in full." if len(known) > 1 else ""
     return Table(title="Experiments", columns=columns, rows=rows, note=note)
