@@ -11,9 +11,10 @@ from msgspec import structs
 from scipy import stats
 from tests.experiments.units_reader import moments
 
-from barograph.core.metric import Catalogue, Metric
+from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis.analyse import analyse
+from barograph.experiments.analysis.arms import arms_of, cells_of
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated
 from barograph.experiments.verdict import days_text
@@ -272,6 +273,16 @@ class TestMethods:
         spent = np.repeat([0.0, 1.0], 40)
         found = compare(experiment(primary_metric="cost"), 10, control=spent, reranked=spent)
         assert found.estimates[0].method == "Welch's t"
+
+    def test_parts_of_one_a_unit_are_no_shares_of_units(self) -> None:
+        own = Metric(
+            name="spent", title="Spent", unit="USD", aggregation="ratio", better="lower", sentence="Dollars a query.",
+            of=Measure("query", "cost"), per=Measure("query"), user_defined=True,
+        )  # fmt: skip
+        parts = moments("control", once_each(np.repeat([0.2, 0.4], 40)))
+        arms = arms_of(own, experiment(), cells_of([parts, structs.replace(parts, arm="reranked")])).by_key
+        assert [arm.successes for arm in arms.values()] == [None, None]
+        assert arms["control"].ratio is not None
 
     def test_several_arms_are_several_chances_to_be_wrong(self) -> None:
         alone = compare(experiment(), 10, control=ratings(4.0, 400, 1), reranked=ratings(4.15, 400, 2))

@@ -123,6 +123,19 @@ def test_capped_sums_say_so_and_where_the_cap_is() -> None:
     assert "sums a unit up to $4.5" in found.estimates[0].method
     assert "sums a unit up to $4.5" in found.primary.always_valid[0].method
 
+    def test_a_past_that_is_the_same_for_all_has_rounding_alone_in_its_products(self) -> None:
+        arms = []
+        for one in self.arms(0.08):
+            assert one.pre is not None
+            same = structs.replace(one.pre, products=(0.0, 0.0, 3e-13, -2e-13, 0.0, 1e-13, 0.0))
+            arms.append(structs.replace(one, pre=same))
+        found = compare(experiment(pre_days=14), satisfaction=arms).primary
+        (adjusted,), (plain,) = found.adjusted, found.estimates
+        assert adjusted.absolute is not None
+        assert plain.absolute is not None
+        assert adjusted.absolute.value == pytest.approx(plain.absolute.value)
+        assert adjusted.p_value == pytest.approx(plain.p_value)
+
 
 class TestSkew:
     def test_a_few_large_values_give_no_verdict_at_a_fixed_horizon(self) -> None:
