@@ -163,6 +163,20 @@ class TestVerdict:
         assert reach is not None
         assert reach + 0.8416 * spread == pytest.approx(0.05 * 4.0, rel=0.1)
 
+    def test_more_treatments_need_more_days(self) -> None:
+        waits = []
+        for keys in (("control", "reranked"), ("control", "reranked", "third")):
+            by_day = [
+                moments_of(key, ratings(4.0, 40, 100 * day), unit_days=40 * (9.5 - day), group=f"2026-11-{10 + day}")
+                for day in range(10)
+                for key in keys
+            ]
+            waits.append(compare(experiment(variants=equal_variants(*keys)), by_day, day=10).needs_more_days)
+        two, three = waits
+        assert two is not None
+        assert three is not None
+        assert 1.05 * two < three < 2 * two
+
 
 class TestClosedWindows:
     """Rates of an experiment with an attribution window: units whose window is over have their final value."""
