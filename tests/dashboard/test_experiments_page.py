@@ -27,7 +27,7 @@ from barograph.dashboard.page.experiments.courses import day_course
 from barograph.dashboard.page.experiments.intervals import interval_plot
 from barograph.dashboard.page.experiments.page import MOST_SHOWN, in_full
 from barograph.dashboard.page.experiments.summary import experiment_parts, head
-from barograph.dashboard.page.experiments.words import change, difference
+from barograph.dashboard.page.experiments.words import change, difference, worsening
 from barograph.dashboard.pages import build_page
 from barograph.dashboard.report import build_report
 from barograph.experiments.comparison import Comparison, Details, Step, Verdict
@@ -161,6 +161,12 @@ def test_of_many_arms_a_few_stand_in_the_sentence_of_the_sample_ratio() -> None:
     balanced = sample_ratio(list(units.values()), [1 / 12] * 12)
     text = plain(text_of(Page(title="", parts=head(comparison(units=units, sample_ratio=balanced)))))
     assert re.search(r"ok \(arm 0x+… 100, .*arm 7x+… 100, 4 more users exposed", text)
+
+
+def test_the_bounds_of_a_share_are_points_that_are_named_once() -> None:
+    made = next(one for one in metrics() if one.guardrails)
+    check = replace(made.guardrails[0], relative=False, worsening_low=0.0601, worsening_high=0.127)
+    assert worsening(replace(made, unit="ratio"), check) == "+6.01 to +12.7 points"
 
 
 def test_an_experiment_past_its_end_says_so() -> None:

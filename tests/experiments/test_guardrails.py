@@ -24,7 +24,7 @@ from barograph.experiments.guardrails import TOLD, GuardrailWatch, stopped_latel
 from barograph_client import Client
 from barograph_client.backoff import Pace
 from barograph_client.clock import ManualClock, SystemClock
-from barograph_client.errors import ChangedMeanwhile, EngineUnavailable
+from barograph_client.errors import ChangedMeanwhile, EngineUnavailable, shorten
 from barograph_client.experiments.sticky import MemoryStickyStore
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
@@ -120,6 +120,16 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 class TestABreach:
+    def test_is_found_after_the_planned_end_in_what_came_since(self, lab: Lab) -> None:
+        lab.framework.create(structs.replace(CHUNKS, planned_days=3.0))
+        lab.framework.start("chunks")
+        lab.clock.advance(5 * 86_400)
+        lab.framework.guard("chunks")
+        assert {one.window.end for one in lab.reader.questions} == {one.window.end for one in lab.reader.first_days}
+        assert lab.reader.first_days[0].window.end > lab.clock.now()
+        lab.framework.compare("chunks")
+        assert lab.reader.first_days[-1].window.end < START + timedelta(days=3, minutes=1)
+
     def test_stops_the_experiment_and_says_why_with_the_numbers(self, lab: Lab) -> None:
         f = lab.running()
         before = f.assign("chunks", "user-1")
@@ -132,6 +142,7 @@ class TestABreach:
             "error_rate of small is worse than that of control by 6.28 % to 9.72 % (absolute, always-valid bounds), "
             "and the margin is 1 %."
         )
+        assert shorten(found.stop_reason, 400) == found.stop_reason  # as in verdicts: no sign of it is escaped
         newest = f.history("chunks")[0]
         assert (newest.action, newest.actor, newest.detail["reason"]) == ("stop", "guardrail", found.stop_reason)
 

@@ -31,10 +31,14 @@ bounded length and made safe for a terminal. Only the application, the command l
 from __future__ import annotations
 
 VALUE_LENGTH = 120  # characters of an offending value that an error repeats
+NARROW_SPACE = "\u202f"  # before a per cent sign; it moves nothing
 
 
 def shorten(value: object, length: int = VALUE_LENGTH) -> str:
-    """The value on one line in at most ``length`` characters, with control characters made visible."""
+    """The value on one line in at most ``length`` characters, with control characters made visible.
+
+    The space before our per cent signs is none.
+    """
     try:
         if isinstance(value, bytes | bytearray):
             value = bytes(value[: 4 * length]).decode("utf-8", "backslashreplace")
@@ -42,7 +46,9 @@ def shorten(value: object, length: int = VALUE_LENGTH) -> str:
     except Exception as error:  # a hostile __repr__ must not hide the error that is being told
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     text = text[: length + 1]
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = "".join(
+        c if c.isprintable() or c == NARROW_SPACE else c.encode("unicode_escape").decode("ascii") for c in text
+    )
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 
-from barograph_client.errors import shorten
+from barograph_client.errors import NARROW_SPACE, shorten
 
 MINUS = "\u2212"
-NARROW_SPACE = "\u202f"
 DIGITS = 3
 PRECISE_DIGITS = 6
 HUGE = 1e15  # beyond it a number is written with an exponent

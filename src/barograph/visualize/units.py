@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from barograph.core.unit import HUGE, MINUS, NARROW_SPACE, SECONDS, significant, thousands
+from barograph.core.unit import HUGE, MINUS, SECONDS, significant, thousands
 from barograph.visualize.hostile import clean
+from barograph_client.errors import NARROW_SPACE
 
 
 def axis_scale(highest: float, unit: str) -> tuple[float, str]:

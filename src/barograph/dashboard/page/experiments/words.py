@@ -179,7 +179,7 @@ def worsening(metric: MetricComparison, check: GuardrailCheck) -> str | None:
         return None if high is None else f"up to {_margin(high, metric, check)}"
     if high is None:
         return f"at least {_margin(low, metric, check)}"
-    return f"{_margin(low, metric, check)} to {_margin(high, metric, check)}"
+    return f"{_margin(low, metric, check)} to {_margin(high, metric, check)}".replace(" points to", " to")
 
 
 def _margin(value: float, metric: MetricComparison, check: GuardrailCheck) -> str:
