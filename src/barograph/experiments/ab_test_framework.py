@@ -196,7 +196,8 @@ class ABTestFramework(ExperimentRegister):
         answers = answers_of(self._reader, experiment, names, now)
         if experiment.kind == "interleaving":
             return compare_preferences(experiment, metrics, answers, now)
-        return analyse(experiment, metrics, answers, now, first_days_of(self._reader, experiment, metrics, now))
+        end = counted_until(self._reader, experiment, now)
+        return analyse(experiment, metrics, answers, now, first_days_of(self._reader, experiment, metrics, end))
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.

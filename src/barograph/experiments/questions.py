@@ -33,22 +33,22 @@ def answers_of(
 
 
 def first_days_of(
-    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], now: datetime
+    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], end: datetime
 ) -> dict[str, UnitAnswer]:
-    """What units did in their first day, by guardrail: values that are final soon, for rates that are rare.
+    """What units did in their first day, up to ``end``: values that are final soon, for rates that are rare.
 
     Of those of ``metrics`` that are guardrails between 0 and 1; none where an attribution is declared, as then the
     other answers have final values themselves. Raises as ``answers_of`` does.
     """
     if experiment.attribution_days is not None:
         return {}
-    end = counted_until(reader, experiment, now)
     guards = [one.metric for one in experiment.guardrails if one.metric in metrics]
-    return {
+    answers = {
         name: reader.units(structs.replace(question_of(experiment, name, end), attribution_days=FIRST_DAY))
         for name in guards
         if within_unit_interval(metrics[name])
     }
+    return {name: structs.replace(answer, complete_to=min(end, answer.complete_to)) for name, answer in answers.items()}
 
 
 def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> datetime:
