@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,14 @@ class TestABreach:
         assert shorten(found.stop_reason, 400) == found.stop_reason  # as in verdicts: no sign of it is escaped
         newest = f.history("chunks")[0]
         assert (newest.action, newest.actor, newest.detail["reason"]) == ("stop", "guardrail", found.stop_reason)
+
+    def test_of_what_the_control_never_does_has_one_bound_alone(self, lab: Lab) -> None:
+        lab.framework.create(structs.replace(CHUNKS, guardrails=(Guardrail(metric="error_rate", margin=0.1),)))
+        lab.framework.start("chunks")
+        lab.clock.advance(3 * 86_400)
+        lab.reader.failed = {"control": 0, "small": 400}
+        why = lab.framework.guard("chunks").stop_reason
+        assert re.search(r" by at least \d+(\.\d+)?\s% \(relative, always-valid bounds\)", why)
 
     def test_asks_for_the_guardrails_that_stop_and_for_nothing_else(self, lab: Lab) -> None:
         lab.running().guard("chunks")
