@@ -158,11 +158,28 @@ def test_too_little_settles_nothing_and_says_why(more: list[dict[str, object]], 
 def test_units_that_were_shown_one_ranker_alone_are_told_and_left_out() -> None:
     events = records(0.7)
     alone = {**events[0], "arm": "dense", "unit_id": "stranger"}
-    found = compare(ranking(), [*events, alone, {**events[0], "arm": "dense"}])
+    judged = {**events[1], "user_id": "stranger", "time": START + timedelta(hours=1)}
+    found = compare(ranking(), [*events, alone, judged, {**events[0], "arm": "dense"}])
+    assert found.estimates[0].arm_n == 199
     assert found.verdict.finding == "not valid"
     assert "users were exposed to dense alone" in found.verdict.sentence
     assert (found.contaminated, found.units) == (1, {INTERLEAVED: 199})
     assert "1 users were seen with another arm too and are left out" in found.warnings
+
+
+@pytest.mark.parametrize("method", ["fixed horizon", "always valid"])
+def test_several_rankers_need_more_days(method: str) -> None:
+    waits = []
+    for arms in (("dense",), ("dense", "hybrid")):
+        events = records(0.5, arms=arms, users=100)
+        for number, one in enumerate(events):
+            if one["kind"] == "score":  # every other user prefers the control
+                one["value"] = 1.0 if number // (1 + len(arms)) % 2 else -1.0
+        rankers = ranking(variants=equal_variants("bm25", *arms), method=method, planned_days=None)
+        waits.append(compare(rankers, events).needs_more_days)
+    assert waits[0] is not None
+    assert waits[1] is not None
+    assert 1.05 * waits[0] < waits[1] < 1.6 * waits[0]
 
 
 def test_each_of_several_rankers_has_its_own_preference_and_p_values_are_corrected() -> None:

@@ -163,6 +163,23 @@ class TestVerdict:
         assert reach is not None
         assert reach + 0.8416 * spread == pytest.approx(0.05 * 4.0, rel=0.1)
 
+    @pytest.mark.parametrize("today", [4, 60])
+    def test_a_quiet_or_a_busy_morning_does_not_change_the_pace(self, today: int) -> None:
+        by_day = [
+            moments_of(key, ratings(4.0, 40, 100 * day), unit_days=40 * (9.5 - day), group=f"2026-11-{10 + day}")
+            for day in range(10)
+            for key in ("control", "reranked")
+        ]
+        usual = compare(experiment(), by_day, day=10).needs_more_days
+        by_day += [
+            moments_of(key, ratings(4.0, today, 7), unit_days=today / 10, group="2026-11-20")
+            for key in ("control", "reranked")
+        ]
+        found = compare(experiment(), by_day, day=10.3).needs_more_days
+        assert usual is not None
+        assert found is not None
+        assert found == pytest.approx(usual, abs=2)
+
     def test_more_treatments_need_more_days(self) -> None:
         waits = []
         for keys in (("control", "reranked"), ("control", "reranked", "third")):

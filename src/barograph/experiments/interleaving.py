@@ -68,9 +68,8 @@ class Preferred(Struct, frozen=True, kw_only=True):
         return None if self.sums.cubes is None else skewness_of_ratio(self.sums.sums, self.sums.cubes)
 
     def sign_test(self, alpha: float) -> Preference:
-        """Units that are at one with both are ties."""
-        ties = self.sums.sums.measured_units - self.wins - self.losses
-        return sign_test(self.wins, self.losses, max(0, ties), alpha=alpha)
+        """Of the units that took sides."""
+        return sign_test(self.wins, self.losses, alpha=alpha)
 
 
 def compare_preferences(

@@ -100,10 +100,13 @@ class Traffic(Struct, frozen=True, kw_only=True):
         """The units of complete days; None where days are not known."""
         return self.upto[-1] if self.upto else 0 if self.elapsed else None
 
-    def units_after(self, days: float) -> float:
-        """How many units there will be: the inverse of ``days_until``."""
-        one_more = self.days_until(self.units + 1)
-        return self.units + days / one_more if one_more else float(self.units)
+    @property
+    def pace(self) -> float:
+        """New units a day, as ``days_until`` foresees them, whatever came today so far; 0 where none come."""
+        if not self.upto:
+            return self.units / self.days if self.days else 0.0
+        one, two = (days_until(self.units + more, self.upto) for more in (1, 2))
+        return 0.0 if one is None or two is None else 1 / (two - one)
 
 
 def exposed_by_day(answer: UnitAnswer) -> tuple[tuple[str, int], ...]:
@@ -159,7 +162,7 @@ def days_until_narrow(
     tuning = Tuning.of(experiment).unit_days
     risk = min(experiment.alpha / treatments, LARGEST_ALPHA)
     power = normal_quantile(experiment.power)
-    pace = max(0.0, traffic.units_after(1.0) / max(traffic.units, 1) - 1)  # new units a day, for each that there is
+    pace = traffic.pace / max(traffic.units, 1)  # new units a day, for each that there is
 
     def narrow(days: float) -> bool:
         growth = 1 + pace * days
