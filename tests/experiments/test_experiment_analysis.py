@@ -17,7 +17,8 @@ from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.arms import arms_of, cells_of
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated
-from barograph.experiments.verdict import days_text
+from barograph.experiments.verdict import days_text, range_text
+from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.summary import RatioSummary
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
@@ -83,6 +84,18 @@ class TestVerdict:
         assert "95 % interval +" in found.verdict.sentence
         assert found.verdict.sentence.endswith("p < 0.0001).")
         assert found.needs_more_days is None
+
+    def test_no_interval_that_holds_zero_is_told_with_a_difference_that_is_found(self) -> None:
+        metric, defined = CATALOGUE.get("satisfaction"), experiment(method="always valid")
+        found = Estimate(
+            arm="reranked", baseline="control", arm_value=0.721, baseline_value=0.659, arm_n=294, baseline_n=276,
+            absolute=Effect(value=0.062, low=0.0004, high=0.1236, p_value=0.045),
+            relative=Effect(value=0.094, low=-0.003, high=0.191), alpha=0.05, method="asymptotic confidence sequence",
+            warnings=(),
+        )  # fmt: skip
+        assert range_text(defined, metric, found).endswith("interval +0.0004 to +0.124")
+        sure = structs.replace(found, relative=Effect(value=0.094, low=0.003, high=0.191))
+        assert range_text(defined, metric, sure) == "+9.4 %, always valid 95 % interval +0.3 % to +19.1 %"
 
     def test_the_same_difference_the_other_way_is_worse(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.2, 800, 1), reranked=ratings(3.8, 800, 2))

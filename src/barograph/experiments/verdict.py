@@ -179,13 +179,16 @@ def _margin(experiment: Experiment) -> str:
 
 
 def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> str:
-    """The effect and its interval: relative where that has a meaning, else in the metric's unit."""
+    """The effect and its interval: relative where that has a meaning, else in the metric's unit.
+
+    The latter also where one of both intervals holds zero and the other does not: the p-value is the absolute one's.
+    """
     level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
     if experiment.decided_by == "always valid":
         level = f"always valid {level}"
     past = ", adjusted by the days before" if estimate.method.startswith(CUPED) else ""
     relative, absolute = estimate.relative, estimate.absolute or Effect(value=0.0)
-    if (bounds := _finite(relative)) and relative is not None:
+    if (bounds := _finite(relative)) and relative is not None and _holds_zero(bounds) == _holds_zero(_finite(absolute)):
         return f"{_percent(relative.value)}, {level} {_percent(bounds[0])} to {_percent(bounds[1])}{past}"
     value = _amount(absolute.value, metric)
     if (bounds := _finite(absolute)) is None:
@@ -199,11 +202,15 @@ def _finite(effect: Effect | None) -> tuple[float, float] | None:
     return (effect.low, effect.high) if math.isfinite(effect.low) and math.isfinite(effect.high) else None
 
 
+def _holds_zero(bounds: tuple[float, float] | None) -> bool:
+    return bounds is None or bounds[0] <= 0 <= bounds[1]
+
+
 def _amount(value: float, metric: Metric) -> str:
     """A difference in the metric's unit; of shares in percentage points, which are no per cent of anything."""
     if metric.unit == "ratio":
         return f"{value * 100:+.3g} points".replace("-", MINUS)
-    return format_value(value, metric.unit, signed=True)
+    return format_value(value, metric.unit, signed=True, headed=True)
 
 
 def _percent(share: float) -> str:
