@@ -154,7 +154,8 @@ class TestLife:
         ("before", "after"), [(a, b) for a, allowed in MOVES.items() for b in MOVES if b not in allowed]
     )
     def test_other_moves_are_refused_with_those_that_are_possible(self, before: str, after: str) -> None:
-        with pytest.raises(InvalidExperiment, match="cannot become"):
+        says = f"the experiment is {before} already" if before == after else f"that is {before} cannot become {after}"
+        with pytest.raises(InvalidExperiment, match=says):
             moved(changed(state=before), after, NOW)
 
     def test_days_running_leave_out_pauses_and_end_with_the_stop(self) -> None:

@@ -218,8 +218,9 @@ def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
     """
     if state not in MOVES[experiment.state]:
         allowed = ", ".join(MOVES[experiment.state]) or "nothing: it is the end"
+        says = f"an experiment that is {experiment.state} cannot become {state}"
         raise InvalidExperiment(
-            f"an experiment that is {experiment.state} cannot become {state}",
+            f"the experiment is {state} already" if state == experiment.state else says,
             hint=f"From here it can become {allowed}.",
         )
     paused = experiment.paused_seconds

@@ -89,7 +89,7 @@ async def evaluate(site: Site, caller: Caller, request: Request) -> Response:
         framework = site.dashboard.for_project(caller.project).experiments
         found = next((one for one in framework.known() if one.key == key and one.state in SERVED), None)
         if found is None:
-            raise Problem(404, "unknown-experiment", "no experiment of that key has been started")
+            raise Problem(404, "unknown-experiment", "no experiment of that key runs, is paused or is stopped")
         return _evaluation(framework, found, body.context, exposing)
 
     return Response(msgspec.json.encode(await run_in_threadpool(work)), media_type="application/json")
