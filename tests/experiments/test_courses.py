@@ -149,6 +149,19 @@ class TestSlices:
             "number."
         )
 
+    def test_several_arms_in_a_slice_are_not_counted_as_slices(self) -> None:
+        three = experiment(slices=("plan",), variants=equal_variants("control", "reranked", "other"))
+        cells = [
+            moments_of(key, 4 + more + np.tile([-0.5, 0.5], 75), group=value)
+            for value in ("free", "paid")
+            for key, more in (("control", 0.0), ("reranked", 1.0), ("other", 0.0))
+        ]
+        found = details(three, answer_of(cells), plan=answer_of(cells))
+        said = course_of(found, "plan").sentence
+        assert said.startswith("An effect shows in 2 of 4 pairs of slice and arm, corrected for their number.")
+        ages = [structs.replace(one, group=str(age)) for age in (0, 1) for one in cells[:3]]
+        assert course_of(details(three, answer_of(ages)), "age").sentence.count("Too few days") == 1
+
     def test_they_are_corrected_as_was_declared(self) -> None:
         slices = by_group({"free": 0.13, "paid": 0.12, "": 0.05})
         for correction, correct in (("holm", holm), ("benjamini-hochberg", benjamini_hochberg)):

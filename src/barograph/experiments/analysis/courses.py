@@ -64,7 +64,7 @@ def course_by_age(experiment: Experiment, metric: Metric, answer: UnitAnswer) ->
                 points.setdefault(key, []).append((float(age), estimate.absolute.value, variance))
     several = len(experiment.variants) > 2
     said = [_trend(key if several else "", points[key], experiment.alpha) for key in points]
-    return Course(by="age", steps=tuple(steps), sentence=" ".join(said) or _TOO_FEW)
+    return Course(by="age", steps=tuple(steps), sentence=" ".join(dict.fromkeys(said)) or _TOO_FEW)
 
 
 def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, tag: str, sequences: Sequences) -> Course:
@@ -87,7 +87,8 @@ def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, ta
     p_values = corrected([step.estimate.p_value for step in steps], experiment.correction)
     steps = [structs.replace(step, p_value=p) for step, p in zip(steps, p_values, strict=True)]
     found = [step for step in steps if step.p_value is not None and step.p_value < experiment.alpha]
-    said = f"An effect shows in {len(found)} of {len(steps)} slices, corrected for their number."
+    counted = "slices" if len(experiment.variants) == 2 else "pairs of slice and arm"
+    said = f"An effect shows in {len(found)} of {len(steps)} {counted}, corrected for their number."
     if experiment.decided_by == "fixed horizon":
         said += " That holds for one look, at the planned end."
     if len(sizes) > len(shown):
