@@ -123,6 +123,17 @@ def test_capped_sums_say_so_and_where_the_cap_is() -> None:
     assert "sums a unit up to $4.5" in found.estimates[0].method
     assert "sums a unit up to $4.5" in found.primary.always_valid[0].method
 
+    def test_units_that_were_measured_rarely_and_unevenly_are_not_adjusted(self) -> None:
+        generator, arms = np.random.default_rng(5), []
+        for key in ("control", "reranked"):
+            ratings, habit = np.zeros(1000), generator.normal(3.0, 1.0, 1000)
+            ratings[:40] = np.ceil(generator.lognormal(0.5, 1.5, 40))
+            arms.append(moments_of(key, ratings * habit, ratings, pre=(habit, np.ones(1000))))
+        found = compare(experiment(pre_days=14), satisfaction=arms)
+        assert found.primary.adjusted == ()
+        assert found.deciding[0].method.startswith("Fieller")
+        assert any(warning.endswith("measured too rarely or unevenly") for warning in found.warnings)
+
     def test_a_past_that_is_the_same_for_all_has_rounding_alone_in_its_products(self) -> None:
         arms = []
         for one in self.arms(0.08):

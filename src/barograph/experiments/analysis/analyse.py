@@ -205,5 +205,8 @@ def _warnings(
     if answer.contaminated:
         found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
     if experiment.pre_days and not primary.adjusted:
-        found.append("what units did before is not known for all of them: nothing is adjusted by it")
+        found.append(
+            "nothing is adjusted by what units did before: that is not known of all of them, or they were measured too "
+            "rarely or unevenly"
+        )
     return tuple(dict.fromkeys([*found, *about_looking(experiment, progress)]))

@@ -18,6 +18,7 @@ from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.unit_sums import UnitSums
 from barograph.experiments.design import Experiment
 from barograph.stats.bandit import FEWEST_UNITS
+from barograph.stats.comparison import weak_denominator
 from barograph.stats.joint import PairSummary
 from barograph.stats.sequential.asymptotic import skewness_of_share
 from barograph.stats.skewness import skewness_of_ratio, skewness_of_sums
@@ -51,6 +52,11 @@ class Arm(Struct, frozen=True, kw_only=True):
     def varies(self) -> bool:
         """Whether its units differ, so that the spread of its mean can be known; yes-or-no needs no spread."""
         return self.successes is not None or self.values.varies
+
+    @property
+    def uneven(self) -> bool:
+        """Whether its units were measured too rarely or unevenly for the delta method."""
+        return self.ratio is not None and weak_denominator(self.ratio)
 
 
 class Arms(Struct, frozen=True, kw_only=True):

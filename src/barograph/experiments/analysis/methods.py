@@ -58,8 +58,11 @@ def stratified(estimate: Estimate, arm: Arm) -> Estimate:
 
 
 def adjusted(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate | None:
-    """The estimate with what units did before taken out (CUPED); None where that is not known."""
-    if arm.pairs is None or baseline.pairs is None:
+    """The estimate with what units did before taken out (CUPED); None where that is not known.
+
+    Nor is there one of ratios with a weak denominator, for which the delta method rejects too often.
+    """
+    if arm.pairs is None or baseline.pairs is None or arm.uneven or baseline.uneven:
         return None
     return covariate.compare_cuped(arm.pairs, baseline.pairs, alpha=alpha, names=names)
 

@@ -104,7 +104,7 @@ def second_opinions(metric: Metric, arm: ArmValues, baseline: ArmValues, alpha: 
 
 def by_regression(arm: Arm, baseline: Arm, names: tuple[str, str], alpha: float) -> tuple[Estimate, ...]:
     """The effect at the same past of both arms, each with a slope of its own (Lin); none where that is not known."""
-    if arm.pairs is None or baseline.pairs is None:
+    if arm.pairs is None or baseline.pairs is None or arm.uneven or baseline.uneven:
         return ()
     return (compare_lin(arm.pairs, baseline.pairs, alpha=alpha, names=names),)
 

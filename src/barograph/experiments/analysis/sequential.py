@@ -20,7 +20,6 @@ from barograph.experiments.analysis.arms import Arm, compared_keys
 from barograph.experiments.analysis.methods import stratified
 from barograph.experiments.analysis.unit_sums import merged
 from barograph.experiments.design import Experiment
-from barograph.stats.comparison import weak_denominator
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.sequential import asymptotic
 from barograph.stats.sequential.bounded import compare_bounded_means
@@ -108,7 +107,7 @@ class Sequences(Struct, frozen=True, kw_only=True):
             arm.values, baseline.values, arm_skew(arm, baseline), alpha=risk, tuning_n=self.tuning.unit_days,
             clock=arm.unit_days + baseline.unit_days, alternative=alternative, names=names,
         )  # fmt: skip
-        weak = [name for name, one in zip(names, (arm, baseline), strict=True) if _weak(one)]
+        weak = [name for name, one in zip(names, (arm, baseline), strict=True) if one.uneven]
         if weak and found.absolute is not None and found.absolute.low is not None:
             found = structs.replace(
                 found, absolute=Effect(value=found.absolute.value),
@@ -163,10 +162,6 @@ def _closed(
             cells.setdefault((day, one.period), {}).setdefault(one.arm, []).append(one)
     ordered = [cells[cell] for cell in sorted(cells)]
     return {key: tuple(merged(cell.get(key, ())).own for cell in ordered) for key in keys}
-
-
-def _weak(arm: Arm) -> bool:
-    return arm.ratio is not None and arm.successes is None and weak_denominator(arm.ratio)
 
 
 def _of_two(estimate: Estimate, alpha: float) -> Estimate:
