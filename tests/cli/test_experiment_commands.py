@@ -110,6 +110,8 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order), text
     assert text.isascii()
     assert "Second opinions" in full.stdout
+    assert re.fullmatch(r"data complete to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", shown.stderr)
+    assert draft.stderr == ""
 
     assert "is stopped" in stopped.stdout
     assert "It was stopped: worth its 80 ms." in " ".join(over.stdout.split())

@@ -14,12 +14,14 @@ import typer
 from barograph.cli.desk import desk_of
 from barograph.cli.experiment_plan import plan
 from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
-from barograph.cli.output import draw, print_json, say
+from barograph.cli.output import draw, note, print_json, say
 from barograph.core.settings import load_settings
-from barograph.core.zone import zone_of
+from barograph.core.zone import local_time, zone_of
 from barograph_client.errors import InvalidExperiment, InvalidInput, shorten
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from barograph.cli.experiment_desk import Move
     from barograph.experiments.design import Experiment
 
@@ -148,6 +150,8 @@ def show(
         print_json({"experiment": experiment, "comparison": found, "details": more})
     else:
         draw(shown(experiment, found, more), charset, width)
+        if found is not None:
+            note(f"data complete to {local_time(found.complete_to, _zone(data_dir))}")
 
 
 def start(
@@ -235,7 +239,7 @@ def history(
     if json:
         print_json(entries)
     else:
-        draw(history_page(key, entries, zone_of(load_settings(data_dir, os.environ).timezone)))
+        draw(history_page(key, entries, _zone(data_dir)))
 
 
 def assign(
@@ -295,6 +299,10 @@ def _tell(experiment: Experiment, json: bool, sentence: str) -> None:
     if experiment.state == "draft":
         for line in next_steps(experiment, None):
             say(line)
+
+
+def _zone(data_dir: Path) -> ZoneInfo:
+    return zone_of(load_settings(data_dir, os.environ).timezone)
 
 
 def _read(file: str) -> dict[str, Any]:
