@@ -97,6 +97,8 @@ def events() -> list[Event]:
         for query in made:
             n = int(min(chance.expovariate(0.03), UNITS + 10))  # many of a few; the last users never ask
             tenant = {"tenant_id": f"tenant-{n % 12}", "tenant": "x"} if n % 2 else {"tenant": f"tenant-{n % 12}"}
+            if n % 29 == 28:
+                tenant = {}  # nobody's
             asked.append(
                 structs.replace(
                     query,
@@ -332,3 +334,11 @@ def test_days_retired_by_an_earlier_version_are_still_counted(open_site: OpenSit
     for metric, sums_of_it in expected.items():
         (arm,) = site.store.units(UnitQuery(experiment="reranker", metric=metric, window=WINDOW)).arms
         assert (arm.arm, arm.numerator_mean, arm.denominator_mean) == ("a", *sums_of_it)
+    later = Exposure(
+        event_id="later", time=at("2026-10-22 09:00"), experiment="reranker", arm="a", unit_kind="user",
+        unit_id="user-1", tags={"plan": "paid"},
+    )  # fmt: skip
+    site.append([later])
+    site.store.flush()
+    (arm,) = site.store.units(UnitQuery(experiment="reranker", metric="queries", window=WINDOW, by="tag.plan")).arms
+    assert (arm.units, arm.group) == (1, "")  # the tag of the first exposure is gone with it
