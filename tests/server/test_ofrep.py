@@ -153,6 +153,14 @@ class TestProtocol:
                 "session",
             )
 
+    def test_a_unit_without_an_id_is_known_by_its_other_one(self, site: Site) -> None:
+        site.experiment("either", sticky=True, fallback_unit_kind="session")
+        found = site.ask("either", {"session": "s7"}).json
+        assert (found["metadata"]["unitKind"], found["variant"]) == ("session", site.arm("either", "s7", "session"))
+        assert site.ask("either", {"targetingKey": "u7", "session": "s8"}).json["metadata"]["unitKind"] == "user"
+        nobody = site.ask("either", {"user": "", "targetingKey": "u7"})  # which is no id of a session
+        assert (nobody.status, nobody.json["errorCode"]) == (400, "TARGETING_KEY_MISSING")
+
     def test_all_flags_come_together_and_are_not_sent_again(self, site: Site) -> None:
         first = site.ask("", {"session": "s7"})
         flags = {one["key"]: one for one in first.json["flags"]}
