@@ -17,6 +17,7 @@ from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.detail import detail
 from barograph.experiments.comparison import Comparison, Course, Details
 from barograph.experiments.design import Experiment, Reweighting, equal_variants, validated
+from barograph.experiments.questions import question_of
 from barograph.stats.covariate import compare_lin
 from barograph.stats.estimate import Estimate
 from barograph.stats.joint import PairSummary
@@ -126,6 +127,12 @@ class TestAges:
     def test_too_few_days_say_nothing(self) -> None:
         assert self.said(0.5, 0.1).startswith("Too few days")
         assert details(experiment()).courses[0].sentence.startswith("Too few days")
+
+    def test_are_asked_for_without_cap_and_past_which_no_day_has(self) -> None:
+        defined = experiment(primary_metric="cost", caps={"cost": 0.99}, pre_days=7)
+        by_day, by_age = (question_of(defined, "cost", START, by=by) for by in ("day", "age"))
+        assert (by_day.cap, by_day.pre_days) == (0.99, 7)
+        assert (by_age.cap, by_age.pre_days) == (None, 0)
 
     def test_ages_are_in_the_order_of_their_numbers(self) -> None:
         found = details(experiment(), by_group({"10": 0.1, "9": 0.1, "0": 0.1}))
