@@ -169,6 +169,14 @@ class TestLife:
         assert moved(again, "stopped", NOW + 7 * day).days_running(NOW + 70 * day) == 4
         assert moved(paused, "stopped", NOW + 5 * day).days_running(NOW + 70 * day) == 2
 
+    def test_of_days_and_units_the_later_one_is_the_planned_end(self) -> None:
+        day = timedelta(days=1)
+        running = moved(changed(planned_days=3, planned_units=50), "running", NOW)
+        for when, end in ((4, datetime(2026, 11, 29, tzinfo=UTC)), (1, NOW + 3 * day)):
+            by_day = [((NOW + when * day).date().isoformat(), 50)]
+            assert horizon(running, NOW + 20 * day, by_day) == end
+        assert horizon(running, NOW + 20 * day, [("2026-11-24", 49)]) is None
+
     @pytest.mark.parametrize("then", ["running", "stopped"])
     def test_a_pause_after_the_planned_end_does_not_move_it(self, then: State) -> None:
         day = timedelta(days=1)

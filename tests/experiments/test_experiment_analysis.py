@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -172,6 +173,12 @@ class TestVerdict:
         found = compare(defined, 40, control=ratings(3, 500, 1), reranked=ratings(4, 500, 2))
         assert "it was stopped after 3 of 10 planned days" in found.verdict.sentence
         assert found.days_running == 3
+
+
+@pytest.mark.parametrize("pause", [{"paused_seconds": 86_400.0}, {"state": "paused", "paused_at": START}, {}])
+def test_a_pause_is_told_as_all_units_had_the_same_in_it(pause: dict[str, Any]) -> None:
+    found = compare(experiment(**pause), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.2, 60, 2))
+    assert any("it was paused" in warning for warning in found.warnings) == bool(pause)
 
 
 class TestGate:

@@ -204,6 +204,11 @@ def _warnings(
     found += [note.rstrip(".") for one in answers.values() for note in one.notes]
     if answer.contaminated:
         found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
+    if experiment.paused_seconds or experiment.paused_at is not None:
+        found.append(
+            f"it was paused: what {experiment.unit_kind}s did meanwhile, all with the control's configuration, is "
+            "counted and makes differences look smaller"
+        )
     if experiment.pre_days and not primary.adjusted:
         found.append(
             "nothing is adjusted by what units did before: that is not known of all of them, or they were measured too "
