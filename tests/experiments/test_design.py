@@ -251,6 +251,29 @@ class TestRevision:
         arms = (Variant(key="control", weight=0.9), Variant(key="reranked", weight=0.1))
         check_revision(before, structs.replace(before, variants=arms, forced={"tester": "reranked"}))
 
+    @pytest.mark.parametrize(
+        "guards",
+        [
+            (),
+            (Guardrail(metric="response_time.mean", margin=0.3),),
+            (Guardrail(metric="response_time.mean", margin=0.1, relative=False),),
+            (Guardrail(metric="error_rate", margin=0.1),),
+            (*GOOD.guardrails, Guardrail(metric="error_rate", margin=0.1)),
+        ],
+    )
+    def test_of_guardrails_is_refused_as_their_number_divides_alpha(self, guards: tuple[Guardrail, ...]) -> None:
+        before = changed(state="running")
+        with pytest.raises(InvalidExperiment, match="guardrails is frozen") as refused:
+            check_revision(before, structs.replace(before, guardrails=guards))
+        assert refused.value.field == "guardrails"
+        assert "auto_stop" in str(refused.value)
+
+    def test_of_whether_a_guardrail_stops_is_free_and_so_is_their_order(self) -> None:
+        guards = (*GOOD.guardrails, Guardrail(metric="error_rate", margin=0.1, auto_stop=False))
+        before = changed(state="running", guardrails=guards)
+        after = tuple(structs.replace(one, auto_stop=not one.auto_stop) for one in reversed(guards))
+        check_revision(before, structs.replace(before, guardrails=after))
+
     def test_of_words_secondary_metrics_and_coverage_upwards_is_free(self) -> None:
         before = changed(state="running", coverage=0.5)
         check_revision(before, structs.replace(before, coverage=0.8, title="T", secondary_metrics=("accuracy",)))

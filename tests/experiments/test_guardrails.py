@@ -239,14 +239,14 @@ class TestSomebodyElseAtTheSameTime:
         found = f.get("chunks")
         assert (found.state, found.hypothesis, watch.problem("default")) == ("stopped", "a note", "")
 
-    def test_what_was_breached_is_judged_anew_by_a_margin_that_was_raised_in_between(self, lab: Lab) -> None:
+    def test_what_was_breached_is_judged_anew_as_who_switched_the_stopping_off_in_between_wants(self, lab: Lab) -> None:
         f, watch = lab.running(), lab.watch()
         lab.reader.failed = BROKEN
-        wider = (structs.replace(CHUNKS.guardrails[0], margin=0.5), CHUNKS.guardrails[1])
+        shown = tuple(structs.replace(one, auto_stop=False) for one in CHUNKS.guardrails)
         lab.reader.meanwhile = lambda question: (
             None
-            if f.get("chunks").guardrails == wider
-            else f.revise(structs.replace(f.get("chunks"), guardrails=wider))
+            if f.get("chunks").guardrails == shown
+            else f.revise(structs.replace(f.get("chunks"), guardrails=shown))
         )
         watch.look()
         watch.stop()

@@ -212,7 +212,7 @@ def revise(
 ) -> None:
     """Put another definition in the place of the one with its key.
 
-    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage up, texts, other metrics.
+    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage, texts, secondary metrics.
 
     \b
     barograph experiment show rerank --definition > rerank.json

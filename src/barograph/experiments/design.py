@@ -251,6 +251,12 @@ def check_revision(before: Experiment, after: Experiment) -> None:
                 value=getattr(after, name),
                 field=name,
             )
+    if _bounds(before.guardrails) != _bounds(after.guardrails):
+        raise InvalidExperiment(
+            "guardrails is frozen once the experiment has started: their number divides alpha",
+            hint="Only auto_stop of each may be changed.",
+            field="guardrails",
+        )
     if after.coverage < before.coverage:
         raise InvalidExperiment(
             "the coverage can only be raised once the experiment has started",
@@ -258,6 +264,11 @@ def check_revision(before: Experiment, after: Experiment) -> None:
             value=after.coverage,
             field="coverage",
         )
+
+
+def _bounds(guardrails: tuple[Guardrail, ...]) -> set[Guardrail]:
+    """What each of them tests, whether or not it stops the experiment."""
+    return {structs.replace(one, auto_stop=False) for one in guardrails}
 
 
 def _check_arms_stay(before: Experiment, after: Experiment) -> None:

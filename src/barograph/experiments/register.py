@@ -77,8 +77,8 @@ class ExperimentRegister:
     def revise(self, experiment: Experiment, *, actor: str = DEFAULT_ACTOR) -> Experiment:
         """Change a definition: all of it while it is a draft, afterwards nothing that would move a unit or the goal.
 
-        Coverage may be raised while it runs, and where it is sticky the weights may be changed. Raises
-        InvalidExperiment for what is frozen.
+        Coverage may be raised while it runs, and where it is sticky the weights may be changed; of guardrails only
+        whether they stop it. Raises InvalidExperiment for what is frozen.
         """
         record, before = self._load(experiment.key)
         return self._revised(record, before, experiment, "revise", actor)
