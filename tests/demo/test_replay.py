@@ -20,12 +20,18 @@ from typing import Any
 import msgspec
 import pytest
 from genai_prices import Usage, calc_price
+from msgspec import structs
 
 from barograph.core.event import KINDS
+from barograph.core.metric import Catalogue
 from barograph.demo import replay, timing
 from barograph.demo.dataset import load_feedback, load_trace
 from barograph.demo.replay import EXPERIMENT, MODELLED, RATINGS, Replay, excerpt
+from barograph.experiments.assignment import definition_of
+from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph.stats.sample_ratio import sample_ratio
 from barograph_client.clock import ManualClock
+from barograph_client.experiments.assignment import Assigner
 
 END = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 Events = list[tuple[str, dict[str, Any]]]
@@ -195,6 +201,15 @@ class TestExperiment:
             elif kind == "query":
                 assert event["variants"] == {EXPERIMENT: seen[event["user_id"]]}
                 assert seen[event["user_id"]] == arm(event["user_id"])
+
+    def test_the_users_who_come_are_split_as_an_ordinary_chance_does(self) -> None:
+        users = {event["user_id"] for kind, event in Replay().events(END) if kind == "query"}
+        drawn = Experiment(key=EXPERIMENT, variants=equal_variants("A", "B"), primary_metric="satisfaction")
+        made = validated(drawn, Catalogue())
+        deal = Assigner(structs.replace(definition_of(made), state="running"))
+        got = Counter(deal.decide({"user": user}).arm for user in users)
+        assert got == {"A": 886, "B": 909}
+        assert sample_ratio([886, 909], [0.5, 0.5]).p_value > 0.2
 
     def test_a_user_outside_the_experiment_has_no_arm(self) -> None:
         player = Replay(assign=lambda user: None if user.endswith("3") else "A")

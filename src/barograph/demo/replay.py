@@ -29,7 +29,7 @@ from barograph_client.identifiers import uuid7
 MODEL = "meta-llama/Llama-3.3-70B-Instruct-Turbo"  # the model whose published times `timing` follows
 PROVIDER = "together"
 ENVIRONMENT = "production"
-EXPERIMENT = "aa-split-of-real-ratings"
+EXPERIMENT = "a-a-of-real-ratings"
 EXPERIMENT_TITLE = "A/A split of real ratings"
 RATINGS = {"Excellent": 5, "Acceptable": 4, "Could be Improved": 2, "Bad": 1}
 MODELLED = [*timing.FIELDS, "session_id", "user_id"]
