@@ -98,6 +98,20 @@ class TestAssign:
         assert "a unit's id" in client.experiments.problem
         assert len(client.experiments.problem) < 400
 
+    def test_the_last_call_that_could_not_be_decided_is_told_whatever_it_lacked(self, client: Client) -> None:
+        client.experiments.assign("rerank", user="x" * 1_000_000)
+        assert client.experiments.expose("retired", user="u").reason == "unknown experiment"
+        assert client.experiments.problem.startswith("retired cannot be decided: no experiment of that key is known")
+        assert client.experiments.assign("rerank", session="s").reason == "no unit"
+        assert client.experiments.problem.startswith("rerank cannot be decided: the call names no user")
+        lists = {"bm25": ["a"], "dense": ["b"]}
+        assert client.experiments.interleave("other", lists, user="u", query_id="q").reason == "unknown experiment"
+        told = client.experiments.problem
+        assert told.startswith("other cannot be decided")
+        assert client.experiments.variants_for(session="s") == {}
+        assert client.experiments.assign("rerank", user="u").reason == "assigned"
+        assert client.experiments.problem == told  # what was decided, and what was not asked for, change nothing
+
     def test_attributes_that_do_not_want_to_be_compared_raise_nothing(
         self, server: ScriptedServer, open_client: Open
     ) -> None:

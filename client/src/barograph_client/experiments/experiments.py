@@ -66,7 +66,7 @@ class Experiments:
         for. The payload has the type of ``default``, which it is where no definition is known, or the arm has no
         payload, or one that does not fit that type (then the unit is in no arm).
         """
-        decision, assigner = self._decide(key, units, attributes)
+        decision, assigner = self._asked(key, units, attributes)
         if default is _EMPTY or type(default) is MappingProxyType:
             return decision if decision.payload else msgspec.structs.replace(decision, payload=default)
         return self._typed(decision, assigner, default)
@@ -114,7 +114,7 @@ class Experiments:
         is told by ``problem``.
         """
         lists = {name: tuple(one) for name, one in rankers.items()}
-        decision, assigner = self._decide(key, units, attributes)
+        decision, assigner = self._asked(key, units, attributes)
         try:
             items, slip = shown_for(decision, assigner, lists, query_id, method, length, id)
         except Exception as error:  # of the lists, or of what tells their ids
@@ -194,6 +194,19 @@ class Experiments:
 
     def _tell(self, fault: str) -> None:
         self._fault = shorten(fault, _LONGEST_FAULT)
+
+    def _asked(
+        self, key: str, units: Mapping[str, str], attributes: Mapping[str, object] | None
+    ) -> tuple[Decision[Payload], Assigner | None]:
+        """As ``_decide``; that of a call which names the experiment, so that what it lacks is told."""
+        found = self._decide(key, units, attributes)
+        match found[0].reason:
+            case "unknown experiment":
+                self._tell(f"{key} cannot be decided: no experiment of that key is known, yet or at all")
+            case "no unit":
+                kind = found[0].unit_kind
+                self._tell(f"{key} cannot be decided: the call names no {kind}, and {kind}s get the arms")
+        return found
 
     def _decide(
         self, key: str, units: Mapping[str, str], attributes: Mapping[str, object] | None
