@@ -118,7 +118,8 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     entries = told(known)
     assert [one["action"] for one in entries] == ["stop", "start", "create"]
     assert all("command line" in one["actor"] for one in entries)
-    assert away.stdout == "rerank is put away.\n"
+    assert "once no program asks for it any more, `barograph experiment archive" in " ".join(over.stdout.split())
+    assert away.stdout == "rerank is put away: a program that still asks for it gets its own default.\n"
     page = barograph("show", "experiments", "--experiment", "rerank", "-d", data)
     assert page.stdout.startswith("Rerank the passages (archived)"), page
     assert "Second opinions" in page.stdout

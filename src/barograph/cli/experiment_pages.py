@@ -81,7 +81,10 @@ def next_steps(experiment: Experiment, found: Comparison | None) -> list[str]:
         case "paused":
             return [f"Next: `barograph experiment start {key}` goes on, `stop {key}` ends it."]
         case "stopped":
-            return [f"Next: `barograph experiment archive {key}` puts it away; `history {key}` tells who did what."]
+            return [
+                f"Next: once no program asks for it any more, `barograph experiment archive {key}` puts it away; "
+                f"`history {key}` tells who did what."
+            ]
         case "archived":
             return [f"It is put away. `barograph experiment history {key}` tells who did what."]
         case "running":

@@ -196,12 +196,15 @@ def stop(
 def archive(
     key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
 ) -> None:
-    """Put a draft or a stopped experiment away. Its key stays taken.
+    """Put a draft or a stopped experiment away, once no program asks for it any more. Its key stays taken.
+
+    A stopped one gives everybody the control's configuration. One that is put away is unknown to programs: those that
+    still ask for it get their own default.
 
     \b
     barograph experiment archive rerank
     """
-    _move(key, "archive", project, data_dir, json, "is put away")
+    _move(key, "archive", project, data_dir, json, "is put away: a program that still asks for it gets its own default")
 
 
 def revise(
