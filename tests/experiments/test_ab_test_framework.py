@@ -492,6 +492,31 @@ class TestCompare:
         lab.framework.stop("rerank")
         assert lab.framework.compare("rerank").metrics == then.metrics
 
+    @pytest.mark.parametrize("plan", [{"planned_days": 7}, {"planned_days": None, "planned_units": 300}])
+    def test_what_happens_at_the_very_instant_of_the_planned_end_is_past_it(
+        self, lab: Lab, plan: dict[str, Any]
+    ) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(RERANK, **plan))
+        lab.framework.start("rerank")
+        for n in range(300):
+            lab.serve(f"user-{n}", 0.0, generator)
+        end = START + timedelta(days=7) if "planned_units" not in plan else datetime(2026, 11, 11, tzinfo=UTC)
+        lab.clock.advance((end - lab.clock.now()).total_seconds())
+        then, details = lab.framework.compare("rerank"), lab.framework.details("rerank")
+        assert sum(then.units.values()) == 300
+        for n in range(300, 340):
+            lab.framework.expose("rerank", f"user-{n}")
+        for n in range(340):
+            lab.events.append({
+                "kind": "feedback", "rating": 5.0, "time": end, "user_id": f"user-{n}", "project": "default"
+            })  # fmt: skip
+        assert lab.framework.compare("rerank") == then
+        lab.clock.advance(86400)
+        later = lab.framework.compare("rerank")
+        assert (later.verdict, later.metrics, later.units) == (then.verdict, then.metrics, then.units)
+        assert lab.framework.details("rerank").arms == details.arms
+
     def test_a_plan_of_units_ends_with_the_day_of_the_last_and_not_in_its_midst(self, lab: Lab) -> None:
         generator = np.random.default_rng(5)
         lab.framework.create(structs.replace(RERANK, planned_days=None, planned_units=300))

@@ -29,7 +29,7 @@ from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import answers_of, counted_until, first_days_of, question_of
+from barograph.experiments.questions import answers_of, counted_until, first_days_of, just_after, question_of
 from barograph.experiments.reallocation import check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -240,7 +240,7 @@ class ABTestFramework(ExperimentRegister):
         record, before = self._load(key)
         check_adaptive(before)
         metric = self._catalogue.get(before.primary_metric)
-        answer = self._reader.units(question_of(before, metric.name, self._clock.now()))
+        answer = self._reader.units(question_of(before, metric.name, just_after(self._clock.now())))
         found = reallocated(before, metric, answer, exploration)
         wanted = structs.replace(before, variants=found.variants)
         return self._revised(record, before, wanted, "reallocate", actor, chances=found.chances)

@@ -24,7 +24,7 @@ from barograph.core.worker import Loop
 from barograph.experiments.analysis.analyse import check_guardrails
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment
-from barograph.experiments.questions import first_days_of, question_of
+from barograph.experiments.questions import first_days_of, just_after, question_of
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, ChangedMeanwhile, shorten
 
@@ -66,8 +66,9 @@ def find_breach(experiment: Experiment, catalogue: Catalogue, reader: UnitReader
     """What is breached of the guardrails that stop; None where nothing is. Raises UnknownMetric, as the reader does."""
     names = [one.metric for one in experiment.guardrails if one.auto_stop]
     metrics = {name: catalogue.get(name) for name in names}
-    answers = {name: reader.units(question_of(experiment, name, now)) for name in names}
-    checks = check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, now))
+    until = just_after(now)
+    answers = {name: reader.units(question_of(experiment, name, until)) for name in names}
+    checks = check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
     found = [(metrics[name], check) for name in names for check in checks[name] if check.stopping == "breached"]
     if not found:
         return None

@@ -16,7 +16,9 @@ _ONE_DAY = timedelta(days=1)
 
 
 def horizon(experiment: Experiment, now: datetime, by_day: Sequence[tuple[str, int]] = ()) -> datetime | None:
-    """The planned end, where it is past and the verdict rests on it; None where all data until now count.
+    """The planned end, where it has come and the verdict rests on it; None where all data until now count.
+
+    What happens at the end itself is past it.
 
     ``by_day`` counts the units exposed on each UTC day, oldest first. A plan of units ends with the UTC day on which
     the last of them came.
@@ -34,7 +36,7 @@ def horizon(experiment: Experiment, now: datetime, by_day: Sequence[tuple[str, i
         if full is None:
             return None
         ends.append(full + _ONE_DAY)
-    return max(ends) if ends and max(ends) < now else None
+    return max(ends) if ends and max(ends) <= now else None
 
 
 def _day_of_unit(planned: int, by_day: Sequence[tuple[str, int]]) -> datetime | None:

@@ -1,6 +1,7 @@
 """What is asked of the units of an experiment: one question a metric, the same for a comparison and for a guardrail.
 
-A comparison asks up to ``counted_until``, which at a fixed horizon is the planned end; a guardrail up to now.
+Each asks up to a moment that does not count itself: a comparison up to ``counted_until``, which at a fixed horizon is
+the planned end; a guardrail up to ``just_after`` now.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ def answers_of(
     """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, else as the reader."""
     end = counted_until(reader, experiment, now)
     answers = {name: reader.units(question_of(experiment, name, end)) for name in metrics}
-    return answers if end == now else {name: _as_of(end, answer) for name, answer in answers.items()}
+    return answers if end > now else {name: _as_of(end, answer) for name, answer in answers.items()}
 
 
 def first_days_of(
-    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], end: datetime
+    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], until: datetime
 ) -> dict[str, UnitAnswer]:
-    """What units did in their first day, up to ``end``: values that are final soon, for rates that are rare.
+    """What units did in their first day, up to ``until``: values that are final soon, for rates that are rare.
 
     Of those of ``metrics`` that are guardrails between 0 and 1; none where an attribution is declared, as then the
     other answers have final values themselves. Raises as ``answers_of`` does.
@@ -44,19 +45,30 @@ def first_days_of(
         return {}
     guards = [one.metric for one in experiment.guardrails if one.metric in metrics]
     answers = {
-        name: reader.units(structs.replace(question_of(experiment, name, end), attribution_days=FIRST_DAY))
+        name: reader.units(structs.replace(question_of(experiment, name, until), attribution_days=FIRST_DAY))
         for name in guards
         if within_unit_interval(metrics[name])
     }
-    return {name: structs.replace(answer, complete_to=min(end, answer.complete_to)) for name, answer in answers.items()}
+    return {
+        name: structs.replace(answer, complete_to=min(until, answer.complete_to)) for name, answer in answers.items()
+    }
+
+
+def just_after(now: datetime) -> datetime:
+    """The first moment after ``now``: what happens in this very microsecond counts."""
+    return now + _INSTANT
 
 
 def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> datetime:
-    """The planned end where the verdict rests on it and it is past, else ``now``. Raises as ``answers_of`` does."""
+    """The first moment that does not count. Raises as ``answers_of`` does.
+
+    The planned end, where the verdict rests on it and it has come, else ``just_after`` now. What happens at the very
+    instant of the planned end does not count, so that whoever looks then sees what all see who look later.
+    """
     by_day: tuple[tuple[str, int], ...] = ()
     if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
-        by_day = exposed_by_day(reader.units(question_of(experiment, experiment.primary_metric, now)))
-    return horizon(experiment, now, by_day) or now
+        by_day = exposed_by_day(reader.units(question_of(experiment, experiment.primary_metric, just_after(now))))
+    return horizon(experiment, now, by_day) or just_after(now)
 
 
 def _as_of(end: datetime, answer: UnitAnswer) -> UnitAnswer:
@@ -64,8 +76,8 @@ def _as_of(end: datetime, answer: UnitAnswer) -> UnitAnswer:
     return structs.replace(answer, complete_to=min(end, answer.complete_to), notes=(*answer.notes, note))
 
 
-def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str = "day") -> UnitQuery:
-    """The units' sums of one metric, from the start of the experiment up to its end or ``now``.
+def question_of(experiment: Experiment, metric: str, until: datetime, *, by: str = "day") -> UnitQuery:
+    """The units' sums of one metric, from the start of the experiment to its stop, and to before ``until``.
 
     Guardrails are not adjusted by what units did before, so that nothing is asked of it. Raises InvalidExperiment when
     it never started.
@@ -73,8 +85,9 @@ def question_of(experiment: Experiment, metric: str, now: datetime, *, by: str =
     started = experiment.started_at
     if started is None:
         raise InvalidExperiment("the experiment has not started", hint="Start it; then there is something to compare.")
-    # Half-open, and never empty: what happened in the very microsecond of the end belongs to it.
-    window = Window(started, max(min(experiment.stopped_at or now, now), started) + _INSTANT)
+    if experiment.stopped_at is not None:
+        until = min(until, just_after(experiment.stopped_at))
+    window = Window(started, max(until, just_after(started)))
     adjusted = by == "day" and metric not in [guardrail.metric for guardrail in experiment.guardrails]
     return UnitQuery(
         experiment=experiment.key,
