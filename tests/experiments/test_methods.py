@@ -113,16 +113,6 @@ class TestPast:
         found = compare(experiment(pre_days=14), satisfaction=arms)
         assert any("says little" in warning for warning in found.warnings)
 
-
-def test_capped_sums_say_so_and_where_the_cap_is() -> None:
-    arms = [moments_of(key, centred(3, 200, seed)) for key, seed in (("control", 1), ("reranked", 2))]
-    found = compare(
-        experiment(primary_metric="cost", caps={"cost": 0.99}), cost=structs.replace(answer_of(arms), cap=4.5)
-    )
-    assert found.primary.cap == 4.5
-    assert "sums a unit up to $4.5" in found.estimates[0].method
-    assert "sums a unit up to $4.5" in found.primary.always_valid[0].method
-
     def test_units_that_were_measured_rarely_and_unevenly_are_not_adjusted(self) -> None:
         generator, arms = np.random.default_rng(5), []
         for key in ("control", "reranked"):
@@ -136,9 +126,9 @@ def test_capped_sums_say_so_and_where_the_cap_is() -> None:
 
     def test_a_past_that_is_the_same_for_all_has_rounding_alone_in_its_products(self) -> None:
         arms = []
-        for one in self.arms(0.08):
+        for one, mean in zip(self.arms(0.08), (0.3, 0.1 * 3), strict=True):
             assert one.pre is not None
-            same = structs.replace(one.pre, products=(0.0, 0.0, 3e-13, -2e-13, 0.0, 1e-13, 0.0))
+            same = structs.replace(one.pre, numerator_mean=mean, products=(0.0, 0.0, 3e-13, -2e-13, 0.0, 1e-13, 0.0))
             arms.append(structs.replace(one, pre=same))
         found = compare(experiment(pre_days=14), satisfaction=arms).primary
         (adjusted,), (plain,) = found.adjusted, found.estimates
@@ -146,6 +136,16 @@ def test_capped_sums_say_so_and_where_the_cap_is() -> None:
         assert plain.absolute is not None
         assert adjusted.absolute.value == pytest.approx(plain.absolute.value)
         assert adjusted.p_value == pytest.approx(plain.p_value)
+
+
+def test_capped_sums_say_so_and_where_the_cap_is() -> None:
+    arms = [moments_of(key, centred(3, 200, seed)) for key, seed in (("control", 1), ("reranked", 2))]
+    found = compare(
+        experiment(primary_metric="cost", caps={"cost": 0.99}), cost=structs.replace(answer_of(arms), cap=4.5)
+    )
+    assert found.primary.cap == 4.5
+    assert "sums a unit up to $4.5" in found.estimates[0].method
+    assert "sums a unit up to $4.5" in found.primary.always_valid[0].method
 
 
 class TestSkew:
