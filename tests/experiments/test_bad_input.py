@@ -218,15 +218,19 @@ class TestDefinitions:
 
 
 class TestExposures:
-    def test_an_arm_that_the_definition_does_not_have_is_named_and_ends_the_comparison(self, lab: Lab) -> None:
+    def test_an_arm_that_the_definition_does_not_have_is_named_and_ends_the_comparison_of_many(self, lab: Lab) -> None:
         key = lab.running("stranger")
         lab.both(key, [1.0, 2.0] * 30, [3.0, 4.0] * 30)
         lab.expose(key, "renamed\x1b[2J", "somebody-else")
+        stray = lab.compare(key)
+        assert stray.verdict.finding != "not valid"
+        assert any("renamed" in warning and warning.isprintable() for warning in stray.warnings)
+        lab.expose(key, "renamed\x1b[2J", "and-another")
         found = lab.compare(key)
         assert_silent(found)
         assert "renamed" in found.verdict.sentence
         assert found.verdict.sentence.isprintable()
-        assert found.units == {CONTROL: 60, TREATED: 60}
+        assert stray.units == found.units == {CONTROL: 60, TREATED: 60}
 
     def test_a_unit_in_two_arms_is_in_none_and_counted(self, lab: Lab) -> None:
         key = lab.running("two-arms")

@@ -224,17 +224,20 @@ class TestGate:
         assert many.verdict.finding == "not valid"
         assert "20 of 1,020 users" in many.verdict.sentence
 
-    def test_an_arm_that_the_definition_does_not_have_closes_the_gate(self) -> None:
-        found = compare(
-            experiment(),
-            10,
-            control=ratings(3, 500, 1),
-            reranked=ratings(4, 500, 2),
-            **{"\x1b[2Jren": ratings(4, 9, 3)},
-        )
-        assert found.verdict.finding == "not valid"
-        assert "arms that the definition does not have" in found.verdict.sentence
-        assert found.verdict.sentence.isprintable()
+    def test_a_few_units_in_an_arm_that_the_definition_does_not_have_are_left_out_and_many_close_the_gate(self) -> None:
+        arms = {"control": ratings(3, 500, 1), "reranked": ratings(4, 500, 2)}
+        some = compare(experiment(), 10, **arms, **{"\x1b[2Jren": ratings(4, 10, 3)})
+        assert some.verdict == compare(experiment(), 10, **arms).verdict
+        assert some.verdict.finding == "better"
+        assert some.units == {"control": 500, "reranked": 500}
+        (told,) = (warning for warning in some.warnings if "arms that the definition does not have" in warning)
+        assert told.startswith("10 users exposed")
+        assert told.isprintable()
+        many = compare(experiment(), 10, **arms, **{"\x1b[2Jren": ratings(4, 11, 3)})
+        assert many.verdict.finding == "not valid"
+        assert "11 of 1,011 users were exposed to arms that the definition does not have" in many.verdict.sentence
+        assert many.verdict.sentence.isprintable()
+        assert not any("definition" in warning for warning in many.warnings)
 
     @pytest.mark.parametrize("value", [4.0, 0.1, 0.0])
     def test_equal_values_everywhere_settle_nothing(self, value: float) -> None:

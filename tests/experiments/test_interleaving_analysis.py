@@ -161,8 +161,12 @@ def test_units_that_were_shown_one_ranker_alone_are_told_and_left_out() -> None:
     judged = {**events[1], "user_id": "stranger", "time": START + timedelta(hours=1)}
     found = compare(ranking(), [*events, alone, judged, {**events[0], "arm": "dense"}])
     assert found.estimates[0].arm_n == 199
-    assert found.verdict.finding == "not valid"
-    assert "users were exposed to dense alone" in found.verdict.sentence
+    assert found.verdict.finding == "better"
+    assert "1 user exposed to dense alone, and not to interleaved lists: left out" in found.warnings
+    assert sum(units for _, units in found.exposed_by_day) == 199
+    many = compare(ranking(), [*events, *({**alone, "unit_id": f"stranger-{n}"} for n in range(3))])
+    assert many.verdict.finding == "not valid"
+    assert "3 of 203 users were exposed to dense alone" in many.verdict.sentence
     assert (found.contaminated, found.units) == (1, {INTERLEAVED: 199})
     assert "1 users were seen with another arm too and are left out" in found.warnings
 

@@ -17,8 +17,9 @@ from barograph.core.metric import Metric
 from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.gate import LARGEST_SKEW, MOST_CONTAMINATED, Obstacles
+from barograph.experiments.analysis.gate import LARGEST_SKEW, Obstacles
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
+from barograph.experiments.analysis.strangers import Strangers, seen_in_two
 from barograph.experiments.analysis.unit_sums import UnitSums, merged
 from barograph.experiments.analysis.waiting import Progress, Traffic, days_until_narrow, exposed_by_day
 from barograph.experiments.comparison import Comparison, Course, Details, Finding, MetricComparison, Step, Verdict
@@ -39,7 +40,6 @@ from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.interleaving import Preference, mean_preference, preference_at_any_time, sign_test
 from barograph.stats.sample_ratio import SampleRatio
 from barograph.stats.skewness import skewness_of_ratio
-from barograph_client.errors import shorten
 from barograph_client.experiments.definition import INTERLEAVED
 
 SIGN_TEST = "sign test of units"
@@ -84,7 +84,7 @@ def compare_preferences(
     by_ranker = _by_ranker(experiment, answers)
     units = sum(one.units for one in first.arms if one.arm == INTERLEAVED)
     preferred = {key: Preferred.of(answer) for key, answer in by_ranker.items()}
-    days, by_day = experiment.days_running(now), exposed_by_day(first)
+    days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, units, days, first.complete_to)
     progress = Progress(
         days=days, units=units, enough_days=_enough_days(experiment, preferred, traffic),
@@ -234,12 +234,14 @@ def _obstacles(experiment: Experiment, answer: UnitAnswer, preferred: Preferred)
     """Why no verdict may be given."""
     kind = experiment.unit_kind
     faults: list[str] = []
-    strangers = sorted({shorten(one.arm, 40) for one in answer.arms if one.arm != INTERLEAVED and one.units})
-    if strangers:
-        faults.append(f"{kind}s were exposed to {', '.join(strangers[:3])} alone, and not to interleaved lists")
-    everyone = answer.contaminated + sum(one.units for one in answer.arms)
-    if answer.contaminated > MOST_CONTAMINATED * everyone:
-        faults.append(f"{answer.contaminated:,} of {everyone:,} {kind}s were seen with another arm too")
+    strangers = Strangers.of(experiment, answer)
+    if strangers.many:
+        faults.append(
+            f"{strangers.units:,} of {strangers.everyone:,} {kind}s were exposed to {', '.join(strangers.arms)} alone, "
+            "and not to interleaved lists"
+        )
+    if seen_in_two(answer):
+        faults.append(f"{answer.contaminated:,} of {strangers.everyone:,} {kind}s were seen with another arm too")
     measured, fewest = preferred.sums.sums.measured_units, experiment.minimum_units
     if measured < fewest:
         few = f"{counted(measured, kind)} with a credited query, of {fewest} at least"
@@ -257,6 +259,12 @@ def _warnings(
     found = [warning for one in compared.deciding(experiment.decided_by) for warning in one.warnings]
     found += [note.rstrip(".") for one in answers.values() for note in one.notes]
     contaminated = answers[experiment.primary_metric].contaminated
+    strangers = Strangers.of(experiment, answers[experiment.primary_metric])
+    if strangers.units and not strangers.many:
+        found.append(
+            f"{counted(strangers.units, experiment.unit_kind)} exposed to {', '.join(strangers.arms)} alone, and not "
+            "to interleaved lists: left out"
+        )
     if contaminated:
         found.append(f"{contaminated:,} {experiment.unit_kind}s were seen with another arm too and are left out")
     return tuple(dict.fromkeys([*found, *about_looking(experiment, progress)]))

@@ -67,7 +67,8 @@ def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> 
     """
     by_day: tuple[tuple[str, int], ...] = ()
     if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
-        by_day = exposed_by_day(reader.units(question_of(experiment, experiment.primary_metric, just_after(now))))
+        question = question_of(experiment, experiment.primary_metric, just_after(now))
+        by_day = exposed_by_day(experiment, reader.units(question))
     return horizon(experiment, now, by_day) or just_after(now)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec import structs
 
 from barograph.core.metric import Metric
-from barograph.core.unit import format_value
+from barograph.core.unit import counted, format_value
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
@@ -21,6 +21,7 @@ from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
 from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends
 from barograph.experiments.analysis.sequential import Sequences
+from barograph.experiments.analysis.strangers import Strangers
 from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
@@ -57,7 +58,7 @@ def analyse(
             for name, role, guardrail in _parts(experiment)
         ),
     )
-    days, by_day = experiment.days_running(now), exposed_by_day(first)
+    days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to)
     primary_arms = arms[experiment.primary_metric].by_key
     progress = Progress(
@@ -204,6 +205,12 @@ def _warnings(
     found += [note.rstrip(".") for one in answers.values() for note in one.notes]
     if answer.contaminated:
         found.append(f"{answer.contaminated:,} {experiment.unit_kind}s were seen in two arms and are left out")
+    strangers = Strangers.of(experiment, answer)
+    if strangers.units and not strangers.many:
+        found.append(
+            f"{counted(strangers.units, experiment.unit_kind)} exposed to arms that the definition does not have "
+            f"({', '.join(strangers.arms)}): left out"
+        )
     if experiment.paused_seconds or experiment.paused_at is not None:
         found.append(
             f"it was paused: what {experiment.unit_kind}s did meanwhile, all with the control's configuration, is "

@@ -1,4 +1,4 @@
-"""The gate before any verdict: the sample ratio first, then units in two arms, too few of them, and skew."""
+"""The gate before any verdict: the sample ratio first, then units in other arms or in two, too few, and skew."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from msgspec import Struct
 
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm
+from barograph.experiments.analysis.strangers import Strangers, seen_in_two
 from barograph.experiments.comparison import Finding
 from barograph.experiments.design import Experiment
 from barograph.stats.sample_ratio import SampleRatio, sample_ratio
 from barograph.stats.sequential.asymptotic import skewness_of_means
 from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
-from barograph_client.errors import shorten
 
-MOST_CONTAMINATED = 0.01  # above this share of units in two arms, leaving them out is itself a bias
 # A mean skewed by so much moves each tail of a test at 5 % by a half of it and more (the first term of Edgeworth's
 # expansion for Student's t, (2 z² + 1) phi(z) / 6 times the skewness); at 10:1 the two tails no longer make up for
 # each other.
@@ -79,13 +78,16 @@ def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, ar
             f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
         )
         faults.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
-    known = {variant.key for variant in experiment.variants}
-    strangers = sorted({shorten(arm.arm, 40) for arm in answer.arms if arm.arm not in known and arm.units})
-    if strangers:
-        faults.append(f"units were exposed to arms that the definition does not have: {', '.join(strangers[:3])}")
-    everyone = answer.contaminated + sum(arm.units for arm in answer.arms)
-    if answer.contaminated > MOST_CONTAMINATED * everyone:
-        faults.append(f"{answer.contaminated:,} of {everyone:,} {experiment.unit_kind}s were seen in two arms")
+    strangers = Strangers.of(experiment, answer)
+    if strangers.many:
+        faults.append(
+            f"{strangers.units:,} of {strangers.everyone:,} {experiment.unit_kind}s were exposed to arms that the "
+            f"definition does not have: {', '.join(strangers.arms)}"
+        )
+    if seen_in_two(answer):
+        faults.append(
+            f"{answer.contaminated:,} of {strangers.everyone:,} {experiment.unit_kind}s were seen in two arms"
+        )
     few = {key: arm.units for key, arm in arms.items() if arm.units < experiment.minimum_units}
     if few:
         key, units = min(few.items(), key=lambda item: item[1])

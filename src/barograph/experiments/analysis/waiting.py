@@ -15,6 +15,7 @@ from msgspec import Struct
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
+from barograph.experiments.analysis.strangers import exposed_arms
 from barograph.experiments.design import Experiment
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.planning import days_until
@@ -109,11 +110,11 @@ class Traffic(Struct, frozen=True, kw_only=True):
         return 0.0 if one is None or two is None else 1 / (two - one)
 
 
-def exposed_by_day(answer: UnitAnswer) -> tuple[tuple[str, int], ...]:
-    """Units of all arms by the UTC day of their first exposure, oldest first."""
-    counts: dict[str, int] = {}
+def exposed_by_day(experiment: Experiment, answer: UnitAnswer) -> tuple[tuple[str, int], ...]:
+    """Units of all its arms by the UTC day of their first exposure, oldest first."""
+    known, counts = exposed_arms(experiment), dict[str, int]()
     for one in answer.arms:
-        if day_of(one.group) is not None:
+        if one.arm in known and day_of(one.group) is not None:
             counts[one.group] = counts.get(one.group, 0) + one.units
     return tuple(sorted(counts.items()))
 
