@@ -20,18 +20,18 @@ def within_margin(
     """The estimate by which the arm is equivalent to the control; None where it is not, or nothing is said of a margin.
 
     Both one-sided tests at alpha are the interval at twice alpha inside the margin (TOST; Schuirmann 1987), of the
-    relative effect. Several treatments share alpha (Bonferroni). An interval that is valid at any time is at alpha at
-    the most, as the one that is shown.
+    relative effect. An interval that is valid at any time is the one at alpha, as it is shown. By either method several
+    treatments share alpha (Bonferroni).
     """
     margin = experiment.equivalence_margin
     if margin is None:
         return None
-    risk = 2 * experiment.alpha / (len(arms) - 1)
+    alpha = experiment.alpha / (len(arms) - 1)
     arm, baseline = (arms[name] for name in names)
     if experiment.decided_by == "always valid":
-        found = sequences.compare(arms, *names, min(experiment.alpha, risk))
+        found = sequences.compare(arms, *names, alpha)
     else:
-        risk = min(0.5, risk)
+        risk = min(0.5, 2 * alpha)
         found = adjusted(arm, baseline, names, risk) or fixed_horizon(arm, baseline, names, risk)
     effect = found.relative
     if effect is None or effect.low is None or effect.high is None:
