@@ -17,7 +17,7 @@ from tests.cli.cli_support import Finished, barograph, several
 from tests.support.serving import Serving
 
 from barograph.cli.experiment_pages import next_steps
-from barograph.cli.experiments import create
+from barograph.cli.experiment_writing import create
 from barograph.cli.options import Exit
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definition_of

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from tests.cli.cli_support import Finished, several
+from msgspec import structs
+from tests.cli.cli_support import Finished, barograph, several
 from tests.server.access_support import make_project
 from tests.support.serving import Serving
 
+from barograph.cli.experiment_plan import next_command
 from barograph.cli.options import Exit
+from barograph.experiments.design import Experiment
+from barograph.experiments.plan import Plan
 
 USERS, DAYS = 300, 16
 
@@ -98,6 +106,34 @@ def test_people_get_advice_and_tables_in_eighty_columns(answers: tuple[list[Fini
     assert "14 whole days" in always.stdout
     assert "a user" in always.stdout
     assert "barograph experiment create --key KEY --arms control:0.6,treatment1:0.2," in arms.stderr
+
+
+def test_the_command_that_it_suggests_makes_the_experiment_that_was_planned(
+    answers: tuple[list[Finished], list[Finished]], tmp_path: Path
+) -> None:
+    told = msgspec.json.decode(answers[1][0].stdout, type=Plan)
+    plain = structs.replace(told, advised_days=14, advised_units=1014)
+    others: list[dict[str, Any]] = [
+        {}, {"weights": (0.6, 0.3, 0.1), "effect": 0.123456789, "alpha": 0.01, "power": 0.9, "unit_kind": "ten ant"},
+        {"method": "always valid", "coverage": 1 / 3, "weights": (1 / 3,) * 3}, {"correlation": 0.6, "coverage": 1.0},
+    ]  # fmt: skip
+    plans = [structs.replace(plain, question=structs.replace(plain.question, **other)) for other in others]
+    assert barograph("init", "-d", tmp_path).returncode == 0
+    commands = [next_command(one).replace("KEY", f"e{n}").replace("DAYS", "21") for n, one in enumerate(plans)]
+    assert commands[0] == (
+        "barograph experiment create --key e0 --arms control,treatment1 --metric accuracy --days 14 --coverage 50%"
+    )
+    for found, finished in zip(
+        plans, several([[*shlex.split(one)[1:], "--json", "-d", str(tmp_path)] for one in commands]), strict=True
+    ):
+        assert finished.returncode == 0, finished.stderr
+        made, q = msgspec.json.decode(finished.stdout, type=Experiment), found.question
+        assert (made.primary_metric, made.unit_kind, made.coverage) == (q.metric, q.unit_kind, q.coverage)
+        assert (made.alpha, made.power, made.minimum_effect) == (q.alpha, q.power, q.effect)
+        assert tuple(one.weight for one in made.variants) == q.weights
+        assert (made.decided_by, made.planned_days, made.minimum_units) == (q.method, found.advised_days, 30)
+        assert made.planned_units == (found.advised_units if q.method == "always valid" else None)
+        assert made.pre_days == (21 if q.correlation else 0)
 
 
 def test_what_cannot_be_planned_is_told_with_a_way_out(answers: tuple[list[Finished], list[Finished]]) -> None:

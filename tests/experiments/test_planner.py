@@ -210,7 +210,7 @@ class TestNumbers:
         half = of_values(values)
         told = moments("", RatioSummary.from_values(np.append(values, nobody), np.append(np.ones(1000), nobody)))
         quarter = Past(half.until, {14: structs.replace(half.longest, moments=told)})
-        whole, fourfold = (planned("accuracy", past).need.units for past in (half, quarter))
+        whole, fourfold = (planned("retrieval.documents", past).need.units for past in (half, quarter))
         assert whole is not None
         assert fourfold == pytest.approx(4 * whole, rel=0.01)
 
@@ -224,7 +224,7 @@ class TestNumbers:
 
     def test_a_few_large_values_take_as_many_units_as_the_gate_of_the_analysis_asks_for(self) -> None:
         values = np.random.default_rng(6).lognormal(0.0, 1.2, (1, 3000))
-        found = planned("cost", past_of(values, np.ones_like(values), [1]), effect=2.0, method="always valid")
+        found = planned("tokens.input", past_of(values, np.ones_like(values), [1]), effect=2.0, method="always valid")
         skewness = found.baselines[-1].skewness
         assert skewness is not None
         assert found.need.units == 2 * math.ceil((skewness / 0.4) ** 2)
@@ -357,6 +357,26 @@ class TestQuestion:
         with pytest.raises(InvalidInput, match=r"is 75\s% of users, which leaves no room") as refused:
             planned("priced_rate", of_values(np.tile([1.0, 1.0, 1.0, 0.0], 100)), effect=0.4)
         assert "less than 33.3" in refused.value.hint
+
+    @pytest.mark.parametrize(
+        ("metric", "value", "effect", "says", "most"),
+        [("satisfaction", 2.9, 2.0, "2.9 and never above 5", "72.4"), ("cost", 0.5, 1.0, "never below $0", "100"),
+         ("accuracy", 0.693, 0.5, "0.693 and never above 1", "44.3")],
+    )  # fmt: skip
+    def test_a_change_that_takes_a_metric_beyond_its_range_is_refused(
+        self, metric: str, value: float, effect: float, says: str, most: str
+    ) -> None:
+        past = of_two(value, value / 10)
+        with pytest.raises(InvalidInput, match="leaves no room") as refused:
+            planned(metric, past, effect=effect)
+        assert says in str(refused.value)
+        assert f"less than {most}" in refused.value.hint
+        found = planned(metric, past, effect=effect / 4)
+        assert found.most_effect == pytest.approx(float(most) / 100, rel=1e-3)
+        for need in found.needs:
+            assert (need.units is None) == (need.days is None) == (need.effect >= found.most_effect)
+        assert planned("response_time.mean", of_two(1, 0.1), effect=0.2).most_effect == pytest.approx(1)
+        assert planned("queries", of_two(4, 0.1), effect=9.0).most_effect is None
 
     def test_larger_changes_beside_it_that_a_share_cannot_have_are_told_as_none(self) -> None:
         found = planned("priced_rate", of_values(np.tile([1.0, 1.0, 1.0, 0.0], 100)), effect=0.2)

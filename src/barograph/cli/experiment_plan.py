@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from barograph.experiments.design import Method
     from barograph.experiments.plan import Baseline, Plan
 
-METHODS = {"fixed-horizon": "fixed horizon", "always-valid": "always valid"}
+METHODS: dict[str, Method] = {"fixed-horizon": "fixed horizon", "always-valid": "always valid"}
 SECONDS_A_DAY = 86400.0
 MOST_ARMS = 50
 
@@ -71,12 +72,10 @@ def plan(
     """
     from barograph.experiments.plan import PlanQuestion, check
 
-    if method not in METHODS:
-        raise InvalidInput("there is no such method", hint=f"Use one of {', '.join(METHODS)}.", value=method)
     question = PlanQuestion(
-        metric=metric, effect=_share(effect, "effect"), days=days, unit_kind=unit, weights=_weights(arms),
-        coverage=_share(coverage, "coverage"), alpha=_share(alpha, "alpha"), power=_share(power, "power"),
-        method=cast("Method", METHODS[method]), correlation=correlation, history_days=_days(history),
+        metric=metric, effect=share_of(effect, "effect"), days=days, unit_kind=unit, weights=_weights(arms),
+        coverage=share_of(coverage, "coverage"), alpha=share_of(alpha, "alpha"), power=share_of(power, "power"),
+        method=method_of(method), correlation=correlation, history_days=_days(history),
     )  # fmt: skip
     check(question)
     with desk_of(existing(data_dir), project) as desk:
@@ -87,6 +86,8 @@ def plan(
         draw(picture(found), charset, width)
         if found.advised_days is not None:
             note(f"`{next_command(found)}` makes one.")
+            if question.correlation:
+                note("DAYS is how long before it the correlation was taken over.")
 
 
 def picture(plan: Plan) -> Page:
@@ -98,14 +99,34 @@ def picture(plan: Plan) -> Page:
 
 
 def next_command(plan: Plan) -> str:
-    """What makes the experiment that was planned, as far as the options go; a file says coverage and method too."""
-    question = plan.question
-    arms = ["control", *(f"treatment{number}" for number in range(1, len(question.weights)))]
-    if len(set(question.weights)) > 1:
-        arms = [f"{arm}:{weight:.6g}" for arm, weight in zip(arms, question.weights, strict=True)]
-    days = f" --days {plan.advised_days}" if question.method == "fixed horizon" else ""
-    unit = "" if question.unit_kind == "user" else f" --unit {question.unit_kind}"
-    return f"barograph experiment create --key KEY --arms {','.join(arms)} --metric {question.metric}{unit}{days}"
+    """What makes the experiment that was planned, but for its key and, where the plan counts on it, the pre-period."""
+    from barograph.experiments.plan import PlanQuestion
+
+    q, usual = plan.question, PlanQuestion(metric="")
+    arms = ["control", *(f"treatment{number}" for number in range(1, len(q.weights)))]
+    if len(set(q.weights)) > 1:
+        arms = [f"{arm}:{weight!r}" for arm, weight in zip(arms, q.weights, strict=True)]
+    words = ["barograph experiment create --key KEY", f"--arms {','.join(arms)}", f"--metric {quote(q.metric)}"]
+    if q.unit_kind != usual.unit_kind:
+        words.append(f"--unit {quote(q.unit_kind)}")
+    words.append(f"--days {plan.advised_days}")
+    if q.method == "always valid":
+        words.append(f"--units {plan.advised_units} --method always-valid")
+    for option, share, standard in (
+        ("coverage", q.coverage, usual.coverage), ("effect", q.effect, usual.effect), ("alpha", q.alpha, usual.alpha),
+        ("power", q.power, usual.power),
+    ):  # fmt: skip
+        if share != standard:
+            words.append(f"--{option} {_written(share)}")
+    if q.correlation:
+        words.append("--pre-days DAYS")
+    return " ".join(words)
+
+
+def _written(share: float) -> str:
+    """The share as an option takes it, in per cent where that is as exact."""
+    percent = f"{share * 100:g}"
+    return f"{percent}%" if float(percent) / 100 == share else repr(share)
 
 
 def _needs(plan: Plan) -> Table:
@@ -122,7 +143,16 @@ def _needs(plan: Plan) -> Table:
             Column(title="half settled by day"),
         ],
         rows=[[need.effect, need.units, need.days, need.any_time_days, need.half_settled_days] for need in plan.needs],
+        note=_beyond(plan),
     )
+
+
+def _beyond(plan: Plan) -> str:
+    """Which changes of the table cannot be, as the metric has no room for them."""
+    most = plan.most_effect
+    if most is None or all(need.effect < most for need in plan.needs):
+        return ""
+    return f"A change of {_percent(most)} or more is impossible: it would take {plan.title.lower()} beyond its range."
 
 
 def _reaches(plan: Plan) -> Table:
@@ -163,8 +193,15 @@ def _percent(share: float) -> str:
     return format_value(share, "ratio")
 
 
-def _share(text: str, what: str) -> float:
-    """``5%`` or ``0.05``. Raises InvalidInput."""
+def method_of(text: str) -> Method:
+    """``always-valid``, as options say it. Raises InvalidInput."""
+    if text not in METHODS:
+        raise InvalidInput("there is no such method", hint=f"Use one of {', '.join(METHODS)}.", value=text)
+    return METHODS[text]
+
+
+def share_of(text: str, what: str) -> float:
+    """``5%`` or ``0.05``, of the option that is called ``what``. Raises InvalidInput."""
     number = text.strip()
     try:
         return float(number[:-1]) / 100 if number.endswith("%") else float(number)
@@ -175,7 +212,7 @@ def _share(text: str, what: str) -> float:
 def _weights(text: str) -> tuple[float, ...]:
     """``3`` or ``0.6,0.2,0.2``. Raises InvalidInput."""
     if "," in text:
-        return tuple(_share(one, "arms") for one in text.split(","))
+        return tuple(share_of(one, "arms") for one in text.split(","))
     try:
         arms = int(text)
     except ValueError:

@@ -1,98 +1,31 @@
-"""Commands for experiments: define, start, stop, and read what they have shown."""
+"""Commands for experiments: start, stop, and read what they have shown; all of them are in ``VERBS``."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from barograph.cli.desk import desk_of
 from barograph.cli.experiment_plan import plan
+from barograph.cli.experiment_writing import create, revise, tell
 from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
 from barograph.cli.output import draw, note, print_json, say
 from barograph.core.settings import load_settings
 from barograph.core.zone import local_time, zone_of
-from barograph_client.errors import InvalidExperiment, InvalidInput, shorten
+from barograph_client.errors import InvalidInput, shorten
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from barograph.cli.experiment_desk import Move
-    from barograph.experiments.design import Experiment
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Its key, which `barograph experiment list` shows.")]
 _STATES = ("draft", "running", "paused", "stopped", "archived")
-_LONGEST_FILE = 4 * 2**20  # bytes
-
-
-def create(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A definition in TOML or JSON; - reads standard input.")
-    ] = "",
-    key: Annotated[str, typer.Option("--key", help="Without a file: its key.")] = "",
-    arms: Annotated[
-        str, typer.Option("--arms", help="Its arms, the control first: plain,reranked, or plain:0.9,reranked:0.1.")
-    ] = "",
-    metric: Annotated[str, typer.Option("--metric", help="What the verdict goes by; `barograph metrics` lists.")] = "",
-    better: Annotated[str, typer.Option("--better", help="higher or lower, where the metric does not say.")] = "",
-    unit: Annotated[str, typer.Option("--unit", help="user, session, tenant, …")] = "user",
-    days: Annotated[
-        float | None,
-        typer.Option("--days", help="The planned end; without one it is decided at any time, by wider intervals."),
-    ] = None,
-    guardrail: Annotated[
-        list[str] | None,
-        typer.Option("--guardrail", metavar="METRIC:MARGIN", help="Must not get worse by more than that share."),
-    ] = None,
-    hypothesis: Annotated[str, typer.Option("--hypothesis", help="What is expected, and why.")] = "",
-    begin: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
-    project: ProjectName = None,
-    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
-    json: Json = False,
-) -> None:
-    """Make an experiment. It is a draft until `barograph experiment start KEY`.
-
-    \b
-    barograph experiment create rerank.toml
-    barograph experiment create --key rerank --arms plain,reranked \\
-      --metric satisfaction --days 14 --guardrail response_time.mean:0.1
-
-    A file says all of it, such as the configuration that each arm stands for:
-
-    \b
-    key = "rerank"
-    primary_metric = "satisfaction"
-    planned_days = 14
-    [[variants]]
-    key = "plain"
-    weight = 0.5
-    [[variants]]
-    key = "reranked"
-    weight = 0.5
-    payload = { reranker = "cross-encoder", top_k = 20 }
-    [[guardrails]]
-    metric = "response_time.mean"
-    margin = 0.1
-    """
-    if bool(file) == bool(key):
-        raise InvalidInput(
-            "name a file, or give --key, --arms and --metric",
-            hint="`barograph experiment create --help` has both.",
-        )
-    if file:
-        tree = _read(file)
-    else:
-        tree = _simple(key, arms, metric, better, unit, days, guardrail or [], hypothesis)
-    with desk_of(existing(data_dir), project) as desk:
-        made = desk.experiments.create(tree)
-        if begin:
-            made = desk.experiments.move(made.key, "start")
-    _tell(made, json, f"{shorten(made.key)} is {'running' if begin else 'made, as a draft'}.")
 
 
 def listed(
@@ -190,7 +123,7 @@ def stop(
     """
     with desk_of(existing(data_dir), project) as desk:
         stopped = desk.experiments.stop(key, reason)
-    _tell(stopped, json, f"{shorten(key)} is stopped; `barograph experiment show {quote(key)}` has the verdict.")
+    tell(stopped, json, f"{shorten(key)} is stopped; `barograph experiment show {quote(key)}` has the verdict.")
 
 
 def archive(
@@ -205,26 +138,6 @@ def archive(
     barograph experiment archive rerank
     """
     _move(key, "archive", project, data_dir, json, "is put away: a program that still asks for it gets its own default")
-
-
-def revise(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The new definition; - reads standard input.")],
-    project: ProjectName = None,
-    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
-    json: Json = False,
-) -> None:
-    """Put another definition in the place of the one with its key.
-
-    Of a draft all may be changed; afterwards only what moves no unit and no goal: coverage, texts, secondary metrics.
-
-    \b
-    barograph experiment show rerank --definition > rerank.json
-    barograph experiment revise rerank.json
-    """
-    tree = _read(file)
-    with desk_of(existing(data_dir), project) as desk:
-        revised = desk.experiments.revise(tree)
-    _tell(revised, json, f"{shorten(revised.key)} is revised; `barograph experiment history` tells what changed.")
 
 
 def history(
@@ -289,76 +202,11 @@ VERBS: dict[str, Callable[..., None]] = {
 def _move(key: str, move: Move, project: str | None, data_dir: Path, json: bool, says: str) -> None:
     with desk_of(existing(data_dir), project) as desk:
         moved = desk.experiments.move(key, move)
-    _tell(moved, json, f"{shorten(key)} {says}.")
-
-
-def _tell(experiment: Experiment, json: bool, sentence: str) -> None:
-    from barograph.cli.experiment_pages import next_steps
-
-    if json:
-        print_json(experiment)
-        return
-    say(sentence)
-    if experiment.state == "draft":
-        for line in next_steps(experiment, None):
-            say(line)
+    tell(moved, json, f"{shorten(key)} {says}.")
 
 
 def _zone(data_dir: Path) -> ZoneInfo:
     return zone_of(load_settings(data_dir, os.environ).timezone)
-
-
-def _read(file: str) -> dict[str, Any]:
-    """The definition of a file, looked at before anything is opened. Raises InvalidExperiment or InvalidInput."""
-    from barograph.experiments.written import from_file
-
-    name = "standard input" if file == "-" else file
-    try:
-        raw = sys.stdin.buffer.read(_LONGEST_FILE + 1) if file == "-" else Path(file).read_bytes()[: _LONGEST_FILE + 1]
-        if len(raw) > _LONGEST_FILE:
-            raise InvalidInput(f"{name} is longer than {_LONGEST_FILE:,} bytes")
-        text = raw.decode()
-    except OSError as error:
-        raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint="Name a file, or - for a pipe.") from None
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{name} is no text in UTF-8") from None
-    return from_file(text, name)
-
-
-def _simple(
-    key: str, arms: str, metric: str, better: str, unit: str, days: float | None, guardrails: list[str],
-    hypothesis: str,
-) -> dict[str, Any]:  # fmt: skip
-    """The definition that the options make."""
-    for name, value in (("--arms", arms), ("--metric", metric)):
-        if not value:
-            raise InvalidExperiment(f"{name} is missing", hint="--key, --arms and --metric go together.")
-    names = [one.strip() for one in arms.split(",")]
-    weighed = any(":" in one for one in names)
-    pairs = [_weight(one, "--arms") if weighed else (one, 1 / len(names)) for one in names]
-    return {
-        "key": key,
-        "variants": [{"key": name, "weight": weight} for name, weight in pairs],
-        "primary_metric": metric,
-        "unit_kind": unit,
-        "hypothesis": hypothesis,
-        "guardrails": [
-            {"metric": name, "margin": margin} for name, margin in (_weight(one, "--guardrail") for one in guardrails)
-        ],
-        **({"better": better} if better else {}),
-        **({} if days is None else {"planned_days": days}),
-    }
-
-
-def _weight(text: str, option: str) -> tuple[str, float]:
-    """A name and a share. Raises InvalidExperiment."""
-    name, _, share = text.rpartition(":")
-    try:
-        if name:
-            return name.strip(), float(share)
-    except ValueError:
-        pass
-    raise InvalidExperiment(f"{option}: {shorten(text)} has no share", hint="Write name:share, such as name:0.1.")
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Between which values the numbers of events lie, as their annotations in ``event`` say."""
+"""Between which values the numbers of events lie, as their annotations in ``event`` say, and those of metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 import msgspec
 
 from barograph.core.event import KINDS
+from barograph.core.metric import Metric
 
 _DERIVED_COUNTS = ("document_count", "cited_count")  # of the query event's passages
 
@@ -24,3 +25,18 @@ def number_bounds(kind: str) -> dict[str, tuple[float, float]]:
             if isinstance(one, msgspec.inspect.FloatType | msgspec.inspect.IntType):
                 found[field.name] = (-math.inf if one.ge is None else one.ge, math.inf if one.le is None else one.le)
     return found
+
+
+def metric_range(metric: Metric) -> tuple[float, float]:
+    """The least and the greatest value of a metric, whatever happens; infinite where there is no end.
+
+    A mean, a percentile and the last value lie within the bounds of the event's number. Built-in ratios are shares.
+    """
+    if metric.aggregation in ("count", "rate", "distinct"):
+        return 0, math.inf
+    if metric.aggregation == "ratio":
+        return (-math.inf, math.inf) if metric.user_defined else (0, 1)
+    least, greatest = number_bounds(metric.of.kind).get(metric.of.field, (-math.inf, math.inf))
+    if metric.aggregation == "sum":
+        return 0 if least >= 0 else -math.inf, math.inf
+    return least, greatest

@@ -96,12 +96,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The answer to a ``PlanQuestion``.
 
     ``need`` is for the effect asked for, ``needs`` has smaller and larger ones beside it; ``reaches`` goes through days
-    and coverages. ``days_with_everybody`` is what it takes at full coverage. ``advised_days`` is what to plan an
-    experiment with: the days asked for where these are enough, else whole weeks; ``advised_units`` (all arms together)
-    will have come by then. They are None where twelve weeks are not enough. ``baselines`` come from the past of the
-    lengths that they name, of which the ``history_days`` from ``history_from`` on (UTC) are the longest, and
-    ``distinct_units`` counts who had come by the end of each of these. ``advice`` is a sentence; ``notes`` say what the
-    plan rests on.
+    and coverages. ``most_effect`` is the change that would take the metric to the end of its range, as a rating to 5:
+    none is as large (None where there is no end). ``days_with_everybody`` is what it takes at full coverage.
+    ``advised_days`` is what to plan an experiment with: the days asked for where these are enough, else whole weeks;
+    ``advised_units`` (all arms together) will have come by then. They are None where twelve weeks are not enough.
+    ``baselines`` come from the past of the lengths that they name, of which the ``history_days`` from ``history_from``
+    on (UTC) are the longest, and ``distinct_units`` counts who had come by the end of each of these. ``advice`` is a
+    sentence; ``notes`` say what the plan rests on.
     """
 
     question: PlanQuestion
@@ -115,6 +116,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     need: Need
     needs: tuple[Need, ...]
     reaches: tuple[Reach, ...]
+    most_effect: float | None
     days_with_everybody: int | None
     advised_days: int | None
     advised_units: int | None

@@ -17,6 +17,7 @@ from typing import get_args
 import numpy as np
 from msgspec import structs
 
+from barograph.core.event_bounds import metric_range
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.reader import UnitReader
 from barograph.core.unit import format_value
@@ -59,8 +60,7 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
     planner = _Planner(question, metric, known, past.longest.distinct_units)
     if not question.effect < planner.most_effect:
         raise InvalidInput(
-            f"{metric.name} is {format_value(known[-1].value, 'ratio')} of {question.unit_kind}s, which leaves no room "
-            "for such a change",
+            f"{metric.name} is {planner.standing}, which leaves no room for such a change",
             hint=f"Plan for less than {format_value(planner.most_effect, 'ratio')}.", value=question.effect,
         )  # fmt: skip
     need = planner.need(question.effect)
@@ -78,6 +78,7 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
         question=question, title=metric.title, unit=metric.unit, better=metric.better,
         history_from=past.until - timedelta(days=past.days), history_days=past.days, baselines=known,
         distinct_units=past.longest.distinct_units, need=need,
+        most_effect=planner.most_effect if math.isfinite(planner.most_effect) else None,
         needs=tuple(planner.need(effect) for effect in effects if effect <= LARGEST_EFFECT), reaches=tuple(reaches),
         days_with_everybody=planner.least_days(question.effect, question.method, coverage=1.0),
         advised_days=advised, advised_units=None if advised is None else planner.units_by(advised),
@@ -93,6 +94,7 @@ class _Planner:
         self, question: PlanQuestion, metric: Metric, known: tuple[Baseline, ...], distinct: tuple[int, ...]
     ) -> None:
         self._question = question
+        self._metric = metric
         self._known = known
         self._sign = -1 if metric.better == "lower" else 1
         self._units = units_by_day(distinct, LONGEST)
@@ -103,18 +105,33 @@ class _Planner:
 
     @property
     def most_effect(self) -> float:
-        """What a share cannot reach: it stays between 0 and 1."""
-        base = self._known[-1]
-        if base.basis != "share":
-            return math.inf
-        return 1.0 if self._sign < 0 else (1 - base.value) / base.value
+        """The change that would take the metric to the end of its range, which it cannot reach."""
+        value = self._known[-1].value
+        return abs(self._end - value) / abs(value)
+
+    @property
+    def standing(self) -> str:
+        """Where the metric is now, and between what it stays."""
+        base, unit = self._known[-1], self._metric.unit
+        if base.basis == "share":
+            return f"{format_value(base.value, 'ratio')} of {self._question.unit_kind}s"
+        value, end = (format_value(number, unit, headed=True) for number in (base.value, self._end))
+        return f"{value} and never {'below' if self._sign < 0 else 'above'} {end}"
+
+    @property
+    def _end(self) -> float:
+        """The end of the metric's range in the direction of the effect."""
+        ends = (0.0, 1.0) if self._known[-1].basis == "share" else metric_range(self._metric)
+        return ends[0] if self._sign < 0 else ends[1]
 
     def units_by(self, days: int, coverage: float | None = None) -> int:
         """How many take part by the end of so many days."""
         return math.floor(float(self._units[days]) * (self._question.coverage if coverage is None else coverage))
 
     def need(self, effect: float) -> Need:
-        """What it takes to find the effect, each way."""
+        """What it takes to find the effect, each way; nothing finds one that the metric has no room for."""
+        if not effect < self.most_effect:
+            return Need(effect=effect, units=None, days=None, any_time_days=None, half_settled_days=None)
         fixed, settled = (self.least_days(effect, method) for method in get_args(Method))
         coverage, half = self._question.coverage, None
         if settled is not None:

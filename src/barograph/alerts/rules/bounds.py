@@ -10,11 +10,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from barograph.core.event_bounds import number_bounds
+from barograph.core.event_bounds import metric_range
 from barograph.core.metric import Metric
 from barograph_client.errors import InvalidRule
-
-_COUNTS = ("count", "rate", "distinct")
 
 
 class Bounds(Struct, frozen=True):
@@ -57,15 +55,8 @@ ANYTHING = Bounds("it")
 
 def bounds_of(metric: Metric) -> Bounds:
     """Those of a metric of the catalogue."""
-    if metric.aggregation in _COUNTS:
-        return Bounds(metric.name, 0)
-    if metric.aggregation == "ratio":
-        hint = "A share is between 0 and 1: 5 % is 0.05."
-        return Bounds(metric.name) if metric.user_defined else Bounds(metric.name, 0, 1, hint)
-    least, greatest = number_bounds(metric.of.kind).get(metric.of.field, (-math.inf, math.inf))
-    if metric.aggregation == "sum":
-        return Bounds(metric.name, 0 if least >= 0 else -math.inf)
-    return Bounds(metric.name, least, greatest)
+    share = metric.aggregation == "ratio" and not metric.user_defined
+    return Bounds(metric.name, *metric_range(metric), "A share is between 0 and 1: 5 % is 0.05." if share else "")
 
 
 def bounds_of_quotient(subject: str, of: Metric, per: Metric) -> Bounds:
