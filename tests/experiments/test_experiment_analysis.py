@@ -98,6 +98,22 @@ class TestVerdict:
         sure = structs.replace(found, relative=Effect(value=0.094, low=0.003, high=0.191))
         assert range_text(defined, metric, sure) == "+9.4 %, always valid 95 % interval +0.3 % to +19.1 %"
 
+    def test_an_interval_that_tells_nothing_is_not_told(self) -> None:
+        accuracy, defined = CATALOGUE.get("accuracy"), experiment(method="always valid")
+        found = Estimate(
+            arm="reranked", baseline="control", arm_value=0.03, baseline_value=0.01, arm_n=294, baseline_n=276,
+            absolute=Effect(value=0.02, low=-0.01, high=0.05, p_value=1.0),
+            relative=Effect(value=2.0, low=-1.0, high=5.0), alpha=0.05, method="", warnings=(),
+        )  # fmt: skip
+        assert range_text(defined, accuracy, found) == "+0.02, always valid 95 % interval −0.01 to +0.05"
+        wide = structs.replace(found, absolute=Effect(value=0.02, low=-1.0, high=1.0))
+        assert range_text(defined, accuracy, wide) == "+0.02, with an interval too wide to tell anything"
+        assert range_text(defined, CATALOGUE.get("cost"), wide).endswith("interval −$1.00 to +$1.00")
+        sure = structs.replace(
+            found, relative=Effect(value=2.0, low=1.2, high=2.9), absolute=Effect(value=0.02, low=0.01, high=0.03)
+        )
+        assert range_text(defined, accuracy, sure).startswith("+200 %, ")
+
     def test_the_same_difference_the_other_way_is_worse(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.2, 800, 1), reranked=ratings(3.8, 800, 2))
         assert found.verdict.finding == "worse"

@@ -119,6 +119,22 @@ class TestVerdict:
         (low, high), (lower, higher) = bounds(fixed.deciding[0]), bounds(always.deciding[0])
         assert lower < low < high < higher
 
+    def test_no_difference_of_shares_is_said_to_be_more_than_the_whole(self) -> None:
+        """Just after the start an interval is far wider than there can be: it is cut off, and the sentence says so."""
+        shares = [np.random.default_rng(seed).beta(6, 3, 120) for seed in (1, 2)]
+        arms = [moments_of(key, one, unit_days=5.0) for key, one in zip(("control", "reranked"), shares, strict=True)]
+        found = compare(experiment(primary_metric="accuracy"), arms, day=0.05)
+        assert bounds(found.deciding[0]) == (-1.0, 1.0)
+        assert found.deciding[0].p_value is not None
+        assert "with an interval too wide to tell anything; " in found.verdict.sentence
+        assert "interval −" not in found.verdict.sentence
+
+    def test_a_relative_interval_wider_than_the_double_is_told_in_the_metric_s_unit(self) -> None:
+        costs = [np.random.default_rng(seed).uniform(0.0, 2.0, 120) for seed in (1, 2)]
+        arms = [moments_of(key, one, unit_days=5.0) for key, one in zip(("control", "reranked"), costs, strict=True)]
+        found = compare(experiment(primary_metric="cost"), arms, day=0.05)
+        assert "always valid 95 % interval −$" in found.verdict.sentence
+
     @pytest.mark.parametrize("change", ["few", "skewed", "unknown"])
     def test_where_the_sequence_refuses_nothing_is_settled_yet_and_it_says_why(self, change: str) -> None:
         generator = np.random.default_rng(3)

@@ -18,7 +18,7 @@ from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import LARGEST_SKEW, Obstacles
-from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
+from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, cut_off, day_of
 from barograph.experiments.analysis.strangers import Strangers, seen_in_two
 from barograph.experiments.analysis.unit_sums import UnitSums, merged
 from barograph.experiments.analysis.waiting import Progress, Traffic, days_until_narrow, exposed_by_day
@@ -144,10 +144,11 @@ def _compared(experiment: Experiment, metric: Metric, preferred: Mapping[str, Pr
 
 
 def _at_any_time(experiment: Experiment, key: str, one: Preferred) -> Estimate:
-    return preference_at_any_time(
+    found = preference_at_any_time(
         one.sums.sums, one.skew, alpha=min(experiment.alpha, LARGEST_ALPHA), clock=one.sums.unit_days,
         tuning_n=Tuning.of(experiment).unit_days, names=(key, experiment.control),
     )  # fmt: skip
+    return cut_off(found)  # a preference lies between -1 and 1, as a difference of shares does
 
 
 def _signs(experiment: Experiment, key: str, one: Preferred) -> Estimate:

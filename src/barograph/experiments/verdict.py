@@ -12,6 +12,7 @@ import math
 from barograph.core.metric import Metric
 from barograph.core.unit import MINUS, format_value
 from barograph.experiments.analysis.gate import Obstacles
+from barograph.experiments.analysis.sequential import within_unit_interval
 from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
 from barograph.experiments.comparison import Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
@@ -20,6 +21,8 @@ from barograph.stats.estimate import Effect, Estimate
 from barograph_client.errors import shorten
 
 NOT_VALID_HERE = "not valid here: "  # how a sequence begins to say why it has no interval
+WIDEST_RELATIVE = 2.0  # of an interval told in per cent: from -100 to +100; wider ones are told in the metric's unit
+WIDEST_SHARE = 1.0  # of an interval of differences of shares: a half of all that there can be
 LONGEST_REASON = 200  # characters of why an experiment was stopped
 
 
@@ -181,18 +184,24 @@ def _margin(experiment: Experiment) -> str:
 def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> str:
     """The effect and its interval: relative where that has a meaning, else in the metric's unit.
 
-    The latter also where one of both intervals holds zero and the other does not: the p-value is the absolute one's.
+    The latter also where one of both intervals holds zero and the other does not: the p-value is the absolute one's;
+    and where the relative interval is very wide. Of shares and preferences an interval that holds most of what there
+    can be is not told.
     """
     level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
     if experiment.decided_by == "always valid":
         level = f"always valid {level}"
     past = ", adjusted by the days before" if estimate.method.startswith(CUPED) else ""
     relative, absolute = estimate.relative, estimate.absolute or Effect(value=0.0)
-    if (bounds := _finite(relative)) and relative is not None and _holds_zero(bounds) == _holds_zero(_finite(absolute)):
-        return f"{_percent(relative.value)}, {level} {_percent(bounds[0])} to {_percent(bounds[1])}{past}"
-    value = _amount(absolute.value, metric)
-    if (bounds := _finite(absolute)) is None:
+    bounds, value = _finite(absolute), _amount(absolute.value, metric)
+    shares = _finite(relative)
+    alike = _holds_zero(shares) == _holds_zero(bounds)
+    if relative is not None and shares and alike and _width(shares) <= WIDEST_RELATIVE:
+        return f"{_percent(relative.value)}, {level} {_percent(shares[0])} to {_percent(shares[1])}{past}"
+    if bounds is None:
         return f"{value}, without an interval"
+    if _width(bounds) > WIDEST_SHARE and (experiment.kind == "interleaving" or within_unit_interval(metric)):
+        return f"{value}, with an interval too wide to tell anything"
     return f"{value}, {level} {_amount(bounds[0], metric)} to {_amount(bounds[1], metric)}{past}"
 
 
@@ -200,6 +209,10 @@ def _finite(effect: Effect | None) -> tuple[float, float] | None:
     if effect is None or effect.low is None or effect.high is None:
         return None
     return (effect.low, effect.high) if math.isfinite(effect.low) and math.isfinite(effect.high) else None
+
+
+def _width(bounds: tuple[float, float]) -> float:
+    return bounds[1] - bounds[0]
 
 
 def _holds_zero(bounds: tuple[float, float] | None) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from math import isinf
 
 from msgspec import Struct, structs
 
@@ -58,11 +59,15 @@ class Tuning(Struct, frozen=True, kw_only=True):
 
 
 class Sequences(Struct, frozen=True, kw_only=True):
-    """The sequences of one metric. ``cohorts`` are those of each arm, paired, oldest first; None: not for it."""
+    """The sequences of one metric. ``cohorts`` are those of each arm, paired, oldest first; None: not for it.
+
+    ``shares`` says that the metric lies between 0 and 1.
+    """
 
     tuning: Tuning
     unit_kind: str
     window_days: float
+    shares: bool = False
     cohorts: dict[str, tuple[Summary, ...]] | None = None
 
     @classmethod
@@ -77,13 +82,14 @@ class Sequences(Struct, frozen=True, kw_only=True):
         days, final = experiment.attribution_days, answer
         if days is None and first_day is not None:
             days, final = FIRST_DAY, first_day
-        cohorts = None
-        if days is not None and within_unit_interval(metric):
+        cohorts, shares = None, within_unit_interval(metric)
+        if days is not None and shares:
             end = min(final.complete_to, experiment.stopped_at or final.complete_to)
             cohorts = _closed(final.arms, compared_keys(experiment), days, end)
         return cls(
-            tuning=Tuning.of(experiment), unit_kind=experiment.unit_kind, cohorts=cohorts, window_days=days or 0.0
-        )
+            tuning=Tuning.of(experiment), unit_kind=experiment.unit_kind, cohorts=cohorts, window_days=days or 0.0,
+            shares=shares,
+        )  # fmt: skip
 
     def compare(
         self, arms: Mapping[str, Arm], key: str, control: str, alpha: float, alternative: Alternative = "two-sided"
@@ -101,7 +107,7 @@ class Sequences(Struct, frozen=True, kw_only=True):
     def asymptotic(
         self, arm: Arm, baseline: Arm, names: tuple[str, str], alpha: float, alternative: Alternative = "two-sided"
     ) -> Estimate:
-        """By the asymptotic sequence alone."""
+        """By the asymptotic sequence alone. An interval of shares is cut off where no difference can be."""
         risk = min(alpha, LARGEST_ALPHA)
         found = asymptotic.compare_means(
             arm.values, baseline.values, arm_skew(arm, baseline), alpha=risk, tuning_n=self.tuning.unit_days,
@@ -114,7 +120,8 @@ class Sequences(Struct, frozen=True, kw_only=True):
                 relative=Effect(value=found.relative.value) if found.relative else None,
                 warnings=(f"not valid here: few or very uneven measurements a unit in {' and '.join(weak)}",),
             )  # fmt: skip
-        return stratified(structs.replace(found, alpha=alpha), arm)
+        found = stratified(structs.replace(found, alpha=alpha), arm)
+        return cut_off(found) if self.shares else found
 
     def bounded(self, key: str, control: str, alpha: float, scales: tuple[float, float] = (1.0, 1.0)) -> Estimate:
         """By the sequence of bounded values alone, each arm's multiplied by a scale from 0 to 1; there are cohorts."""
@@ -136,6 +143,18 @@ def within_unit_interval(metric: Metric) -> bool:
         return not metric.user_defined  # those of the catalogue are shares
     low, high = number_bounds(metric.of.kind).get(metric.of.field, (-1.0, 2.0))
     return metric.aggregation == "mean" and low >= 0 and high <= 1
+
+
+def cut_off(estimate: Estimate) -> Estimate:
+    """The estimate with its absolute interval cut off at -1 and 1, where the difference of two shares must lie.
+
+    It holds what it held: the true difference is never in what is cut off. An open side stays open.
+    """
+    effect = estimate.absolute
+    if effect is None or effect.low is None or effect.high is None:
+        return estimate
+    low, high = (bound if isinf(bound) else min(1.0, max(-1.0, bound)) for bound in (effect.low, effect.high))
+    return structs.replace(estimate, absolute=structs.replace(effect, low=low, high=high))
 
 
 def arm_skew(arm: Arm, baseline: Arm) -> asymptotic.Skewness | None:
