@@ -45,7 +45,7 @@ def test_the_guide_runs_as_one_program(tmp_path: Path) -> None:
     finished = run([sys.executable, "-W", "error", "-c", program], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "0.93 3.0" in finished.stdout
-    assert "Not valid" in finished.stdout
+    assert "Not settled yet" in finished.stdout
     settings = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)[0]
     (tmp_path / "rag-data" / "barograph.toml").write_text(settings, encoding="utf-8")
     asked = run([sys.executable, "-m", "barograph", "query", "queue.longest", "--last", "1h", "--json"], tmp_path)
