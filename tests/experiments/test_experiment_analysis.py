@@ -197,6 +197,21 @@ def test_a_pause_is_told_as_all_units_had_the_same_in_it(pause: dict[str, Any]) 
     assert any("it was paused" in warning for warning in found.warnings) == bool(pause)
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"paused_seconds": 2 * 86_400.0}, True), ({"paused_seconds": 2 * 86_400.0, "method": "always valid"}, False),
+        ({"paused_seconds": 2 * 86_400.0, "planned_days": None, "planned_units": 100}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_a_pause_that_put_the_planned_end_off_is_told_where_the_verdict_rests_on_that_end(
+    values: dict[str, Any], told: bool
+) -> None:
+    found = compare(experiment(**values), 12, control=ratings(4.0, 60, 1), reranked=ratings(4.2, 60, 2))
+    said = "a pause put the planned end off by 2 d: the verdict holds if what had shown did not decide the pause"
+    assert (said in found.warnings) == told
+
+
 class TestGate:
     def test_a_sample_ratio_mismatch_comes_before_everything(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.0, 800, 1), reranked=ratings(4.5, 1000, 2))

@@ -149,6 +149,8 @@ class TestVerdict:
         assert found.verdict.p_value is None
         assert why[change] in found.verdict.sentence
         assert "not valid here" not in found.verdict.sentence
+        assert not any(why[change] in warning for warning in found.warnings)  # it would be said twice
+        assert any(why[change] in warning for warning in found.deciding[0].warnings)
 
     def test_a_ratio_whose_denominator_is_uncertain_is_refused(self) -> None:
         generator = np.random.default_rng(4)

@@ -1,7 +1,8 @@
 """Up to when the data of an experiment count.
 
 A verdict at a fixed horizon is made of what there was at the planned end, whenever one looks: each later look at more
-data would be another test, and each has its own chance to be wrong. Asked by the framework before it asks the store.
+data would be another test, and each has its own chance to be wrong. Days are those on which it ran: a pause puts the
+end off, and whoever pauses it must not do so for what has shown. Asked by the framework before it asks the store.
 """
 
 from __future__ import annotations

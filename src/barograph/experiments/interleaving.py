@@ -32,6 +32,7 @@ from barograph.experiments.verdict import (
     overall,
     p_text,
     range_text,
+    to_be_minded,
     told,
     wait_text,
 )
@@ -107,9 +108,10 @@ def compare_preferences(
         metrics=(compared,), verdict=whole, arm_verdicts=verdicts, days_running=days,
         planned_days=experiment.planned_days, planned_units=experiment.planned_units,
         needs_more_days=progress.more_days(experiment) if waits else None,
-        warnings=_warnings(experiment, answers, compared, progress), first_exposure=first.first_exposure,
-        complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
-        stop_reason=experiment.stop_reason, exposed_by_day=by_day, course=_course(experiment, by_ranker),
+        warnings=to_be_minded(_warnings(experiment, answers, compared, progress), verdicts),
+        first_exposure=first.first_exposure, complete_to=min(answer.complete_to for answer in answers.values()),
+        decided_by=experiment.decided_by, stop_reason=experiment.stop_reason, exposed_by_day=by_day,
+        course=_course(experiment, by_ranker),
     )  # fmt: skip
 
 
@@ -256,7 +258,7 @@ def _obstacles(experiment: Experiment, answer: UnitAnswer, preferred: Preferred)
 
 def _warnings(
     experiment: Experiment, answers: Mapping[str, UnitAnswer], compared: MetricComparison, progress: Progress
-) -> tuple[str, ...]:
+) -> list[str]:
     found = [warning for one in compared.deciding(experiment.decided_by) for warning in one.warnings]
     found += [note.rstrip(".") for one in answers.values() for note in one.notes]
     contaminated = answers[experiment.primary_metric].contaminated
@@ -268,7 +270,7 @@ def _warnings(
         )
     if contaminated:
         found.append(f"{contaminated:,} {experiment.unit_kind}s were seen with another arm too and are left out")
-    return tuple(dict.fromkeys([*found, *about_looking(experiment, progress)]))
+    return [*found, *about_looking(experiment, progress)]
 
 
 def _enough_days(experiment: Experiment, preferred: Mapping[str, Preferred], traffic: Traffic) -> float | None:

@@ -8,6 +8,7 @@ always valid interval has paid for it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from barograph.core.metric import Metric
 from barograph.core.unit import MINUS, format_value
@@ -116,16 +117,33 @@ def overall(verdicts: tuple[Verdict, ...]) -> Verdict:
 
 
 def about_looking(experiment: Experiment, progress: Progress) -> list[str]:
-    """What is to be minded of looking before the end, where the verdict holds at the end only."""
+    """What is to be minded of choosing when to look, where the verdict holds at the planned end only."""
     if experiment.decided_by == "always valid":
         return []
+    said = []
+    if experiment.planned_days is not None and experiment.paused_seconds:
+        said.append(
+            f"a pause put the planned end off by {format_value(experiment.paused_seconds, 's')}: the verdict holds if "
+            "what had shown did not decide the pause"
+        )
     if experiment.planned_days is None and experiment.planned_units is None:
         return [
             "no end was planned: looking until the result pleases finds differences that are not there; "
             "plan days or units next time, or decide by an always valid interval"
         ]
-    early = not progress.reached(experiment)
-    return ["the intervals are not adjusted for looking before the planned end"] if early else []
+    if not progress.reached(experiment):
+        said.append("the intervals are not adjusted for looking before the planned end")
+    return said
+
+
+def to_be_minded(warnings: Iterable[str], verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """Each warning once, without those that the sentence of a verdict says already."""
+    sentences = [verdict.sentence for verdict in verdicts]
+    return tuple(
+        warning
+        for warning in dict.fromkeys(warnings)
+        if not any(warning.removeprefix(NOT_VALID_HERE) in sentence for sentence in sentences)
+    )
 
 
 def days_text(days: float | None) -> str:

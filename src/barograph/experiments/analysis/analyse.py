@@ -25,7 +25,7 @@ from barograph.experiments.analysis.strangers import Strangers
 from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
-from barograph.experiments.verdict import about_looking, judge, overall
+from barograph.experiments.verdict import about_looking, judge, overall, to_be_minded
 from barograph.stats.estimate import Estimate
 
 
@@ -85,7 +85,8 @@ def analyse(
         arm_verdicts=verdicts, days_running=days, planned_days=experiment.planned_days,
         planned_units=experiment.planned_units,
         needs_more_days=_needs(experiment, progress) if whole.finding == "not settled" else None,
-        warnings=_warnings(experiment, answers, arms, compared[0], progress), first_exposure=first.first_exposure,
+        first_exposure=first.first_exposure,
+        warnings=to_be_minded(_warnings(experiment, answers, arms, compared[0], progress), verdicts),
         complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
         stop_reason=experiment.stop_reason, exposed_by_day=by_day,
         course=course_by_day(experiment, primary, first, sequences[experiment.primary_metric]),
@@ -198,7 +199,7 @@ def _warnings(
     arms: Mapping[str, Arms],
     primary: MetricComparison,
     progress: Progress,
-) -> tuple[str, ...]:
+) -> list[str]:
     answer = answers[experiment.primary_metric]
     found = [warning for estimate in primary.deciding(experiment.decided_by) for warning in estimate.warnings]
     found += [warning for one in arms.values() for warning in one.warnings]
@@ -221,4 +222,4 @@ def _warnings(
             "nothing is adjusted by what units did before: that is not known of all of them, or they were measured too "
             "rarely or unevenly"
         )
-    return tuple(dict.fromkeys([*found, *about_looking(experiment, progress)]))
+    return [*found, *about_looking(experiment, progress)]
