@@ -137,10 +137,17 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
     arms = [{"key": "plain", "weight": 0.9}, {"key": "new", "weight": 0.1}]
     tree = {"key": "small", "variants": arms, "primary_metric": "cost", "unit_kind": "session", "coverage": 0.5}
     (tmp_path / "small.json").write_text(json.dumps(tree), encoding="utf-8")
-    made, definition, wrong, revised, unknown, history, preview = on(
+    third = {
+        **tree,
+        "secondary_metrics": ["accuracy"],
+        "variants": [arms[0], {**arms[1], "payload": {"k": 5}}],
+    }
+    (tmp_path / "third.json").write_text(json.dumps(third), encoding="utf-8")
+    made, definition, wrong, revised, again, unknown, _, history, entries, preview = on(
         served, f"create --key small {options} --json", "show small --definition",
-        "create --key small --arms a,b --metric cost", f"revise {tmp_path}/small.json", "pause small",
-        "history small", "assign small --session s-1 --json",
+        "create --key small --arms a,b --metric cost", f"revise {tmp_path}/small.json", f"revise {tmp_path}/small.json",
+        "pause small", f"revise {tmp_path}/third.json", "history small", "history small --json",
+        "assign small --session s-1 --json",
     )  # fmt: skip
     assert [(one["key"], one["weight"]) for one in told(made)["variants"]] == [("plain", 0.9), ("new", 0.1)]
     assert wrong.returncode == Exit.INPUT
@@ -149,7 +156,12 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
     assert not {"state", "project", "started_at"} & told(definition).keys()
     assert revised.stdout.startswith("small is revised"), revised.stderr
     assert unknown.returncode == Exit.INPUT
-    assert "coverage from 1.0 to 0.5" in " ".join(history.stdout.split())
+    assert again.stdout.startswith("small is as it was: the definition changes nothing.\n"), again.stderr
+    assert [one["action"] for one in told(entries)] == ["revise", "revise", "create"]
+    said = " ".join(history.stdout.split())
+    assert "coverage from 1.0 to 0.5" in said
+    assert 'secondary_metrics from nothing to ["accuracy"]' in said
+    assert "variants[1].payload.k from nothing to 5" in said
     assert told(preview)["unit_kind"] == "session"
 
 

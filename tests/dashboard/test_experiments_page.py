@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ from barograph.dashboard.page.experiments.words import change, difference, worse
 from barograph.dashboard.pages import build_page
 from barograph.dashboard.report import build_report
 from barograph.experiments.comparison import Comparison, Details, Step, Verdict
-from barograph.experiments.design import Experiment
+from barograph.experiments.design import Experiment, equal_variants
 from barograph.stats.estimate import Effect
 from barograph.stats.sample_ratio import sample_ratio
 from barograph.visualize.charset import CHARSETS, CharsetName
@@ -227,6 +228,59 @@ def test_rankers_are_compared_by_preference_on_the_same_page() -> None:
     assert "+0.06 [+0.02, +0.1]" in text
     assert "Effect over time" in text
     assert "Due" not in text
+
+
+def test_rankers_share_each_list_and_divide_nobody() -> None:
+    rankers = Experiment(key="ranking", kind="interleaving", variants=equal_variants("bm25", "dense"))
+    text = plain(text_of(full(interleaved(), experiment=rankers)))
+    assert "Rankers Ranker ────── bm25 dense" in text
+    assert "Nobody is given one ranker alone: each user's lists hold passages of both rankers." in text
+    assert "50 %" not in text
+
+
+def test_methods_without_a_number_are_no_rows_and_their_reason_is_told_once() -> None:
+    refusing = replace(estimate(4.0, 0.1, 0.1, refused="not valid here: too few"), absolute=None, relative=None)
+    some = tuple(replace(one, always_valid=(refusing,), adjusted=()) for one in metrics())
+    text = plain(text_of(full(comparison(metrics=some))))
+    assert text.count("not valid here: too few") == 1
+    assert "By other methods: none (not valid here: too few)." in text
+    mixed = (replace(some[0], always_valid=(estimate(4.0, 0.3, 0.1, 0.01),)), *some[1:])
+    table = text_of(full(comparison(metrics=mixed))).partition("By other methods")[2].partition("A Bayesian")[0]
+    assert "\u2013" not in table
+    assert "not valid here: too few" in table
+
+
+def test_a_loss_of_nothing_is_zero_and_no_chance_is_certain() -> None:
+    (belief,) = metrics()[0].beliefs
+
+    def told(chance: float) -> str:
+        changed = replace(belief, chance_to_win=chance, expected_loss=6e-17)
+        return plain(text_of(full(comparison(metrics=(replace(metrics()[0], beliefs=(changed,)),)))))
+
+    for chance, said in ((0.99999, "> 99.9 % 0 "), (1.0, "> 99.9 % 0 "), (1e-9, "< 0.1 % 0 "), (0.97, "97 % 0 ")):
+        assert f"User satisfaction {said}" in told(chance)
+
+
+def test_days_that_nobody_has_reached_are_not_missed() -> None:
+    more = details()
+    age = more.courses[0]
+    empty = replace(age.steps[0].estimate, absolute=None, relative=None, arm_n=0, baseline_n=0,
+                    warnings=("nothing was measured",))  # fmt: skip
+    later = tuple(Step(label=str(day), arm="new", estimate=empty) for day in range(8, 14))
+    text = text_of(full(comparison(), replace(more, courses=(replace(age, steps=(*age.steps, *later)),))))
+    assert text == text_of(full(comparison(), replace(more, courses=(age,))))
+
+
+def test_keys_of_twelve_cells_are_whole_in_eighty_columns_beside_wide_differences() -> None:
+    keys = {"old": "control-arm1", "new": "cross-encode", "newer": "query-rewrit"}
+    written = msgspec.json.encode(three_arms()).decode()
+    for key, longer in keys.items():
+        written = written.replace(f'"{key}"', f'"{longer}"')
+    text = text_of(full(msgspec.json.decode(written, type=Comparison)))
+    assert max(map(wcswidth, text.splitlines())) <= 80
+    table = text.partition("The numbers")[2].partition("Effect over")[0]
+    for whole in ("cross-encode ", "query-rewrit ", "−$0.001 [−0.0018, −0.0002]", "satisfaction", "control "):
+        assert whole in table
 
 
 def test_what_ranks_tell_is_a_chance_and_no_change() -> None:

@@ -140,8 +140,8 @@ class TestABreach:
         assert (before is not None, found.state, found.breached) == (True, "stopped", ("error_rate",))
         assert found == f.get("chunks")
         assert found.stop_reason.replace("\u202f", " ") == (
-            "error_rate of small is worse than that of control by 6.28 % to 9.72 % (absolute, always-valid bounds), "
-            "and the margin is 1 %."
+            "error_rate of small is worse than that of control by 6.28 to 9.72 points (always-valid bounds), "
+            "and the margin is 1 point."
         )
         assert shorten(found.stop_reason, 400) == found.stop_reason  # as in verdicts: no sign of it is escaped
         newest = f.history("chunks")[0]

@@ -5,7 +5,8 @@ Made of the structs that the server sends, too; knows neither store nor network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from barograph.core.unit import format_value
 from barograph.core.zone import local_time
 from barograph.dashboard.page.experiments.page import in_full
 from barograph.dashboard.page.experiments.summary import guardrail_table, head, mind, numbers
+from barograph.dashboard.page.experiments.words import in_each_list, split_of
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.preview import Assignment
@@ -43,8 +45,8 @@ def listing(found: Sequence[Experiment]) -> Page:
         ])  # fmt: skip
     order = {"running": 0, "paused": 1, "draft": 2, "stopped": 3, "archived": 4}
     rows: list[list[Cell]] = [
-        [one.key, one.state, one.split, one.primary_metric, f"{one.started_at:%Y-%m-%d}" if one.started_at else None,
-         one.title or None]
+        [one.key, one.state, split_of(one), one.primary_metric,
+         f"{one.started_at:%Y-%m-%d}" if one.started_at else None, one.title or None]
         for one in sorted(found, key=lambda one: (order[one.state], one.key))
     ]  # fmt: skip
     columns = [
@@ -139,15 +141,27 @@ def history_page(key: str, entries: Sequence[AuditEntry], zone: ZoneInfo) -> Pag
 
 def _what(detail: dict[str, Any]) -> str:
     if detail.get("changed"):
-        told = [f"{name} from {_short(one['from'])} to {_short(one['to'])}" for name, one in detail["changed"].items()]
-        return "; ".join(told)
+        changed = detail["changed"].items()
+        return "; ".join(told for name, one in changed for told in _changes(name, one["from"], one["to"]))
     if detail.get("reason"):
         return str(detail["reason"])
     return f"was {detail['from']}" if "from" in detail else ""
 
 
+def _changes(name: str, before: object, after: object) -> Iterator[str]:
+    """What is another, in each place: ``guardrails[0].auto_stop from true to false``."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in {**before, **after}:
+            yield from _changes(f"{name}.{key}", before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _changes(f"{name}[{place}]", one, other)
+    elif before != after:
+        yield f"{name} from {_short(before)} to {_short(after)}"
+
+
 def _short(value: object) -> str:
-    return "nothing" if value in (None, "", [], {}) else shorten(value, 60)
+    return "nothing" if value in (None, "", [], {}) else shorten(json.dumps(value, ensure_ascii=False), 60)
 
 
 def _declared(experiment: Experiment) -> str:
@@ -156,6 +170,8 @@ def _declared(experiment: Experiment) -> str:
     share = "All" if e.coverage == 1 else f"{format_value(e.coverage, 'ratio')} of"
     such = " that meet the condition" if e.condition else ""
     arms = "/".join(shorten(one.key, 24) for one in e.variants)
+    if e.kind == "interleaving":
+        return f"{share} {e.unit_kind}s{such}; {in_each_list(e)} ({arms})."
     return f"{share} {e.unit_kind}s{such}, {e.split} ({arms})."
 
 

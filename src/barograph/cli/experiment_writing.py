@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,8 +129,12 @@ def revise(
     """
     tree = _read(file)
     with desk_of(existing(data_dir), project) as desk:
+        known = {one.key: one for one in desk.experiments.all()}
         revised = desk.experiments.revise(tree)
-    tell(revised, json, f"{shorten(revised.key)} is revised; `barograph experiment history` tells what changed.")
+    same = revised == known.get(revised.key)
+    told = "is as it was: the definition changes nothing" if same else "is revised"
+    more = "" if same else f"; `barograph experiment history {quote(revised.key)}` tells what changed"
+    tell(revised, json, f"{shorten(revised.key)} {told}{more}.")
 
 
 def tell(experiment: Experiment, json: bool, sentence: str) -> None:

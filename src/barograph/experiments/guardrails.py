@@ -87,14 +87,25 @@ def stopped_lately(experiments: Iterable[Experiment], at: datetime) -> dict[str,
 
 
 def _sentence(experiment: Experiment, metric: Metric, check: GuardrailCheck) -> str:
-    unit = "ratio" if check.relative else metric.unit
-    low, high, margin = (format_value(one, unit) for one in (check.worsening_low, check.worsening_high, check.margin))
-    range_ = f"at least {low}" if check.worsening_high is None else f"{low} to {high}"
+    low, high, margin = (
+        _change(one, metric, check) for one in (check.worsening_low, check.worsening_high, check.margin)
+    )
+    range_ = f"at least {low}" if check.worsening_high is None else f"{low} to {high}".replace(" points to", " to")
     return (
         f"{metric.name} of {shorten(check.arm, 40)} is worse than that of {shorten(experiment.control, 40)} by "
-        f"{range_} ({'relative' if check.relative else 'absolute'}, always-valid bounds), and the margin is "
+        f"{range_} ({'relative, ' if check.relative else ''}always-valid bounds), and the margin is "
         f"{margin}."
     )
+
+
+def _change(value: float | None, metric: Metric, check: GuardrailCheck) -> str:
+    """How much it got worse: as a share, or in the metric's own unit, of which that of shares is points."""
+    if check.relative or value is None:
+        return format_value(value, "ratio")
+    if metric.unit in ("ratio", "%"):
+        points = format_value(value * (100 if metric.unit == "ratio" else 1), "")
+        return f"{points} point{'' if points == '1' else 's'}"
+    return format_value(value, metric.unit)
 
 
 def _bounded(text: str) -> str:

@@ -78,7 +78,8 @@ class ExperimentRegister:
         """Change a definition: all of it while it is a draft, afterwards nothing that would move a unit or the goal.
 
         Coverage may be raised while it runs, and where it is sticky the weights may be changed; of guardrails only
-        whether they stop it. Raises InvalidExperiment for what is frozen.
+        whether they stop it. What changes nothing is no step in the history. Raises InvalidExperiment for what is
+        frozen.
         """
         record, before = self._load(experiment.key)
         return self._revised(record, before, experiment, "revise", actor)
@@ -181,6 +182,8 @@ class ExperimentRegister:
             after = structs.replace(after, reweighted=(*before.reweighted, self._reweighting(before)))
         old, new = _definition(before), _definition(after)
         changed = {name: {"from": old.get(name), "to": new[name]} for name in new if old.get(name) != new[name]}
+        if not changed and not detail:
+            return before
         self._save(record, after, action, actor, {"changed": changed, **detail})
         return after
 

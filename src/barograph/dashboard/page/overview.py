@@ -148,11 +148,15 @@ def _experiments(running: Running, known: int) -> list[Tile]:
     if not running:
         return [Tile(title="Active A/B Test", value="none")]
     tiles = [
-        Tile(title="Active A/B Test", value=one.name, aside=f"{one.split} split", note=progress_note(compared))
+        Tile(title="Active A/B Test", value=one.name, aside=_split(one), note=progress_note(compared))
         for one, compared in running
     ]
     more = known - len(running)
     return [*tiles, Tile(title="Active A/B Test", value=f"and {more} more")] if more > 0 else tiles
+
+
+def _split(experiment: Experiment) -> str:
+    return "interleaved" if experiment.kind == "interleaving" else f"{experiment.split} split"
 
 
 def _alerts(alerts: Sequence[ActiveAlert], material: Material) -> list[Part]:

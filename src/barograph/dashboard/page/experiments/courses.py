@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from barograph.dashboard.page.experiments.intervals import effect_row
 from barograph.dashboard.page.experiments.words import (
     difference,
@@ -40,7 +42,15 @@ def day_course(found: Comparison) -> list[Part]:
 def age_course(found: Comparison, course: Course) -> list[Part]:
     """The effect by day since the exposure: what fades was new, what grows is being learned."""
     subtitle = f"days since the exposure · {_level(found)} interval"
-    return _charts(found, course, "Effect since exposure", subtitle)
+    return _charts(found, _reached(course), "Effect since exposure", subtitle)
+
+
+def _reached(course: Course) -> Course:
+    """Up to the last day on which anything was measured: the later ones have been reached by nobody yet."""
+    last = max((at for at, one in enumerate(course.steps) if one.estimate.n), default=-1)
+    label = course.steps[last].label if last >= 0 else ""
+    ends = [at for at, one in enumerate(course.steps) if one.label == label]
+    return replace(course, steps=course.steps[: max(ends, default=-1) + 1])
 
 
 def slice_parts(found: Comparison, course: Course) -> list[Part]:

@@ -28,7 +28,7 @@ from barograph.dashboard.page.experiments.summary import (
     mind,
     numbers,
 )
-from barograph.dashboard.page.experiments.words import more_days
+from barograph.dashboard.page.experiments.words import in_each_list, more_days, split_of
 from barograph.dashboard.page.shapes import framed
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
@@ -110,7 +110,7 @@ def _list(known: Sequence[Experiment], compared: Compared) -> Table:
         found = compared.get(one.key)
         told = found if isinstance(found, Comparison) else None
         rows.append(
-            [one.key, one.state, one.split, round(told.days_running, 1) if told else None,
+            [one.key, one.state, split_of(one), round(told.days_running, 1) if told else None,
              sum(told.units.values()) if told else None, told.verdict.finding if told else None,
              more_days(told.needs_more_days) if told and one.state == "running" else None,
              one.title or None]
@@ -157,17 +157,22 @@ def _arms(one: Experiment, found: Comparison | None) -> Table:
     """What each arm stands for, and what it was promised and got."""
     due = dict(zip(found.units, found.sample_ratio.expected, strict=True)) if found else {}
     got = found.units if found else {}
+    rankers = one.kind == "interleaving"
     rows: list[list[Cell]] = [
-        [variant.key, format_value(variant.weight, "ratio"), got.get(variant.key),
+        [variant.key, None if rankers else format_value(variant.weight, "ratio"), got.get(variant.key),
          round(due[variant.key]) if variant.key in due else None, _payload(variant.payload)]
         for variant in one.variants
     ]  # fmt: skip
     columns = [
-        Column(title="Arm", most=20), Column(title="Share", align="right"),
+        Column(title="Ranker" if rankers else "Arm", most=20, wraps=True), Column(title="Share", align="right"),
         Column(title=f"{one.unit_kind}s", most=20), Column(title="Due"), Column(title="Configuration", most=48),
     ]  # fmt: skip
     kept = [at for at in range(len(columns)) if any(row[at] is not None for row in rows)]
-    return Table(title="Arms", columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in rows])
+    return Table(
+        title="Rankers" if rankers else "Arms", columns=[columns[at] for at in kept],
+        rows=[[row[at] for at in kept] for row in rows],
+        note=f"Nobody is given one ranker alone: {in_each_list(one)}." if rankers else "",
+    )  # fmt: skip
 
 
 def _payload(payload: Mapping[str, object]) -> str | None:

@@ -13,17 +13,19 @@ from barograph.dashboard.page.experiments.words import (
     change,
     difference,
     finite,
+    likelihood,
     probability,
     sentences,
     span,
 )
 from barograph.experiments.analysis.second_opinions import BRUNNER_MUNZEL, MANN_WHITNEY
-from barograph.experiments.comparison import ArmUnits, Comparison, Details, MetricComparison
+from barograph.experiments.comparison import ArmUnits, Belief, Comparison, Details, MetricComparison
 from barograph.stats.estimate import Effect, Estimate
-from barograph.visualize.chart import MOST_LINES, Cell, Column, LineChart, Part, Series, Table
+from barograph.visualize.chart import MOST_LINES, Cell, Column, LineChart, Part, Series, Table, Text
 
 BY_RANKS = (MANN_WHITNEY, BRUNNER_MUNZEL)
 _SHOWN = (0, 5, 10, 15, 20)  # places of the least, the quartiles and the largest among the quantiles
+_NOTHING = 1e-6  # of the width of an interval
 _ENDS = 1  # quantiles at each end that the chart leaves out: one outlier would squeeze the rest
 
 
@@ -64,7 +66,7 @@ def _spread_table(found: Comparison, arms: Sequence[ArmUnits], title: str) -> Ta
         for arm in arms
     ]  # fmt: skip
     names = ("Mean", "SD", "Least", "25 %", "Median", "75 %", "Most")
-    columns = [Column(title="Arm", most=20), Column(title=f"{found.unit_kind}s", most=20),
+    columns = [Column(title="Arm", most=20, wraps=True), Column(title=f"{found.unit_kind}s", most=20),
                *(Column(title=name, align="right") for name in names)]  # fmt: skip
     return Table(title=title, columns=columns, rows=rows, note=f"of each {found.unit_kind}'s own value")
 
@@ -93,20 +95,29 @@ def _reading(metric: MetricComparison, estimate: Estimate) -> list[Cell]:
 
 
 def _readings(found: Comparison, title: str, rows: list[list[Cell]], first: str, note: str) -> list[Part]:
-    """The rows as a table; why there is no test is told under it, once."""
+    """The rows that have a number as a table; why there is no test, or no number, is told once, under it or instead."""
     if not rows:
         return []
     columns = [
         *([Column(title=first, most=24, wraps=True)] if first else []), Column(title="Method", most=90, wraps=True),
-        Column(title="Arm", most=16), Column(title="Change", align="right"), Column(title="p", align="right"),
+        Column(title="Arm", most=20, wraps=True), Column(title="Change", align="right"),
+        Column(title="p", align="right"),
     ]  # fmt: skip
     reasons = sentences([note, *(str(row[-1]) for row in rows)])
+    told = [row for row in rows if any(cell is not None for cell in row[-3:-1])]
+    if not told:
+        return [Text(text=f"{title}: none ({'; '.join(reasons)})." if reasons else f"{title}: none.", tone="muted")]
     arm = len(columns) - 3
     kept = [at for at in range(len(columns)) if at != arm or len(found.deciding) > 1]
     return [
-        Table(title=title, columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in rows],
+        Table(title=title, columns=[columns[at] for at in kept], rows=[[row[at] for at in kept] for row in told],
               note="; ".join(reasons))
     ]  # fmt: skip
+
+
+def _loss(belief: Belief) -> float:
+    """The expected loss; zero where it is nothing beside the interval."""
+    return belief.expected_loss if belief.expected_loss > _NOTHING * (belief.high - belief.low) else 0.0
 
 
 def belief_table(found: Comparison) -> list[Part]:
@@ -116,8 +127,8 @@ def belief_table(found: Comparison) -> list[Part]:
         return []
     several = len(found.deciding) > 1
     rows: list[list[Cell]] = [
-        [f"{metric.title} ({one.arm})" if several else metric.title, format_value(one.chance_to_win, "ratio"),
-         (difference(Effect(value=one.expected_loss), metric.unit) or "").removeprefix("+"),
+        [f"{metric.title} ({one.arm})" if several else metric.title, likelihood(one.chance_to_win),
+         (difference(Effect(value=_loss(one)), metric.unit) or "").removeprefix("+"),
          span(one.low, one.high, metric.unit)]
         for metric, one in told
     ]  # fmt: skip

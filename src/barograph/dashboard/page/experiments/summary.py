@@ -24,10 +24,12 @@ from barograph.dashboard.page.experiments.words import (
 )
 from barograph.experiments.comparison import Comparison
 from barograph.visualize.chart import Bar, BarChart, Cell, Column, Part, Sparkline, Table, Text
+from barograph.visualize.hostile import display_width
 from barograph_client.errors import shorten
 
 MOST_ARMS = 8  # whose units stand in a sentence
 LONGEST_ARM = 24  # characters of an arm's key there
+LONGEST_TITLE = 9  # cells of it above a column
 MOST_BARS = 14  # days of exposures with a bar each; more are a small line
 DECIDED = {
     "fixed horizon": "decided at the planned end",
@@ -133,7 +135,7 @@ def guardrail_table(found: Comparison) -> list[Part]:
     if not rows:
         return []
     columns = [
-        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20), Column(title="State"),
+        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20, wraps=True), Column(title="State"),
         Column(title="Limit", align="right"), Column(title="Stopping", wraps=True),
         Column(title="Worse by", align="right"), Column(title="Stops it"),
     ]  # fmt: skip
@@ -162,10 +164,10 @@ def numbers(found: Comparison) -> list[Part]:
         return []
     single = len(found.deciding) == 1
     columns = [
-        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20),
+        Column(title="Metric", most=28, wraps=True), Column(title="Arm", most=20, wraps=True),
         Column(title="Difference", align="right"), Column(title="p", align="right"),
-        Column(title=found.control, align="right", most=16),
-        Column(title=arm_names(found) if single else "arm", align="right", most=16),
+        Column(title=_headed(found.control, "control"), align="right"),
+        Column(title=_headed(arm_names(found), "arm") if single else "arm", align="right"),
         Column(title=f"{found.unit_kind}s", align="right", most=20),
     ]  # fmt: skip
     capped = [f"{one.title} {format_value(one.cap, one.unit)}" for one in found.metrics if one.cap is not None]
@@ -182,6 +184,11 @@ def numbers(found: Comparison) -> list[Part]:
         title="The numbers", subtitle="the goal first", columns=columns, rows=rows, note="; ".join(filter(None, notes))
     )
     return [_without_arm(found, table)]
+
+
+def _headed(key: str, role: str) -> str:
+    """Above a column of numbers: the arm's key, or its role where the key would take the room of a column."""
+    return key if display_width(key) <= LONGEST_TITLE else role
 
 
 def _without_arm(found: Comparison, table: Table) -> Table:

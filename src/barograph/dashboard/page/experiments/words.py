@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from barograph.core.unit import MINUS, format_value
 from barograph.experiments.comparison import Comparison, Finding, GuardrailCheck, MetricComparison
+from barograph.experiments.design import Experiment
 from barograph.stats.estimate import Effect, Estimate
 from barograph.visualize.chart import Tone
 
@@ -153,6 +154,25 @@ def finite(bound: float | None) -> float | None:
 def chance(effect: Effect | None) -> str | None:
     """A chance with its interval, ``56 % [52, 60]``."""
     return None if effect is None else _three(effect, lambda x: format_value(x, "ratio"))
+
+
+def likelihood(share: float) -> str:
+    """A chance of one model, never told as certain: ``97.6 %``, ``> 99.9 %``."""
+    if 0.001 <= share <= 0.999:
+        return format_value(share, "ratio")
+    side, end = ("<", 0.001) if share < 0.001 else (">", 0.999)
+    return f"{side} {format_value(end, 'ratio')}"
+
+
+def split_of(experiment: Experiment) -> str:
+    """How the arms share what there is: ``50/50``; rankers share each list."""
+    return "interleaved" if experiment.kind == "interleaving" else experiment.split
+
+
+def in_each_list(experiment: Experiment) -> str:
+    """That rankers do not divide the units among themselves."""
+    arms = "both rankers" if len(experiment.variants) == 2 else f"all {len(experiment.variants)} rankers"
+    return f"each {experiment.unit_kind}'s lists hold passages of {arms}"
 
 
 def probability(p_value: float | None) -> str | None:
