@@ -83,8 +83,8 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     (
         made, draft, before, preview, started, again, listed, recorded, shown, full, whole, stopped, over, known, away
     ) = on(
-        data, f"create {file}", "show rerank", "assign rerank --user u-1 -a plan=paid",
-        "assign rerank --user u-1 -a plan=paid --json", "start rerank", "start rerank", "list --json",
+        data, f"create {file}", "show rerank", "assign rerank --user u-2 -a plan=paid",
+        "assign rerank --user u-2 -a plan=paid --json", "start rerank", "start rerank", "list --json",
         f"record {tmp_path}/events.jsonl", "show rerank --width 80 --charset ascii",
         "show rerank --details --width 80", "show rerank --json", 'stop rerank --reason "worth its 80 ms"',
         "show rerank --width 80", "history rerank --json", "archive rerank",
@@ -92,8 +92,9 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     assert made.returncode == 0, made.stderr
     assert "`barograph experiment start rerank` begins it" in made.stdout
     assert "Nothing is known yet: it is a draft." in draft.stdout
-    assert "it is a draft, so everybody gets the control's configuration" in before.stdout
-    assert told(preview)["arm"] == arms["u-1"]
+    assert f"$ barograph experiment create rerank.toml\n{made.stdout}" in DOCUMENT
+    assert f"$ barograph experiment assign rerank --user u-2 -a plan=paid\n{before.stdout}```" in DOCUMENT
+    assert told(preview)["arm"] == arms["u-2"]
     assert started.stdout == "rerank runs.\n"
     assert again.returncode == Exit.INPUT
     assert "From here it can become paused, stopped" in again.stderr
