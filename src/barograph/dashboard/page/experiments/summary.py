@@ -81,8 +81,9 @@ def _balance(found: Comparison) -> Text:
     units = ", ".join([*arms[:MOST_ARMS], *([f"{left} more"] if left > 0 else [])])
     ratio = found.sample_ratio
     if ratio.p_value is None:
+        call = "interleave where lists are shown" if len(found.units) == 1 else "expose where the arm takes effect"
         return Text(
-            text=f"Sample ratio: no {found.unit_kind} has been exposed yet. Call expose where the arm takes effect.",
+            text=f"Sample ratio: no {found.unit_kind} has been exposed yet. Call {call}.",
             tone="muted",
         )
     if len(found.units) == 1:
