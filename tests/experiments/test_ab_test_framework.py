@@ -493,6 +493,23 @@ class TestCompare:
         assert lab.framework.compare("rerank").metrics == then.metrics
 
     @pytest.mark.parametrize("plan", [{"planned_days": 7}, {"planned_days": None, "planned_units": 300}])
+    def test_the_verdict_waits_until_the_store_knows_all_that_came_before_the_planned_end(
+        self, lab: Lab, plan: dict[str, Any]
+    ) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(RERANK, **plan))
+        lab.framework.start("rerank")
+        for n in range(300):
+            lab.serve(f"user-{n}", 1.0, generator)
+        lab.clock.advance(10 * 86400)
+        lab.reader.complete_to = START + timedelta(hours=3)
+        behind = lab.framework.compare("rerank")
+        assert behind.verdict.finding == "not settled"
+        assert behind.complete_to == START + timedelta(hours=3)
+        lab.reader.complete_to = None
+        assert lab.framework.compare("rerank").verdict.finding == "better"
+
+    @pytest.mark.parametrize("plan", [{"planned_days": 7}, {"planned_days": None, "planned_units": 300}])
     def test_what_happens_at_the_very_instant_of_the_planned_end_is_past_it(
         self, lab: Lab, plan: dict[str, Any]
     ) -> None:

@@ -274,6 +274,13 @@ class TestRevision:
         after = tuple(structs.replace(one, auto_stop=not one.auto_stop) for one in reversed(guards))
         check_revision(before, structs.replace(before, guardrails=after))
 
+    def test_secondary_metrics_may_be_added_and_not_dropped(self) -> None:
+        before = changed(state="running", secondary_metrics=("accuracy", "error_rate"))
+        check_revision(before, structs.replace(before, secondary_metrics=("error_rate", "accuracy", "cost")))
+        with pytest.raises(InvalidExperiment, match="accuracy cannot be dropped") as refused:
+            check_revision(before, structs.replace(before, secondary_metrics=("error_rate",)))
+        assert refused.value.field == "secondary_metrics"
+
     def test_of_words_secondary_metrics_and_coverage_upwards_is_free(self) -> None:
         before = changed(state="running", coverage=0.5)
         check_revision(before, structs.replace(before, coverage=0.8, title="T", secondary_metrics=("accuracy",)))

@@ -29,7 +29,7 @@ from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import answers_of, counted_until, first_days_of, just_after, question_of
+from barograph.experiments.questions import answers_of, first_days_of, just_after, look_at, question_of
 from barograph.experiments.reallocation import check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -190,14 +190,13 @@ class ABTestFramework(ExperimentRegister):
         what the reader raises.
         """
         experiment = self.get(key)
-        now = self._clock.now()
-        names = experiment.metrics
-        metrics = {name: self._catalogue.get(name) for name in names}
-        answers = answers_of(self._reader, experiment, names, now)
+        look = look_at(self._reader, experiment, self._clock.now())
+        metrics = {name: self._catalogue.get(name) for name in experiment.metrics}
+        answers = answers_of(self._reader, experiment, metrics, look)
         if experiment.kind == "interleaving":
-            return compare_preferences(experiment, metrics, answers, now)
-        end = counted_until(self._reader, experiment, now)
-        return analyse(experiment, metrics, answers, now, first_days_of(self._reader, experiment, metrics, end))
+            return compare_preferences(experiment, metrics, answers, look.at)
+        first_days = first_days_of(self._reader, experiment, metrics, look.until)
+        return analyse(experiment, metrics, answers, look.at, first_days)
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.
@@ -205,15 +204,14 @@ class ABTestFramework(ExperimentRegister):
         All of the primary metric. Raises as ``compare`` does.
         """
         experiment = self.get(key)
-        name, now = experiment.primary_metric, self._clock.now()
+        name, look = experiment.primary_metric, look_at(self._reader, experiment, self._clock.now())
         if experiment.kind == "interleaving":
-            return preference_details(experiment, answers_of(self._reader, experiment, experiment.metrics, now))
+            return preference_details(experiment, answers_of(self._reader, experiment, experiment.metrics, look))
 
         def asked(by: str) -> UnitAnswer:
-            return self._reader.units(question_of(experiment, name, end, by=by))
+            return self._reader.units(question_of(experiment, name, look.until, by=by))
 
-        end = counted_until(self._reader, experiment, now)
-        values = self._reader.unit_values(question_of(experiment, name, end, by=""), MOST_UNITS)
+        values = self._reader.unit_values(question_of(experiment, name, look.until, by=""), MOST_UNITS)
         by_tag = {tag: asked(f"tag.{tag}") for tag in experiment.slices}
         return detail(experiment, self._catalogue.get(name), asked("day"), asked("age"), by_tag, values)
 

@@ -257,6 +257,13 @@ def check_revision(before: Experiment, after: Experiment) -> None:
             hint="Only auto_stop of each may be changed.",
             field="guardrails",
         )
+    dropped = [name for name in before.secondary_metrics if name not in after.secondary_metrics]
+    if dropped:
+        raise InvalidExperiment(
+            f"{dropped[0]} cannot be dropped from secondary_metrics once the experiment has started",
+            hint="Their p-values are corrected as one family, which may grow and not shrink after a look.",
+            field="secondary_metrics",
+        )
     if after.coverage < before.coverage:
         raise InvalidExperiment(
             "the coverage can only be raised once the experiment has started",

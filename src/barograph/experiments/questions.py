@@ -1,7 +1,7 @@
 """What is asked of the units of an experiment: one question a metric, the same for a comparison and for a guardrail.
 
-Each asks up to a moment that does not count itself: a comparison up to ``counted_until``, which at a fixed horizon is
-the planned end; a guardrail up to ``just_after`` now.
+Each asks up to a moment that does not count itself: a comparison up to that of its ``Look``, which at a fixed horizon
+is the planned end; a guardrail up to ``just_after`` now.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from barograph.core.metric import Metric
 from barograph.core.query import Window
@@ -24,13 +24,35 @@ from barograph_client.errors import InvalidExperiment
 _INSTANT = timedelta(microseconds=1)
 
 
-def answers_of(
-    reader: UnitReader, experiment: Experiment, metrics: Iterable[str], now: datetime
-) -> dict[str, UnitAnswer]:
+class Look(Struct, frozen=True, kw_only=True):
+    """As of when an experiment is looked at, and the first moment that does not count."""
+
+    at: datetime
+    until: datetime
+
+
+def look_at(reader: UnitReader, experiment: Experiment, now: datetime) -> Look:
+    """How an experiment is looked at now. Raises as ``answers_of`` does.
+
+    What counts ends at the planned end, where the verdict rests on it and it has come, else ``just_after`` now. What
+    happens at the very instant of the planned end does not count, so that whoever looks then sees what all see who look
+    later. While the reader does not know yet all that came before the planned end, it has not come.
+    """
+    by_day: tuple[tuple[str, int], ...] = ()
+    if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
+        question = question_of(experiment, experiment.primary_metric, just_after(now))
+        by_day = exposed_by_day(experiment, reader.units(question))
+    end = horizon(experiment, now, by_day)
+    if end is None:
+        return Look(at=now, until=just_after(now))
+    known = reader.watermark()
+    return Look(at=now, until=end) if known >= end else Look(at=known, until=just_after(known))
+
+
+def answers_of(reader: UnitReader, experiment: Experiment, metrics: Iterable[str], look: Look) -> dict[str, UnitAnswer]:
     """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, else as the reader."""
-    end = counted_until(reader, experiment, now)
-    answers = {name: reader.units(question_of(experiment, name, end)) for name in metrics}
-    return answers if end > now else {name: _as_of(end, answer) for name, answer in answers.items()}
+    answers = {name: reader.units(question_of(experiment, name, look.until)) for name in metrics}
+    return answers if look.until > look.at else {name: _as_of(look.until, answer) for name, answer in answers.items()}
 
 
 def first_days_of(
@@ -57,19 +79,6 @@ def first_days_of(
 def just_after(now: datetime) -> datetime:
     """The first moment after ``now``: what happens in this very microsecond counts."""
     return now + _INSTANT
-
-
-def counted_until(reader: UnitReader, experiment: Experiment, now: datetime) -> datetime:
-    """The first moment that does not count. Raises as ``answers_of`` does.
-
-    The planned end, where the verdict rests on it and it has come, else ``just_after`` now. What happens at the very
-    instant of the planned end does not count, so that whoever looks then sees what all see who look later.
-    """
-    by_day: tuple[tuple[str, int], ...] = ()
-    if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
-        question = question_of(experiment, experiment.primary_metric, just_after(now))
-        by_day = exposed_by_day(experiment, reader.units(question))
-    return horizon(experiment, now, by_day) or just_after(now)
 
 
 def _as_of(end: datetime, answer: UnitAnswer) -> UnitAnswer:
