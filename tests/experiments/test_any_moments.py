@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.experiments.test_bad_input import assert_carried
+from tests.experiments.test_bad_experiments import assert_carried
 from tests.experiments.unit_moments import moments_of
 from tests.support.soak import times
 
