@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -173,10 +173,10 @@ class TestFairness:
 
     @given(SHORT, SHORT, st.integers(0, 6))
     def test_each_place_is_either_rankers_with_the_same_chance(self, a: list[str], b: list[str], most: int) -> None:
-        of = Counter[tuple[int, int]]()
+        of: defaultdict[tuple[int, int], float] = defaultdict(float)
         for chance, (_, teams, _) in every_outcome(team_draft, (a, b), most):
             for place, team in enumerate(teams):
-                of[place, team] += chance  # type: ignore[assignment]
+                of[place, team] += chance
         for place in range(most):
             assert of[place, 0] == pytest.approx(of[place, 1])
 
