@@ -110,7 +110,7 @@ class TestTryingAgain:
         sender.put([sample("k")])
         told = []
         for attempt in (1, 2, 3):
-            until(lambda: outbox.list()[0].attempts == attempt)  # noqa: B023
+            until(lambda attempt=attempt: outbox.list()[0].attempts == attempt)
             told.append(outbox.list()[0].last_error.partition(": ")[2])
         assert told[0] == told[2] == "no answer in 0.2 s"
         assert told[1] == "Remote end closed connection without response"
@@ -216,7 +216,7 @@ class TestTryingAgain:
         sender = make(receiver.url, first_wait=0.5, longest_wait=0.5)
         for number in range(4):  # of groups of their own, one after the other
             sender.put([sample(f"k{number}", f"g{number}")])
-            until(lambda: len(receiver.posts) > number)  # noqa: B023
+            until(lambda number=number: len(receiver.posts) > number)
         assert receiver.received()[:2] == ["k0", "k0"]
         until(lambda: receiver.received()[-1] != "k0")  # the oldest has failed, and another beside it
         until(lambda: sum(row.attempts for row in outbox.list()) == len(receiver.posts))
@@ -249,7 +249,7 @@ class TestTryingAgain:
         keys = [f"k{number}" for number in range(6)]
         for key in keys:
             sender.put([sample(key, key)])
-            until(lambda: key in receiver.taken)  # noqa: B023
+            until(lambda key=key: key in receiver.taken)
         assert receiver.taken == keys
         until(lambda: sorted(row.key for row in outbox.list("waiting")) == poison)  # the last is noted after its answer
 

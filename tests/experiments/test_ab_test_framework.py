@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -541,7 +542,10 @@ class TestCompare:
         for n in range(310):
             lab.serve(f"user-{n}", 2.0, generator)
         lab.clock.advance(1)
-        assert lab.framework.compare("rerank").verdict.finding == "not settled"
+        with patch.object(lab.reader, "units", wraps=lab.reader.units) as asked:
+            found = lab.framework.compare("rerank")
+        assert found.verdict.finding == "not settled"
+        assert asked.call_count == len(found.metrics)  # also to know whether the end has come
         lab.clock.advance(15 * 3600)
         assert lab.framework.compare("rerank").verdict.finding == "better"
 

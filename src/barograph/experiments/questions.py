@@ -25,10 +25,14 @@ _INSTANT = timedelta(microseconds=1)
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """As of when an experiment is looked at, and the first moment that does not count."""
+    """As of when an experiment is looked at, and the first moment that does not count.
+
+    ``known`` are answers up to that moment that had to be asked for in order to know it, by metric.
+    """
 
     at: datetime
     until: datetime
+    known: dict[str, UnitAnswer] = {}
 
 
 def look_at(reader: UnitReader, experiment: Experiment, now: datetime) -> Look:
@@ -39,19 +43,23 @@ def look_at(reader: UnitReader, experiment: Experiment, now: datetime) -> Look:
     later. While the reader does not know yet all that came before the planned end, it has not come.
     """
     by_day: tuple[tuple[str, int], ...] = ()
+    known_now: dict[str, UnitAnswer] = {}
     if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
-        question = question_of(experiment, experiment.primary_metric, just_after(now))
-        by_day = exposed_by_day(experiment, reader.units(question))
+        metric = experiment.primary_metric
+        known_now[metric] = reader.units(question_of(experiment, metric, just_after(now)))
+        by_day = exposed_by_day(experiment, known_now[metric])
     end = horizon(experiment, now, by_day)
     if end is None:
-        return Look(at=now, until=just_after(now))
+        return Look(at=now, until=just_after(now), known=known_now)
     known = reader.watermark()
     return Look(at=now, until=end) if known >= end else Look(at=known, until=just_after(known))
 
 
 def answers_of(reader: UnitReader, experiment: Experiment, metrics: Iterable[str], look: Look) -> dict[str, UnitAnswer]:
     """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, else as the reader."""
-    answers = {name: reader.units(question_of(experiment, name, look.until)) for name in metrics}
+    answers = {
+        name: look.known.get(name) or reader.units(question_of(experiment, name, look.until)) for name in metrics
+    }
     return answers if look.until > look.at else {name: _as_of(look.until, answer) for name, answer in answers.items()}
 
 

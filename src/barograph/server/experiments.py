@@ -128,24 +128,20 @@ async def archive(site: Site, caller: Caller, request: Request) -> Response:
 
 async def comparison(site: Site, caller: Caller, request: Request) -> Response:
     """The arms compared, with the verdict. What is infinite is null: msgspec writes it so."""
-    key = request.path_params["key"]
-    fresh = from_address(request.query_params, FreshParameters).fresh
-
-    def work(dashboard: DashboardInterface) -> Comparison:
-        return dashboard.experiments.compare(key)
-
-    return answer(await ask(site, caller, fresh, work))
+    return await _told(site, caller, request, lambda dashboard, key: dashboard.experiments.compare(key))
 
 
 async def details(site: Site, caller: Caller, request: Request) -> Response:
     """Courses, slices, the arms' spread, second opinions."""
+    return await _told(site, caller, request, lambda dashboard, key: dashboard.experiments.details(key))
+
+
+async def _told(
+    site: Site, caller: Caller, request: Request, work: Callable[[DashboardInterface, str], Comparison | Details]
+) -> Response:
     key = request.path_params["key"]
     fresh = from_address(request.query_params, FreshParameters).fresh
-
-    def work(dashboard: DashboardInterface) -> Details:
-        return dashboard.experiments.details(key)
-
-    return answer(await ask(site, caller, fresh, work))
+    return answer(await ask(site, caller, fresh, lambda dashboard: work(dashboard, key)))
 
 
 async def history(site: Site, caller: Caller, request: Request) -> Response:
