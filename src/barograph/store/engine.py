@@ -68,6 +68,10 @@ READ_SETTINGS: dict[str, str] = {
     "join_use_nulls": "0",
     "result_overflow_mode": "throw",
 }
+# What the embedded engine's version knows; a server of another version would refuse a name that it has not.
+EMBEDDED_READ_SETTINGS: dict[str, str] = {
+    "enable_join_runtime_filters": "0",  # nearly all rows meet their unit: filtering first costs more than it saves
+}
 
 _TOO_EXPENSIVE = {158, 159, 160, 241, 307, 396}  # rows, time, speed, memory, bytes, result rows
 _NOT_NOW = {76, 74, 75, 164, 173, 202, 209, 210, 236, 242, 243, 252, 439, 999}  # disk, network, load: try again later
@@ -258,7 +262,7 @@ class Engine:
             try:
                 client = self._readers.get_nowait()
             except queue.Empty:
-                client = self._connect(self.database, {**READ_SETTINGS, **self._limits()})
+                client = self._connect(self.database, self._reading())
             try:
                 yield client
             except BaseException:  # nobody knows what it left in the connection: the next question gets a new one
@@ -267,8 +271,10 @@ class Engine:
                 raise
             self._readers.put(client)
 
-    def _limits(self) -> dict[str, str]:
+    def _reading(self) -> dict[str, str]:
         return {
+            **READ_SETTINGS,
+            **(EMBEDDED_READ_SETTINGS if self.embedded else {}),
             "max_execution_time": str(self.settings.query_seconds),
             "max_memory_usage": str(self.settings.query_memory),
             "max_result_rows": str(self.settings.query_rows),
