@@ -18,7 +18,7 @@ import msgspec
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.conditions import Attributes, compiled
 from barograph_client.experiments.definition import INTERLEAVED, LONGEST_UNIT_ID, Definition, Namespace
-from barograph_client.experiments.hashing import Places, growthbook_hash
+from barograph_client.experiments.hashing import Places, growthbook_positions
 from barograph_client.experiments.ranges import bucket_ranges, choose_variation, in_namespace
 from barograph_client.experiments.sticky import StickyStore
 
@@ -210,16 +210,12 @@ def _barograph(definition: Definition) -> Callable[[str], int]:
     return choose
 
 
-def _growthbook(version: int) -> Callable[[Definition], Callable[[str], int]]:
+def _growthbook(version: Literal[1, 2]) -> Callable[[Definition], Callable[[str], int]]:
     def made(definition: Definition) -> Callable[[str], int]:
-        seed = definition.salt
+        position = growthbook_positions(definition.salt, version)
         ranges = bucket_ranges(len(definition.arms), definition.coverage, [arm.weight for arm in definition.arms])
 
-        def choose(unit_id: str) -> int:
-            position = growthbook_hash(seed, unit_id, version)
-            return _OUTSIDE if position is None else choose_variation(position, ranges)
-
-        return choose
+        return lambda unit_id: choose_variation(position(unit_id), ranges)
 
     return made
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable
 from typing import Final, Literal
 
 HashVersion = Literal["barograph", "growthbook-v1", "growthbook-v2"]
@@ -39,10 +40,16 @@ def growthbook_hash(seed: str, unit_id: str, version: int) -> float | None:
     https://docs.growthbook.io/lib/build-your-own, "Hashing".
     """
     if version == 1:
-        return fnv1a_32(seed, fnv1a_32(unit_id)) % 1_000 / 1_000
-    if version == 2:
-        return fnv1a_32(str(fnv1a_32(unit_id, fnv1a_32(seed)))) % 10_000 / 10_000
-    return None
+        return growthbook_positions(seed, 1)(unit_id)
+    return growthbook_positions(seed, 2)(unit_id) if version == 2 else None
+
+
+def growthbook_positions(seed: str, version: Literal[1, 2]) -> Callable[[str], float]:
+    """``growthbook_hash`` of one seed, for any number of units."""
+    if version == 1:
+        return lambda unit_id: fnv1a_32(seed, fnv1a_32(unit_id)) % 1_000 / 1_000
+    seeded = fnv1a_32(seed)
+    return lambda unit_id: fnv1a_32(str(fnv1a_32(unit_id, seeded))) % 10_000 / 10_000
 
 
 class Places:
