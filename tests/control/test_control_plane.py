@@ -7,13 +7,13 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 from sqlalchemy import inspect, select, text
+from tests.support.start import START
 
 from barograph.control import tables
 from barograph.control.alert_states import AlertState, AlertStateRepository
@@ -22,19 +22,6 @@ from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRepository
 from barograph_client.clock import ManualClock
 from barograph_client.errors import ChangedMeanwhile, ControlError, InvalidExperiment
-
-START = datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-def plane(tmp_path: Path, clock: ManualClock) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path / "control.db", clock) as opened:
-        yield opened
 
 
 def firing(rule: str = "slow", fingerprint: str = "ab12", **changed: object) -> AlertState:
@@ -135,7 +122,7 @@ class TestTheDatabase:
             kept = connection.execute("SELECT active_at FROM alert_states").fetchone()
         finally:
             connection.close()
-        assert kept == ("2026-11-24T09:00:00.123456Z",)
+        assert kept == ("2026-11-28T09:00:00.123456Z",)
 
 
 class TestAlertStates:

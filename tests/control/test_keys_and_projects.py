@@ -7,13 +7,13 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 from sqlalchemy import event
+from tests.support.start import START
 
 from barograph.collect.redact import Redact
 from barograph.control.audit import AuditLog
@@ -22,19 +22,6 @@ from barograph.control.keys import SCOPES, USED_EVERY, Key, KeyRepository
 from barograph.control.projects import NAME_LENGTH, Project, ProjectRepository
 from barograph_client.clock import ManualClock
 from barograph_client.errors import ControlError, InvalidInput
-
-START = datetime(2026, 11, 24, 9, 0, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-def plane(tmp_path: Path, clock: ManualClock) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path / "control.db", clock) as opened:
-        yield opened
 
 
 def counting() -> object:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.start import START
 
 from barograph.control.audit import AuditLog
 from barograph.control.database import ControlPlane
@@ -16,19 +16,7 @@ from barograph.control.silences import KEPT, MOST_MATCHERS, Silence, SilenceRepo
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidInput
 
-START = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-def plane(tmp_path: Path, clock: ManualClock) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path / "control.db", clock) as opened:
-        yield opened
 
 
 def make(plane: ControlPlane, project: str = "default", hours: float = 2, **more: datetime) -> Silence:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection
+from tests.support.start import START
 
 from barograph.control import outbox as outbox_module
 from barograph.control.audit import AuditLog, write_audit
@@ -15,19 +14,6 @@ from barograph.control.database import ControlPlane
 from barograph.control.outbox import LONGEST_WAIT, Outbox, OutboxEntry
 from barograph.control.tables import JsonObject
 from barograph_client.clock import ManualClock
-
-START = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-def plane(tmp_path: Path, clock: ManualClock) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path / "control.db", clock) as opened:
-        yield opened
 
 
 @pytest.fixture
