@@ -25,7 +25,7 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -70,10 +70,34 @@ class Post(NamedTuple):
         return json.loads(self.body)
 
 
-class HttpReceiver:
+class Receiver:
+    """A server on a thread of its own, until the block is left; ``_gone`` is set when it ends."""
+
+    def __init__(self) -> None:
+        self._gone = threading.Event()
+
+    def _serve(self, server: socketserver.BaseServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gone.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class HttpReceiver(Receiver):
     """Answers as ``for_key`` says for a notification, else as ``script``, in order; then as ``always`` says."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         self.script: deque[Answer] = deque()
         self.always = Answer()
         self.for_key: dict[str, Answer] = {}
@@ -82,7 +106,6 @@ class HttpReceiver:
         self.at_once = self.most_at_once = 0
         self.arrived = threading.Event()  # set by each request
         self._lock = threading.Lock()
-        self._gone = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -98,12 +121,11 @@ class HttpReceiver:
             def handle_error(self, request: object, client_address: object) -> None:
                 pass  # a sender that was killed
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        server = Server(("127.0.0.1", 0), Handler)
         if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}/hook"
+        self._serve(server)
 
     def received(self) -> list[str]:
         """Of the notifications, in the order in which they came."""
@@ -143,17 +165,6 @@ class HttpReceiver:
                 if self._gone.wait(answer.drip):
                     break
 
-    def __enter__(self) -> HttpReceiver:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
 
 class Mail(NamedTuple):
     """What was taken."""
@@ -170,17 +181,17 @@ class Mail(NamedTuple):
         return read
 
 
-class SmtpReceiver:
+class SmtpReceiver(Receiver):
     """A mail server, as much of one as smtplib needs. ``answers`` maps a command to what it says instead of yes."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, wrapped: bool = False) -> None:
+        super().__init__()
         self.answers: dict[str, str] = {}
         self.silent_after: str | None = None
         self.hang_up_after_data = 0  # so many times
         self.mails: list[Mail] = []
         self.logins: list[tuple[str, str]] = []
         self.tls = tls
-        self._gone = threading.Event()
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -196,10 +207,9 @@ class SmtpReceiver:
             def handle_error(self, request: object, client_address: object) -> None:
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        server = Server(("127.0.0.1", 0), Handler)
+        self.port = int(server.server_address[1])
+        self._serve(server)
 
     def _talk(self, sock: socket.socket, secure: bool, banner: str = "220 here") -> None:
         sender, recipients = "", list[str]()
@@ -251,17 +261,6 @@ class SmtpReceiver:
     @staticmethod
     def _say(file: Any, text: str) -> None:
         file.write(text.encode() + b"\r\n")
-
-    def __enter__(self) -> SmtpReceiver:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def alert(name: str = "slow answers", *, resolved: bool = False, severity: str = "critical", **more: str) -> Alert:
