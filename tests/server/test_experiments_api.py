@@ -301,3 +301,28 @@ class TestUnits:
         ):  # fmt: skip
             reply = site.api("/ids/expose", body)
             assert (reply.status, reply.json["field"]) == (400, field), reply.body
+
+
+class TestAnotherProcess:
+    def test_what_it_starts_and_stops_is_heeded_by_the_running_server(self, site: Site) -> None:
+        def told() -> tuple[str, str, str, str]:
+            """What programs, providers, the list and who exposes are told of it."""
+            served = {one["key"]: one.get("state", "running") for one in site.ask().json["experiments"]}
+            unit = {"context": {"targetingKey": "user-1"}}
+            flags = site.server.ask("/ofrep/v1/evaluate/flags/elsewhere", unit, key=site.key).json
+            known = {one["key"]: one["state"] for one in site.api().json["experiments"]}
+            exposed = site.api("/elsewhere/expose", {"units": {"user": "user-1"}}, key=site.key).json
+            why = flags.get("metadata", {}).get("why") or flags["errorCode"]
+            return served.get("elsewhere", ""), why, known.get("elsewhere", ""), exposed.get("reason", "unknown")
+
+        def soon(*wanted: str) -> bool:
+            return bool(site.server.until(lambda: told() == wanted, 10))
+
+        assert told() == ("", "FLAG_NOT_FOUND", "", "unknown")
+        whole = structs.replace(RERANK, key="elsewhere", coverage=1.0, holdout=0.0, condition={}, namespace=None)
+        with control(site.server.directory) as plane:
+            repository = ExperimentRepository(plane)
+            made = repository.create("default", "elsewhere", to_builtins(whole), "running", actor="another process")
+            assert soon("running", "assigned", "running", "assigned"), told()
+            repository.save(structs.replace(made, state="stopped"), actor="another process", action="stop")
+            assert soon("stopped", "not running", "stopped", "not running"), told()

@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from sqlalchemy import Select, insert, select, update
 
 from barograph.control.audit import AuditEntry, AuditLog, write_audit
+from barograph.control.changes import count_change, count_of
 from barograph.control.database import ControlPlane
 from barograph.control.tables import JsonObject, experiments
 from barograph_client.errors import ChangedMeanwhile, InvalidExperiment
@@ -52,11 +53,16 @@ class ExperimentRepository:
                     value=key,
                 )
             connection.execute(insert(experiments).values(structs.asdict(record)))
+            count_change(connection, "experiments")
             write_audit(
                 connection, time=now, project=project, actor=actor, action="create", subject=_subject(key),
                 detail={"state": state, "definition": definition},
             )  # fmt: skip
         return record
+
+    def changed(self) -> int:
+        """A number that is another one after every change in any project, also by another process."""
+        return count_of(self._plane, "experiments")
 
     def get(self, project: str, key: str) -> ExperimentRecord | None:
         """The experiment, or None."""
@@ -106,6 +112,7 @@ class ExperimentRepository:
                     hint="Read it again and decide on what it is now.",
                     value=record.key,
                 )
+            count_change(connection, "experiments")
             write_audit(
                 connection, time=now, project=record.project, actor=actor, action=action,
                 subject=_subject(record.key), detail={"state": saved.state, "version": saved.version, **(detail or {})},

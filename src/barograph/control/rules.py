@@ -11,15 +11,15 @@ from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import asdict
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select
 
 from barograph.control.audit import write_audit
+from barograph.control.changes import count_change, count_of
 from barograph.control.database import ControlPlane
-from barograph.control.tables import JsonObject, changes, rules
+from barograph.control.tables import JsonObject, rules
 from barograph_client.errors import InvalidRule
 
 MOST_RULES = 500  # of a project
-_SUBJECT = "rules"
 
 
 class KeptRule(Struct, frozen=True, kw_only=True):
@@ -40,9 +40,7 @@ class RuleRepository:
 
     def changed(self) -> int:
         """A number that is another one after every change, also by another process."""
-        with self._plane.reading() as connection:
-            chosen = select(changes.c.number).where(changes.c.subject == _SUBJECT)
-            return int(connection.execute(chosen).scalar_one())
+        return count_of(self._plane, "rules")
 
     def list(self, project: str) -> list[KeptRule]:
         """The project's rules, by name."""
@@ -66,7 +64,7 @@ class RuleRepository:
             count = connection.execute(select(func.count()).where(rules.c.project == project)).scalar_one()
             if count > MOST_RULES:
                 raise InvalidRule(f"a project keeps at most {MOST_RULES} rules", hint="Remove one, or group with by.")
-            connection.execute(_ONE_MORE)
+            count_change(connection, "rules")
 
     def remove(self, project: str, name: str, *, actor: str) -> bool:
         """Remove a rule; whether there was one. Durable on return."""
@@ -77,12 +75,9 @@ class RuleRepository:
             if row is None:
                 return False
             connection.execute(delete(rules).where(this))
-            connection.execute(_ONE_MORE)
+            count_change(connection, "rules")
             write_audit(
                 connection, time=now, project=project, actor=actor, action="remove", subject=f"rule:{name}",
                 detail=row.definition,
             )  # fmt: skip
         return True
-
-
-_ONE_MORE = update(changes).where(changes.c.subject == _SUBJECT).values(number=changes.c.number + 1)

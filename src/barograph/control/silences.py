@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, RowMapping, insert, or_, select, true, update
 
 from barograph.control.audit import write_audit
+from barograph.control.changes import count_change, count_of
 from barograph.control.database import ControlPlane
-from barograph.control.tables import changes, silences
+from barograph.control.tables import silences
 from barograph_client.clock import as_utc
 from barograph_client.errors import InvalidInput
 
@@ -25,7 +26,6 @@ LONGEST = timedelta(days=366)
 TEXT_LENGTH = 1000  # characters of a comment; an author's name has at most 128
 KEPT = timedelta(days=30)  # how long an ended silence is listed by default
 _AUTHOR_LENGTH = 128
-_SUBJECT = "silences"  # of the count of changes
 _ID_BYTES = 8
 
 
@@ -89,7 +89,7 @@ class SilenceRepository:
             )  # fmt: skip
             row = structs.asdict(silence) | {"matchers": {"all": list(silence.matchers)}}
             connection.execute(insert(silences).values(row))
-            _count_change(connection)
+            count_change(connection, "silences")
             write_audit(
                 connection, time=now, project=project, actor=author, action="create", subject=f"silence:{silence_id}",
                 detail={
@@ -118,7 +118,7 @@ class SilenceRepository:
                     value=silence_id,
                 )
             connection.execute(update(silences).where(silences.c.id == silence_id).values(ended_at=now, ended_by=actor))
-            _count_change(connection)
+            count_change(connection, "silences")
             write_audit(
                 connection, time=now, project=silence.project, actor=actor, action="end",
                 subject=f"silence:{silence_id}", detail={"matchers": list(silence.matchers)},
@@ -135,10 +135,7 @@ class SilenceRepository:
 
     def changes(self) -> int:
         """A number that is another one after each silence that was made or ended, by whatever process."""
-        with self._plane.reading() as connection:
-            chosen = select(changes.c.number).where(changes.c.subject == _SUBJECT)
-            number: int = connection.execute(chosen).scalar_one()
-            return number
+        return count_of(self._plane, "silences")
 
     def _read(self, chosen: ColumnElement[bool], after: datetime) -> list[Silence]:
         found = (
@@ -154,12 +151,6 @@ class SilenceRepository:
         """The project's silences that were not over at ``since`` (30 days ago when not given), by their end."""
         after = self._plane.clock.now() - KEPT if since is None else as_utc(since)
         return self._read(silences.c.project == project, after)
-
-
-def _count_change(connection: Connection) -> None:
-    connection.execute(
-        update(changes).where(changes.c.subject == _SUBJECT).values(number=changes.c.number + 1)
-    )  # fmt: skip
 
 
 def _silence(row: RowMapping) -> Silence:

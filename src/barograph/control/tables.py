@@ -336,6 +336,9 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(10, "the worst value since an alert fired", ("ALTER TABLE alert_states ADD COLUMN worst FLOAT",)),
+    Migration(
+        11, "how often experiments changed", ("INSERT INTO changes (subject, number) VALUES ('experiments', 0)",)
+    ),
 )
 
 IDENTITY: dict[str, str] = {

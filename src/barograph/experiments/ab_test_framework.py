@@ -167,7 +167,7 @@ class ABTestFramework(ExperimentRegister):
         or too long to be an id take no part; nothing is recorded.
         """
         found: dict[str, str] = {}
-        for key, (_, assigner) in self._known.items():
+        for key, (_, assigner) in self._known.table().items():
             with suppress(InvalidExperiment):
                 arm = assigner.decide(unit_ids, attributes or {}, self._sticky).arm
                 if arm is not None:
@@ -246,10 +246,11 @@ class ABTestFramework(ExperimentRegister):
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _assigner(self, key: str) -> tuple[Experiment, Assigner]:
+        table = self._known.table()
         try:
-            return self._known[key]
+            return table[key]
         except KeyError:
-            raise unknown(key, self._known) from None
+            raise unknown(key, table) from None
 
     def _decide(self, key: str, unit_id: str, attributes: Mapping[str, object] | None) -> Decision[Payload]:
         experiment, assigner = self._assigner(key)

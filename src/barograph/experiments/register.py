@@ -1,14 +1,12 @@
 """The experiments of a project, from draft to archive: what is kept of them, who changed what, and what may follow.
 
-Keeps definitions in the control plane's repository, each change with its entry in the audit log, and in memory what
-assignment reads: a table that is replaced whole, never changed in place. ``ab_test_framework`` builds on it.
+Keeps definitions in the control plane's repository, each change with its entry in the audit log; what assignment reads
+is ``known`` in memory. ``ab_test_framework`` builds on it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from datetime import timedelta
 
 import msgspec
@@ -18,7 +16,7 @@ from barograph.control.audit import AuditEntry
 from barograph.control.experiments import ExperimentRecord, ExperimentRepository
 from barograph.control.tables import JsonObject
 from barograph.core.metric import Catalogue
-from barograph.experiments.assignment import definition_of, definitions_of
+from barograph.experiments.assignment import definitions_of
 from barograph.experiments.assignment_checks import check_apart
 from barograph.experiments.design import (
     LONGEST_TEXT,
@@ -30,9 +28,9 @@ from barograph.experiments.design import (
     moved,
     validated,
 )
+from barograph.experiments.known import KnownExperiments, experiment_of
 from barograph_client.clock import Clock
-from barograph_client.errors import ControlError, InvalidExperiment, UnknownExperiment
-from barograph_client.experiments.assignment import Assigner
+from barograph_client.errors import InvalidExperiment, UnknownExperiment
 from barograph_client.experiments.definition import Definitions
 
 DEFAULT_ACTOR = "python"
@@ -58,8 +56,7 @@ class ExperimentRegister:
         self._clock = clock
         self._catalogue = catalogue
         self._project = project
-        self._refreshing = threading.Lock()
-        self._known: dict[str, tuple[Experiment, Assigner]] = {}
+        self._known = KnownExperiments(repository, clock, project)
         self.refresh()
 
     @property
@@ -109,40 +106,32 @@ class ExperimentRegister:
 
     def list(self, *states: State) -> list[Experiment]:
         """The project's experiments, oldest first: all, or those in one of the states."""
-        return [_experiment(record) for record in self._repository.list(self._project, states or None)]
+        return [experiment_of(record) for record in self._repository.list(self._project, states or None)]
 
     def known(self) -> tuple[Experiment, ...]:
-        """The project's experiments as assignment knows them: read at the last change or ``refresh``, from memory."""
-        return tuple(experiment for experiment, _ in self._known.values())
+        """The project's experiments as assignment knows them, from memory: about a second behind other processes."""
+        return tuple(experiment for experiment, _ in self._known.table().values())
 
     def history(self, key: str) -> tuple[AuditEntry, ...]:
         """Who changed the experiment and how, newest first."""
         return tuple(self._repository.history(self._project, key))
 
     def refresh(self) -> None:
-        """Read again which experiments there are; needed only after another process has changed one.
-
-        One whose definition cannot be read is not known: it assigns nobody, and keeps no other from being what it is.
-        """
-        with self._refreshing:  # one after the other, so that an older reading never replaces a newer one
-            self._known = {one.key: (one, Assigner(definition_of(one))) for one in self._readable()}
+        """Heed now what another process has changed, and not only within a second."""
+        self._known.refresh()
 
     def definitions(self) -> Definitions:
         """What programs must know to assign arms themselves: of every experiment that runs, rests or was stopped."""
-        return definitions_of(self._project, self._readable())
+        self.refresh()
+        return definitions_of(self._project, self.known())
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _readable(self) -> Iterator[Experiment]:
-        for record in self._repository.list(self._project):
-            with suppress(ControlError):
-                yield _experiment(record)
 
     def _load(self, key: str) -> tuple[ExperimentRecord, Experiment]:
         record = self._repository.get(self._project, key)
         if record is None:
-            raise unknown(key, self._known)
-        return record, _experiment(record)
+            raise unknown(key, self._known.table())
+        return record, experiment_of(record)
 
     def _move(self, record: ExperimentRecord, before: Experiment, state: State, action: str, actor: str) -> Experiment:
         after = moved(before, state, self._clock.now())
@@ -211,7 +200,7 @@ def weights_of(variants: tuple[Variant, ...]) -> dict[str, float]:
     return {arm.key: arm.weight for arm in variants}
 
 
-def unknown(key: str, known: Mapping[str, object]) -> UnknownExperiment:
+def unknown(key: str, known: Iterable[str]) -> UnknownExperiment:
     """The error for a key that no experiment has."""
     names = ", ".join(list(known)[:5]) or "none yet"
     return UnknownExperiment("there is no such experiment", hint=f"There are: {names}.", value=key)
@@ -220,13 +209,3 @@ def unknown(key: str, known: Mapping[str, object]) -> UnknownExperiment:
 def _definition(experiment: Experiment) -> JsonObject:
     built: JsonObject = msgspec.to_builtins(experiment)
     return {name: value for name, value in built.items() if name not in _KEPT_APART}
-
-
-def _experiment(record: ExperimentRecord) -> Experiment:
-    try:
-        return msgspec.convert({**record.definition, "state": record.state}, Experiment)
-    except msgspec.ValidationError as error:
-        raise ControlError(
-            f"the definition of experiment {record.key} cannot be read: {error}",
-            hint="It was written by another version, or by hand.",
-        ) from None
