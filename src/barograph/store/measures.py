@@ -88,6 +88,10 @@ class Term(Measured, frozen=True):
     def measured(self) -> Measured:
         return Measured(self.kind, self.name)
 
+    def number(self, value: str) -> str:
+        """What a raw row adds to it, by the expression of the row's value of the measure."""
+        return f"toFloat64(isNotNull({value}))" if self.part == "n" else f"toFloat64(ifNull({value}, 0))"
+
 
 def term(measure: Measure) -> Term:
     """The stored measure behind a catalogue's. Raises InvalidQuery for one that is not stored."""

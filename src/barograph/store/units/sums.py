@@ -222,15 +222,14 @@ def raw_rows(
 ) -> str:
     """What units did in a window, event by event, by events of one kind; by all of them, or by those measured."""
     attributed = kind in ATTRIBUTED and rolled_up(unit_kind)  # lines of attribution have no tags
-    unit = _unit(unit_kind, parameters)
+    unit = unit_of(unit_kind, parameters)
     values, numbers = [], []
     for index, term in enumerate(pair):
         value = term.expression(attributed=attributed) if term.kind == kind else "CAST(NULL, 'Nullable(Float64)')"
         if term.kind == kind and term.named:
             value = f"if(name = {parameters.add(term.name, 'String')}, {value}, NULL)"
         values.append(f"isNotNull({value})")
-        number = f"isNotNull({value})" if term.part == "n" else f"ifNull({value}, 0)"
-        numbers.append(f"toFloat64({number}) AS x{index}")
+        numbers.append(f"{term.number(value)} AS x{index}")
     where = [
         f"project = {parameters.add(project, 'String')}",
         within("time", [window], parameters),
@@ -245,7 +244,7 @@ def raw_rows(
     )
 
 
-def _unit(unit_kind: str, parameters: Parameters) -> str:
+def unit_of(unit_kind: str, parameters: Parameters) -> str:
     """A raw row's unit: its user, its session, or its tag of that name, as the client finds it: ``<kind>_id`` first."""
     if rolled_up(unit_kind):
         return _COLUMNS[unit_kind]
