@@ -17,12 +17,15 @@ from tests.cli.cli_support import Finished, barograph, several
 from tests.support.serving import Serving
 
 from barograph.cli.experiment_pages import next_steps
+from barograph.cli.experiment_plan import share_of
+from barograph.cli.experiment_reallocation import reallocate
 from barograph.cli.experiment_writing import create
 from barograph.cli.options import Exit
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.design import Experiment, State, equal_variants, validated
 from barograph.experiments.written import from_file, from_tree
+from barograph.stats.bandit import EXPLORATION
 from barograph_client.experiments.assignment import Assigner
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
@@ -45,9 +48,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def on(data: Path, *commands: str) -> list[Finished]:
-    """Commands under ``barograph experiment``, and ``record``; a word in quotes is one word."""
+    """Commands under ``barograph experiment``, ``record`` and ``init``; a word in quotes is one word."""
     words = [[one.strip('"') for one in re.findall(r'"[^"]*"|\S+', command)] for command in commands]
-    return several([[*(() if one[0] == "record" else ("experiment",)), *one, "-d", data] for one in words])
+    return several([[*(() if one[0] in ("record", "init") else ("experiment",)), *one, "-d", data] for one in words])
 
 
 def told(finished: Finished) -> Any:
@@ -160,7 +163,7 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
     assert again.stdout.startswith("small is as it was: the definition changes nothing.\n"), again.stderr
     assert [one["action"] for one in told(entries)] == ["revise", "revise", "create"]
     said = " ".join(history.stdout.split())
-    assert "coverage from 1.0 to 0.5" in said
+    assert "coverage from 1 to 0.5" in said
     assert 'secondary_metrics from nothing to ["accuracy"]' in said
     assert "variants[1].payload.k from nothing to 5" in said
     assert told(preview)["unit_kind"] == "session"
@@ -202,3 +205,47 @@ def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_
         assert says in finished.stderr, finished.stderr
         assert finished.stderr.count("\n") == 1
         assert "openapi" not in finished.stderr  # no hint for those who speak HTTP
+
+
+def test_shares_follow_the_data_and_it_is_told_from_what_to_what_and_why(served: Path, tmp_path: Path) -> None:
+    means = {"large": 5.0, "medium": 4.86, "small": 4.84}
+    who = [(f"{arm}-{n}", arm, n) for n in range(40) for arm in means]
+    visits: list[dict[str, object]] = [
+        {"kind": "exposure", "experiment": "models", "arm": arm, "unit_id": unit, "unit_kind": "user"}
+        for unit, arm, _ in who
+    ]
+    visits += [{"query": "x", "user_id": unit, "response_time": means[arm] + n % 5 / 10} for unit, arm, n in who]
+    (tmp_path / "visits.jsonl").write_text("\n".join(map(json.dumps, visits)), encoding="utf-8")
+    options = "--arms large,medium,small --metric response_time.mean"
+    make, look = f"create --key models {options} --sticky", "reallocate models"
+    record = f"record {tmp_path}/visits.jsonl"
+    _, _, draft, _, few, recorded, done, again, wide, history, rigid = on(
+        served, make, f"create --key rigid {options} --start", look, "start models", look, record,
+        f"{look} --width 80", f"{look} --json", f"{look} --exploration 40%", "history models", "reallocate rigid",
+    )  # fmt: skip
+    assert recorded.returncode == 0, recorded.stderr
+    for refused, says, hint in (
+        (draft, "the experiment is a draft", "Start it first."),
+        (few, "large has 0 users with a measurement", "Wait until each arm has 30"),
+        (wide, "that is no floor of exploration", "Choose a share from 0.01 to 0.333."),
+        (rigid, "users would change their arms", "another one, under another key, that is sticky from the beginning."),
+    ):
+        assert refused.returncode == Exit.INPUT, refused
+        assert says in refused.stderr
+        assert hint in refused.stderr
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"$ barograph experiment {look}\n{done.stdout}```" in DOCUMENT, done.stdout
+    found = told(again)
+    weights = {one["key"]: one["weight"] for one in found["experiment"]["variants"]}
+    assert (weights, weights["large"]) == (found["before"], 0.05)  # without anything new nothing changes
+    said = " ".join(history.stdout.split())
+    for part in ("from 0.333333", "chance to be the best: large"):
+        assert part in said, said
+    *_, here = on(tmp_path / "data", "init", f"{make} --start", record, f"{look} --width 80")
+    assert here.stdout == done.stdout
+
+
+def test_the_floor_of_the_command_is_that_of_the_framework() -> None:
+    usual = inspect.signature(reallocate).parameters["exploration"].default
+    assert share_of(usual, "exploration") == EXPLORATION

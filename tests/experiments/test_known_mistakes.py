@@ -118,9 +118,8 @@ def test_6_where_lower_is_better_the_lowest_arm_gets_the_most_units(arms: int) -
     keys = ["control", "treated", "third"][:arms]
     defined = experiment(variants=equal_variants(*keys), primary_metric="response_time.mean", sticky=True)
     slow = [moments_of(key, spread(3.0 - 0.1 * index, 300)) for index, key in enumerate(keys)]
-    weights = [
-        one.weight for one in reallocated(defined, CATALOGUE.get("response_time.mean"), answer_of(slow), 0.1).variants
-    ]
+    found = reallocated(defined, CATALOGUE.get("response_time.mean"), answer_of(slow), 0.1)
+    weights = [one.weight for one in found.experiment.variants]
     assert weights == sorted(weights)
     assert weights[-1] > 1 / arms
     assert weights[0] >= 0.1

@@ -120,6 +120,16 @@ def definition(key: str, **more: object) -> dict[str, Any]:
     return {"key": key, "variants": arms, "primary_metric": "satisfaction", "planned_days": 14, **more}
 
 
+def visits(means: dict[str, float], units: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Exposures to ``adaptive``, and then a query of each unit that took about the mean of its arm."""
+    who = [(f"{arm}-{n}", arm, n) for n in range(units) for arm in means]
+    of = {"kind": "exposure", "experiment": "adaptive", "unit_kind": "user"}
+    exposures = [{**of, "arm": arm, "unit_id": unit} for unit, arm, _ in who]
+    return exposures, [
+        {"query": "?", "user_id": unit, "response_time": means[arm] + n % 5 / 10} for unit, arm, n in who
+    ]
+
+
 def nested(levels: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for _ in range(levels - 1):
@@ -301,6 +311,43 @@ class TestUnits:
         ):  # fmt: skip
             reply = site.api("/ids/expose", body)
             assert (reply.status, reply.json["field"]) == (400, field), reply.body
+
+
+class TestReallocation:
+    def test_what_is_likely_the_best_gets_the_most_once_for_whoever_saw_it_as_it_was(self, site: Site) -> None:
+        arms = [{"key": key, "weight": 0.5} for key in ("slow", "quick")]
+        body = definition("adaptive", variants=arms, primary_metric="response_time.mean", sticky=True)
+        assert site.api(body=body).status == 200
+        draft = site.api("/adaptive/reallocate", {})
+        assert (draft.status, draft.json["hint"]) == (400, "Start it first.")
+        seen = site.api("/adaptive/start", method="POST").headers["etag"]
+        few = site.api("/adaptive/reallocate", {})
+        assert (few.status, few.json["type"]) == (400, "urn:barograph:problem:invalid-experiment")
+        assert "each arm has 30" in few.json["hint"]
+        exposures, queries = visits({"slow": 5.0, "quick": 4.5}, 40)
+        for events in (exposures, queries):
+            assert site.server.ask("/api/v1/events", events, key=site.key).json["stored"] == 80
+        path = "/adaptive/reallocate?fresh=true"
+        assert site.api(path, {"exploration": 0.1}, key=site.reader, If_Match=seen).status == 403
+        done = site.api(path, {"exploration": 0.1}, If_Match=seen)
+        assert (done.status, done.json["before"]) == (200, {"slow": 0.5, "quick": 0.5}), done.body
+        assert done.json["chances"]["quick"] > 0.99
+        now = site.api("/adaptive")
+        assert (now.json, now.headers["etag"]) == (done.json["experiment"], done.headers["etag"])
+        assert [one["weight"] for one in now.json["variants"]] == [0.1, 0.9]
+        again = site.api(path, {"exploration": 0.1}, If_Match=seen)  # as who never got the answer
+        assert (again.status, again.json["type"]) == (412, "urn:barograph:problem:changed-meanwhile")
+        newest = site.api("/adaptive/history").json["entries"][0]
+        assert (newest["action"], newest["actor"].startswith("key ")) == ("reallocate", True)
+        assert newest["detail"]["chances"] == done.json["chances"]
+        assert newest["detail"]["changed"].keys() == {"variants"}
+
+    def test_a_floor_that_cannot_be_is_refused_by_its_field(self, site: Site) -> None:
+        assert site.api(body=definition("floor", sticky=True)).status == 200
+        for exploration in (0, 0.6, "much", None):
+            reply = site.api("/floor/reallocate", {"exploration": exploration})
+            assert (reply.status, reply.json["field"]) == (400, "exploration")
+        assert site.api("/floor/reallocate", {"least": 0.1}).json["field"] == "least"
 
 
 class TestAnotherProcess:

@@ -145,6 +145,7 @@ BODIES: dict[str, object] = {  # of routes that do not take a question
     "/api/v1/experiments/plan": {"metric": "queries"},
     "/api/v1/experiments/{key}": definition(TRACE),
     "/api/v1/experiments/{key}/stop": {"reason": "ours"},
+    "/api/v1/experiments/{key}/reallocate": {"exploration": 0.1},
     "/api/v1/experiments/{key}/expose": {"units": {"user": "ours"}},
     "/ofrep/v1/evaluate/flags": {"context": {"targetingKey": "ours"}},
     "/ofrep/v1/evaluate/flags/{key}": {"context": {"targetingKey": "ours"}},
@@ -214,6 +215,7 @@ def test_what_another_project_has_is_as_if_it_were_not_there(two: Two) -> None:
     for method, path, body in (
         ("GET", "/api/v1/experiments/{}", None), ("PUT", "/api/v1/experiments/{}", definition),
         ("POST", "/api/v1/experiments/{}/pause", None), ("POST", "/api/v1/experiments/{}/stop", {}),
+        ("POST", "/api/v1/experiments/{}/reallocate", {}),
         ("POST", "/api/v1/experiments/{}/archive", None), ("POST", "/api/v1/experiments/{}/start", None),
         ("GET", "/api/v1/experiments/{}/comparison", None), ("GET", "/api/v1/experiments/{}/history", None),
         ("GET", "/api/v1/experiments/{}/details", None),

@@ -18,6 +18,7 @@ from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment, preview
+from barograph.experiments.reallocation import Reallocation
 from barograph.experiments.written import from_tree
 from barograph.server.answers import ExperimentHistory, Experiments
 from barograph_client.errors import InvalidExperiment
@@ -45,6 +46,7 @@ class ExperimentDesk(Protocol):
     def revise(self, tree: Tree) -> Experiment: ...
     def move(self, key: str, move: Move) -> Experiment: ...
     def stop(self, key: str, reason: str) -> Experiment: ...
+    def reallocate(self, key: str, exploration: float) -> Reallocation: ...
     def compare(self, key: str) -> Comparison: ...
     def details(self, key: str) -> Details: ...
     def history(self, key: str) -> list[AuditEntry]: ...
@@ -84,6 +86,10 @@ class LocalExperiments:
 
     def stop(self, key: str, reason: str) -> Experiment:
         return self._framework.stop(key, reason=reason, actor=self._actor)
+
+    def reallocate(self, key: str, exploration: float) -> Reallocation:
+        self._dashboard.flush()
+        return self._framework.reallocate(key, exploration=exploration, actor=self._actor)
 
     def compare(self, key: str) -> Comparison:
         self._dashboard.flush()
@@ -130,6 +136,11 @@ class RemoteExperiments:
     def stop(self, key: str, reason: str) -> Experiment:
         body = msgspec.json.encode({"reason": reason})
         return msgspec.json.decode(self._ask("POST", f"{_path(key)}/stop", body=body), type=Experiment)
+
+    def reallocate(self, key: str, exploration: float) -> Reallocation:
+        body = msgspec.json.encode({"exploration": exploration})
+        found = self._ask("POST", f"{_path(key)}/reallocate", {"fresh": "true"}, body)
+        return msgspec.json.decode(found, type=Reallocation)
 
     def compare(self, key: str) -> Comparison:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/comparison", {"fresh": "true"}), type=Comparison)

@@ -18,7 +18,7 @@ from barograph.core.unit import format_value
 from barograph.core.zone import local_time
 from barograph.dashboard.page.experiments.page import in_full
 from barograph.dashboard.page.experiments.summary import guardrail_table, head, mind, numbers
-from barograph.dashboard.page.experiments.words import in_each_list, split_of
+from barograph.dashboard.page.experiments.words import in_each_list, likelihood, split_of
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.preview import Assignment
@@ -140,9 +140,11 @@ def history_page(key: str, entries: Sequence[AuditEntry], zone: ZoneInfo) -> Pag
 
 
 def _what(detail: dict[str, Any]) -> str:
-    if detail.get("changed"):
+    chances = [f"{arm} {likelihood(chance)}" for arm, chance in detail.get("chances", {}).items()]
+    best = [f"chance to be the best: {', '.join(chances)}"] if chances else []
+    if detail.get("changed") or best:
         changed = detail["changed"].items()
-        return "; ".join(told for name, one in changed for told in _changes(name, one["from"], one["to"]))
+        return "; ".join([*(told for name, one in changed for told in _changes(name, one["from"], one["to"])), *best])
     if detail.get("reason"):
         return str(detail["reason"])
     return f"was {detail['from']}" if "from" in detail else ""
@@ -161,6 +163,8 @@ def _changes(name: str, before: object, after: object) -> Iterator[str]:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "nothing" if value in (None, "", [], {}) else shorten(json.dumps(value, ensure_ascii=False), 60)
 
 

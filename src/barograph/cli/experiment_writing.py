@@ -54,6 +54,9 @@ def create(
         list[str] | None,
         typer.Option("--guardrail", metavar="METRIC:MARGIN", help="Must not get worse by more than that share."),
     ] = None,
+    sticky: Annotated[
+        bool, typer.Option("--sticky", help="A unit keeps its arm whatever the shares become, as `reallocate` needs.")
+    ] = False,
     hypothesis: Annotated[str, typer.Option("--hypothesis", help="What is expected, and why.")] = "",
     begin: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
     project: ProjectName = None,
@@ -100,6 +103,7 @@ def create(
             "alpha": share_of(alpha, "alpha"),
             "power": share_of(power, "power"),
             "pre_days": pre_days,
+            "sticky": sticky,
             "hypothesis": hypothesis,
             **({"better": better} if better else {}),
             **({} if days is None else {"planned_days": days}),

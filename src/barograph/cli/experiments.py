@@ -12,6 +12,7 @@ import typer
 
 from barograph.cli.desk import desk_of
 from barograph.cli.experiment_plan import plan
+from barograph.cli.experiment_reallocation import reallocate
 from barograph.cli.experiment_writing import create, revise, tell
 from barograph.cli.options import DEFAULT_DIRECTORY, Charset, DataDir, Json, ProjectName, Width, existing
 from barograph.cli.output import draw, note, print_json, say
@@ -195,7 +196,7 @@ def assign(
 
 VERBS: dict[str, Callable[..., None]] = {
     "create": create, "list": listed, "show": show, "start": start, "pause": pause, "stop": stop, "archive": archive,
-    "revise": revise, "history": history, "assign": assign, "plan": plan,
+    "revise": revise, "reallocate": reallocate, "history": history, "assign": assign, "plan": plan,
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from barograph.experiments.interleaving import compare_preferences, preference_d
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
 from barograph.experiments.questions import answers_of, first_days_of, just_after, look_at, question_of
-from barograph.experiments.reallocation import check_adaptive, reallocated
+from barograph.experiments.reallocation import Reallocation, check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
 from barograph_client.clock import Clock
@@ -228,8 +228,8 @@ class ABTestFramework(ExperimentRegister):
         found = find_breach(before, self._catalogue, self._reader, self._clock.now())
         return self._stop(record, before, found.sentence, ACTOR, found.metrics) if found else before
 
-    def reallocate(self, key: str, *, exploration: float = EXPLORATION, actor: str = DEFAULT_ACTOR) -> Experiment:
-        """Share later units out by how likely each arm is the best (Thompson sampling); the experiment as it is then.
+    def reallocate(self, key: str, *, exploration: float = EXPLORATION, actor: str = DEFAULT_ACTOR) -> Reallocation:
+        """Share later units out by how likely each arm is the best (Thompson sampling).
 
         No arm gets less than ``exploration``, a share. Nobody who was assigned moves, and the analysis takes the time
         before apart. Raises InvalidExperiment where it is not sticky, does not run or has too few units,
@@ -240,8 +240,8 @@ class ABTestFramework(ExperimentRegister):
         metric = self._catalogue.get(before.primary_metric)
         answer = self._reader.units(question_of(before, metric.name, just_after(self._clock.now())))
         found = reallocated(before, metric, answer, exploration)
-        wanted = structs.replace(before, variants=found.variants)
-        return self._revised(record, before, wanted, "reallocate", actor, chances=found.chances)
+        after = self._revised(record, before, found.experiment, "reallocate", actor, chances=found.chances)
+        return structs.replace(found, experiment=after)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from msgspec import Struct, structs
 from barograph.core.metric import Metric
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
-from barograph.experiments.design import Experiment, Variant, direction_of
+from barograph.experiments.design import Experiment, direction_of
+from barograph.experiments.register import weights_of
 from barograph.stats.bandit import NormalBelief, chance_best_beta, chance_best_normal, thompson_weights
 from barograph.stats.bayes import BetaPosterior
 from barograph_client.errors import InvalidExperiment
@@ -24,14 +25,18 @@ PLACES = 10_000  # weights are multiples of a ten-thousandth, as buckets are
 
 
 class Reallocation(Struct, frozen=True, kw_only=True):
-    """The arms with their new weights, and each one's chance to be the best, by key."""
+    """An experiment with its new weights; each arm's weight before, and its chance to be the best, by key.
 
-    variants: tuple[Variant, ...]
+    An arm that has no weight has no chance among ``chances``, and gets none.
+    """
+
+    experiment: Experiment
+    before: dict[str, float]
     chances: dict[str, float]
 
 
 def reallocated(experiment: Experiment, metric: Metric, answer: UnitAnswer, exploration: float) -> Reallocation:
-    """The weights for the next period. An arm that has no weight gets none.
+    """The weights for the next period.
 
     Sources as for ``stats.bandit``: the chances are exact for shares of units in one period, from uniform priors, and
     by the normal distribution else. Raises InvalidExperiment where the weights may not change, or while an arm has
@@ -49,20 +54,31 @@ def reallocated(experiment: Experiment, metric: Metric, answer: UnitAnswer, expl
     weights = _rounded(thompson_weights(list(chances.values()), exploration=exploration))
     new = dict(zip(chances, weights, strict=True))
     variants = tuple(structs.replace(one, weight=new.get(one.key, 0.0)) for one in experiment.variants)
-    return Reallocation(variants=variants, chances=chances)
+    return Reallocation(
+        experiment=structs.replace(experiment, variants=variants), before=weights_of(experiment.variants),
+        chances=chances,
+    )  # fmt: skip
 
 
 def check_adaptive(experiment: Experiment) -> None:
     """Whether its weights may follow the data. Raises InvalidExperiment."""
     if experiment.kind != "arms":
-        raise InvalidExperiment("rankers that are interleaved have no weights", value=experiment.kind)
+        raise InvalidExperiment(
+            "rankers that are interleaved have no weights",
+            hint="Each list is made of all of them, so there is nothing to share out.",
+            value=experiment.kind,
+        )
     if not experiment.sticky:
         raise InvalidExperiment(
-            "without sticky=True units would change their arms with the weights",
-            hint="Stop it and start another one, under another key, with sticky=True.",
+            f"it is not sticky: {experiment.unit_kind}s would change their arms with the weights",
+            hint="Stop it and start another one, under another key, that is sticky from the beginning.",
         )
     if experiment.state != "running":
-        raise InvalidExperiment(f"the experiment is {experiment.state}: nobody comes who could be shared out")
+        is_ = "a draft" if experiment.state == "draft" else experiment.state
+        raise InvalidExperiment(
+            f"the experiment is {is_}: no {experiment.unit_kind} comes who could be shared out",
+            hint="Start it first." if experiment.state in ("draft", "paused") else "It keeps its weights for good.",
+        )
 
 
 def _chances(experiment: Experiment, metric: Metric, arms: Mapping[str, Arm]) -> dict[str, float]:
@@ -78,7 +94,10 @@ def _chances(experiment: Experiment, metric: Metric, arms: Mapping[str, Arm]) ->
         return dict(zip(arms, chance_best_beta(posteriors, higher_is_better=higher), strict=True))
     still = next((key for key, arm in arms.items() if not arm.values.varies), None)
     if still is not None:
-        raise InvalidExperiment(f"every {experiment.unit_kind} of {still} has the same value: nothing can be learnt")
+        raise InvalidExperiment(
+            f"every {experiment.unit_kind} of {still} has the same {metric.name}: nothing can be learnt",
+            hint=f"Wait until they differ, or find out what records {metric.name}.",
+        )
     beliefs = [NormalBelief.of(arm.values) for arm in arms.values()]
     return dict(zip(arms, chance_best_normal(beliefs, higher_is_better=higher), strict=True))
 

@@ -170,7 +170,8 @@ class ExperimentRegister:
         if before.state != "draft" and before.variants != after.variants:
             after = structs.replace(after, reweighted=(*before.reweighted, self._reweighting(before)))
         old, new = _definition(before), _definition(after)
-        changed = {name: {"from": old.get(name), "to": new[name]} for name in new if old.get(name) != new[name]}
+        written = [name for name in new if name not in _LIFECYCLE]
+        changed = {name: {"from": old.get(name), "to": new[name]} for name in written if old.get(name) != new[name]}
         if not changed and not detail:
             return before
         self._save(record, after, action, actor, {"changed": changed, **detail})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated as A
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Meta as M
@@ -20,6 +20,7 @@ from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import LONGEST_TEXT, Experiment
 from barograph.experiments.preview import Assignment, expose, preview
+from barograph.experiments.reallocation import LEAST_EXPLORATION, Reallocation
 from barograph.experiments.written import LONGEST_DEFINITION, from_tree
 from barograph.server.access import Caller
 from barograph.server.answers import ExperimentHistory, Experiments
@@ -28,8 +29,10 @@ from barograph.server.etags import etag_of, names, tagged
 from barograph.server.parameters import FreshParameters, body_of, from_address, from_body, no_json
 from barograph.server.problems import Problem
 from barograph.server.site import Site
+from barograph.stats.bandit import EXPLORATION
 from barograph_client.experiments.definition import LONGEST_UNIT_ID
 
+T = TypeVar("T")
 _UnitId = A[str, M(max_length=LONGEST_UNIT_ID)]
 
 
@@ -37,6 +40,14 @@ class StopBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """Why an experiment is stopped."""
 
     reason: A[str, M(max_length=LONGEST_TEXT, description="Kept with it, and in its history")] = ""
+
+
+class ReallocateBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How much is left to arms that are not likely the best."""
+
+    exploration: A[
+        float, M(ge=LEAST_EXPLORATION, le=0.5, description="The least share of an arm, at most an equal one")
+    ] = EXPLORATION
 
 
 class AssignmentParameters(Struct, kw_only=True):
@@ -119,6 +130,18 @@ async def stop(site: Site, caller: Caller, request: Request) -> Response:
     return await _changed(site, caller, request, change)
 
 
+async def reallocate(site: Site, caller: Caller, request: Request) -> Response:
+    """Share later units out by how likely each arm is the best. The ETag is that of the experiment in the answer."""
+    body = await from_body(request, ReallocateBody, site.settings.body_seconds)
+    fresh = from_address(request.query_params, FreshParameters).fresh
+
+    def change(dashboard: DashboardInterface, known: Experiment) -> Reallocation:
+        return dashboard.experiments.reallocate(known.key, exploration=body.exploration, actor=caller.actor)
+
+    found = await _in_turn(site, caller, request, change, fresh=fresh)
+    return tagged(found, of=found.experiment)
+
+
 async def archive(site: Site, caller: Caller, request: Request) -> Response:
     """Put it away."""
     return await _changed(
@@ -199,10 +222,18 @@ async def _tree(site: Site, request: Request) -> object:
 async def _changed(
     site: Site, caller: Caller, request: Request, change: Callable[[DashboardInterface, Experiment], Experiment]
 ) -> Response:
+    """The experiment of the address after a change, with its ETag. Raises Problem 412."""
+    return tagged(await _in_turn(site, caller, request, change))
+
+
+async def _in_turn(
+    site: Site, caller: Caller, request: Request, change: Callable[[DashboardInterface, Experiment], T], *,
+    fresh: bool = False,
+) -> T:  # fmt: skip
     """One change of the experiment of the address, after those that came before it. Raises Problem 412."""
     key, wanted = request.path_params["key"], request.headers.get("if-match")
 
-    def work(dashboard: DashboardInterface) -> Experiment:
+    def work(dashboard: DashboardInterface) -> T:
         known = dashboard.experiments.get(key)
         if wanted is not None and wanted.strip() != "*" and not names(wanted, etag_of(msgspec.json.encode(known))):
             raise Problem(412, "changed-meanwhile", "the experiment is not what If-Match names any more",
@@ -210,4 +241,4 @@ async def _changed(
         return change(dashboard, known)
 
     async with site.turn(f"experiments of {caller.project}"):
-        return tagged(await ask(site, caller, False, work))
+        return await ask(site, caller, fresh, work)

@@ -22,6 +22,7 @@ from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment
+from barograph.experiments.reallocation import Reallocation
 from barograph.server import alerting, alertmanager_api, asking, care, experiments, health, ofrep, planning
 from barograph.server.access import Caller, Scope
 from barograph.server.alertmanager_shapes import (
@@ -185,6 +186,9 @@ ROUTES: tuple[Route, ...] = (
           "Assign nobody until it is started again", gives=Experiment, changes=True),
     Route("POST", "/api/v1/experiments/{key}/stop", "admin", experiments.stop, "Stop an experiment for good",
           body=experiments.StopBody, gives=Experiment, changes=True),
+    Route("POST", "/api/v1/experiments/{key}/reallocate", "admin", experiments.reallocate,
+          "Share later units out by how likely each arm is the best", FreshParameters,
+          body=experiments.ReallocateBody, gives=Reallocation, changes=True),
     Route("POST", "/api/v1/experiments/{key}/archive", "admin", experiments.archive,
           "Put a draft or a stopped experiment away", gives=Experiment, changes=True),
     Route("GET", "/api/v1/experiments/{key}/comparison", "read", experiments.comparison,
