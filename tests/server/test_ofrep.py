@@ -5,11 +5,14 @@ https://github.com/open-feature/protocol/blob/main/service/openapi.yaml
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from openfeature import api
@@ -18,8 +21,13 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
-from tests.server.access_support import make_key
+from tests.server.access_support import make_key, token_of
 from tests.support.serving import Reply, Serving
+
+from barograph.experiments.design import Experiment, Variant
+from barograph.server.ofrep import all_flags, ofrep_problem
+from barograph.server.problems import Problem
+from barograph_client.experiments.assignment import Decision, Payload
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -80,6 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.experiment("paused", ("start", "pause"))
         made.experiment("draft", ())
         made.experiment("sessions", unit_kind="session")
+        made.experiment("backtracks", condition={"mail": {"$regex": "^(a|a)+$"}})
         yield made
         assert "a fault while answering" not in running.errors()
 
@@ -144,6 +153,85 @@ class TestSdk:
         assert names["settings"] in PAYLOADS.values()
 
 
+class TestHostilePattern:
+    """``^(a|a)+$`` takes 2^n steps for n letters and something else; no Python thread runs meanwhile."""
+
+    HOSTILE = "a" * 60 + "!"
+
+    def test_the_caller_is_told_and_nobody_else_waits(self, site: Site) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(site.ask, "backtracks", {"targetingKey": "u1", "mail": self.HOSTILE})
+            while not asked.done():
+                assert site.server.ask("/healthz", timeout=10).status == 200
+            told = asked.result()
+        assert (told.status, told.json["errorCode"], told.json["key"]) == (400, "GENERAL", "backtracks")
+        assert "0.25 s" in told.json["errorDetails"]
+        fits = site.ask("backtracks", {"targetingKey": "u1", "mail": "aaaa"}).json
+        assert (fits["reason"], fits["metadata"]["why"]) == ("SPLIT", "assigned")
+        assert site.ask("backtracks", {"targetingKey": "u1", "mail": "b"}).json["metadata"]["why"] == "not targeted"
+
+    def test_other_flags_of_the_same_request_are_evaluated(self, site: Site) -> None:
+        flags = {one["key"]: one for one in site.ask("", {"targetingKey": "u1", "mail": self.HOSTILE}).json["flags"]}
+        assert flags["backtracks"]["errorCode"] == "GENERAL"
+        assert flags["rerank"]["variant"] in PAYLOADS
+
+    def test_the_providers_own_default_holds_with_the_reason(self, site: Site) -> None:
+        with site.client(**{"Barograph-Expose": "true"}) as client:
+            found = client.get_object_details("backtracks", {"own": 1}, EvaluationContext("u1", {"mail": self.HOSTILE}))
+        assert (found.value, found.error_code) == ({"own": 1}, ErrorCode.GENERAL)
+        assert "0.25 s" in (found.error_message or "")
+
+    def test_previews_and_exposures_are_refused_and_counted(self, site: Site) -> None:
+
+        def undecided() -> float:
+            lines = site.server.ask("/metrics", key=token_of(site.server)).body.decode().split("\n")
+            (line,) = [one for one in lines if one.startswith("barograph_conditions_undecided_total ")]
+            return float(line.split()[1])
+
+        before, path = undecided(), "/api/v1/experiments/backtracks"
+        attributes = quote(json.dumps({"mail": self.HOSTILE}))
+        preview = site.server.ask(f"{path}/assignment?user=u1&attributes={attributes}", key=site.admin)
+        body = {"units": {"user": "u1"}, "attributes": {"mail": self.HOSTILE}}
+        exposed = site.server.ask(f"{path}/expose", body, key=site.ingest)
+        for refused in (preview, exposed):
+            assert (refused.status, refused.json["type"]) == (422, "urn:barograph:problem:condition-undecided")
+        assert undecided() == before + 2
+        assert site.exposures("backtracks") == []
+
+
+class TestAllFlags:
+    """How much all flags together may be, as far as it is the same for any server."""
+
+    class Framework:
+        def __init__(self) -> None:
+            arms = tuple(Variant(key=key, weight=0.5, payload={"text": "x" * 100}) for key in ("control", "treated"))
+            self.asked: list[str] = []
+            self._known = [Experiment(key=f"e{n}", variants=arms, control="control", state="stopped") for n in range(4)]
+
+        def known(self) -> list[Experiment]:
+            return self._known
+
+        def decide(self, key: str, ids: object, context: object) -> Decision[Payload]:
+            self.asked.append(key)
+            return Decision(key, None, {}, "not running", "user", "u")
+
+    @pytest.fixture
+    def framework(self) -> Any:
+        return self.Framework()
+
+    def test_together_they_have_a_bounded_size_and_none_is_left_out_in_silence(self, framework: Any) -> None:
+        whole = sum(map(len, all_flags(framework, {"targetingKey": "u"})))
+        assert len(all_flags(framework, {"targetingKey": "u"}, most_bytes=whole)) == 4
+        with pytest.raises(Problem, match="all flags together") as refused:
+            all_flags(framework, {"targetingKey": "u"}, most_bytes=whole - 1)
+        assert ofrep_problem(refused.value, None).status_code == 422
+
+    def test_those_that_time_is_not_left_for_say_so(self, framework: Any) -> None:
+        flags = [json.loads(bytes(one)) for one in all_flags(framework, {"targetingKey": "u"}, most_seconds=-1.0)]
+        assert [(one["key"], one["errorCode"]) for one in flags] == [(f"e{n}", "GENERAL") for n in range(4)]
+        assert framework.asked == []
+
+
 class TestProtocol:
     def test_ids_of_other_kinds_stand_under_their_names(self, site: Site) -> None:
         for context in ({"targetingKey": "s7"}, {"session": "s7"}, {"targetingKey": "u1", "session": "s7"}):
@@ -200,6 +288,21 @@ class TestProtocol:
         found = site.ask("ranking", {"targetingKey": "user-1"}).json
         assert (found["variant"], found["value"]) == ("interleaved", PAYLOADS["plain"])
         assert site.arm("ranking", "user-1") == "interleaved"
+
+    def test_a_context_is_bounded_in_size_and_depth(self, site: Site) -> None:
+        deep: dict[str, Any] = {"targetingKey": "u"}
+        for _ in range(70):
+            deep = {"targetingKey": "u", "in": deep}
+        for key in ("rerank", ""):
+            long = site.ask(key, {"targetingKey": "u", "more": "x" * 20_000})
+            assert (long.status, long.json["errorCode"]) == (413, "PARSE_ERROR")
+            nested = site.ask(key, deep)
+            assert (nested.status, nested.json["errorCode"]) == (400, "INVALID_CONTEXT")
+            assert "64 levels" in nested.json["errorDetails"]
+        exposed = site.server.ask(
+            "/api/v1/experiments/rerank/expose", {"units": {"user": "u"}, "attributes": deep}, key=site.ingest
+        )
+        assert (exposed.status, exposed.json["field"]) == (400, "attributes")
 
     def test_only_a_key_that_may_send_evaluates(self, site: Site) -> None:
         reader = make_key(site.server.directory, "read")

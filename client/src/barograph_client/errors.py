@@ -7,7 +7,8 @@
     │   │   └── UnknownMetric   no metric of that name in the catalogue
     │   ├── InvalidRule         an alert rule
     │   ├── InvalidExperiment   the definition of an experiment
-    │   │   └── UnknownExperiment   no experiment of that key in the project
+    │   │   ├── UnknownExperiment   no experiment of that key in the project
+    │   │   └── ConditionUndecided  whether attributes fit a targeting condition took too long to find out
     │   ├── InvalidChart        a chart specification that cannot be drawn
     │   └── InvalidSettings     barograph.toml, the environment or an argument
     ├── JournalError            the event was not made durable
@@ -108,6 +109,10 @@ class InvalidExperiment(InvalidInput):
 
 class UnknownExperiment(InvalidExperiment):
     """There is no experiment of that key in the project."""
+
+
+class ConditionUndecided(InvalidExperiment):
+    """Whether attributes fit a targeting condition was not found out within the CPU that a server gives it."""
 
 
 class InvalidChart(InvalidInput):

@@ -6,7 +6,7 @@ and one that owns its data directory decide by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import structs
 
@@ -37,14 +37,18 @@ def definitions_of(project: str, experiments: Iterable[Experiment]) -> Definitio
 
 
 def previewed(
-    experiment: Experiment, unit_ids: Mapping[str, str], attributes: Mapping[str, object], sticky: StickyStore
+    experiment: Experiment,
+    unit_ids: Mapping[str, str],
+    attributes: Mapping[str, object],
+    sticky: StickyStore,
+    assigner: Callable[[Definition], Assigner] = Assigner,
 ) -> Decision[Payload]:
     """What it is for a unit while it runs, also of one that does not run; ``sticky`` is read and not written.
 
-    Raises InvalidExperiment for an id that cannot be used.
+    Raises InvalidExperiment for an id that cannot be used, and what the ``assigner`` raises.
     """
     running = structs.replace(definition_of(experiment), state="running")
-    return Assigner(running).decide(unit_ids, attributes, _Unwritten(sticky))
+    return assigner(running).decide(unit_ids, attributes, _Unwritten(sticky))
 
 
 class _Unwritten:

@@ -74,9 +74,10 @@ def _check_condition(experiment: Experiment) -> None:
     fault = condition_fault(experiment.condition)
     if fault:
         raise InvalidExperiment(f"the condition cannot be met: {fault}", hint="docs/experiments.md has the operators.")
-    if too_deep(experiment.groups):
-        raise InvalidExperiment(f"groups are nested in more than {DEEPEST} levels", field="groups",
-                                hint="Write their values one beside the other.")  # fmt: skip
+    for field, value in (("groups", experiment.groups), ("condition", experiment.condition)):
+        if too_deep(value):
+            raise InvalidExperiment(f"{field}: it is nested in more than {DEEPEST} levels", field=field,
+                                    hint="Write values one beside the other.")  # fmt: skip
     try:
         length = len(json.dumps([experiment.condition, experiment.groups], allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

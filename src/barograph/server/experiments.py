@@ -19,12 +19,13 @@ from starlette.responses import Response
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import LONGEST_TEXT, Experiment
-from barograph.experiments.preview import Assignment, expose, preview
+from barograph.experiments.preview import expose, preview
 from barograph.experiments.reallocation import LEAST_EXPLORATION, Reallocation
 from barograph.experiments.written import LONGEST_DEFINITION, from_tree
 from barograph.server.access import Caller
 from barograph.server.answers import ExperimentHistory, Experiments
 from barograph.server.asking import answer, ask
+from barograph.server.attributes import LONGEST_ATTRIBUTES, checked
 from barograph.server.etags import etag_of, names, tagged
 from barograph.server.parameters import FreshParameters, body_of, from_address, from_body, no_json
 from barograph.server.problems import Problem
@@ -58,7 +59,7 @@ class AssignmentParameters(Struct, kw_only=True):
     tenant: _UnitId = ""
     attributes: A[
         str,
-        M(max_length=16_384, description="What its targeting condition asks for, as a JSON object",
+        M(max_length=LONGEST_ATTRIBUTES, description="What its targeting condition asks for, as a JSON object",
           extra_json_schema={"pattern": r"^\{.*\}$", "examples": ['{"plan":"paid"}']}),
     ] = "{}"  # fmt: skip
 
@@ -189,21 +190,18 @@ async def assignment(site: Site, caller: Caller, request: Request) -> Response:
                       hint='Write it as {"plan":"paid"}, percent-encoded.') from None  # fmt: skip
     ids = {kind: unit_id for kind, unit_id in request.query_params.items() if kind not in ("attributes", "project")}
 
-    def work(dashboard: DashboardInterface) -> Assignment:
-        return preview(dashboard.experiments, key, ids, attributes)
-
-    return answer(await ask(site, caller, False, work))
+    checked(attributes, "attributes")
+    return answer(await site.decide(caller.project, lambda framework: preview(framework, key, ids, attributes)))
 
 
 async def exposure(site: Site, caller: Caller, request: Request) -> Response:
     """What it is for a unit, which is exposed to it: the exposure is in the journal when the answer comes."""
     key = request.path_params["key"]
-    body = await from_body(request, ExposureBody, site.settings.body_seconds)
-
-    def work(dashboard: DashboardInterface) -> Assignment:
-        return expose(dashboard.experiments, key, body.units, body.attributes)
-
-    return answer(await ask(site, caller, False, work))
+    body = await from_body(request, ExposureBody, site.settings.body_seconds, LONGEST_ATTRIBUTES)
+    checked(body.attributes, "attributes")
+    return answer(
+        await site.decide(caller.project, lambda framework: expose(framework, key, body.units, body.attributes))
+    )
 
 
 async def definitions(site: Site, caller: Caller, request: Request) -> Response:

@@ -8,13 +8,13 @@ unit's arm. To evaluate is not to expose: a provider may evaluate long before, o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Annotated as A
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec import Meta as M
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,14 +23,18 @@ from barograph.experiments.assignment import SERVED
 from barograph.experiments.design import Experiment
 from barograph.experiments.preview import configuration
 from barograph.server.access import Caller
+from barograph.server.asking import answer
+from barograph.server.attributes import LONGEST_ATTRIBUTES, checked
 from barograph.server.etags import tagged
 from barograph.server.parameters import from_body
 from barograph.server.problems import Problem
 from barograph.server.site import Site
-from barograph_client.errors import InvalidExperiment, shorten
+from barograph_client.errors import ConditionUndecided, InvalidExperiment, shorten
 from barograph_client.experiments.assignment import Reason
 
 EXPOSE_HEADER = "barograph-expose"
+MOST_BYTES = 8 * 2**20  # of all flags together: as much as our own client takes of definitions
+MOST_SECONDS = 5.0  # for all flags together: where conditions take too long, each of them costs a part of a second
 _TARGETING_KEY = "targetingKey"
 _REASONS: dict[Reason, str] = {  # https://openfeature.dev/specification/types#resolution-reason; else DEFAULT
     "assigned": "SPLIT",
@@ -82,40 +86,67 @@ class Evaluations(Struct, kw_only=True):
 
 async def evaluate(site: Site, caller: Caller, request: Request) -> Response:
     """One flag."""
-    body = await from_body(request, EvaluationRequest, site.settings.body_seconds)
+    context = await _context(site, request)
     key, exposing = request.path_params["key"], _exposes(request)
 
-    def work() -> Evaluation:
-        framework = site.dashboard.for_project(caller.project).experiments
+    def work(framework: ABTestFramework) -> Evaluation:
         found = next((one for one in framework.known() if one.key == key and one.state in SERVED), None)
         if found is None:
             raise Problem(404, "unknown-experiment", "no experiment of that key runs, is paused or is stopped")
-        return _evaluation(framework, found, body.context, exposing)
+        return _evaluation(framework, found, context, exposing)
 
-    return Response(msgspec.json.encode(await run_in_threadpool(work)), media_type="application/json")
+    return answer(await site.decide(caller.project, work))
 
 
 async def evaluate_all(site: Site, caller: Caller, request: Request) -> Response:
     """Every flag, with an ETag; 304 where the caller has it already."""
-    body = await from_body(request, EvaluationRequest, site.settings.body_seconds)
+    context = await _context(site, request)
     if _exposes(request):
         raise Problem(
             400, "invalid-input", "many flags are evaluated together before any takes effect, so this exposes nobody",
             hint=f"Leave {EXPOSE_HEADER} out, and call POST /api/v1/experiments/KEY/expose where one takes effect.",
         )  # fmt: skip
 
-    def work() -> dict[str, list[Evaluation | EvaluationFailure]]:
-        framework = site.dashboard.for_project(caller.project).experiments
-        served = [one for one in framework.known() if one.state in SERVED]
-        return {"flags": [_evaluation_or_failure(framework, one, body.context) for one in served]}
+    return await site.decide(
+        caller.project, lambda framework: tagged({"flags": all_flags(framework, context)}, request)
+    )
 
-    return tagged(await run_in_threadpool(work), request)
+
+def all_flags(
+    framework: ABTestFramework,
+    context: Mapping[str, object],
+    *,
+    most_bytes: int = MOST_BYTES,
+    most_seconds: float = MOST_SECONDS,
+) -> list[msgspec.Raw]:
+    """Each served experiment as JSON of an Evaluation or an EvaluationFailure, which is told of those not come to.
+
+    Raises Problem 422 where they are too large together: an answer with some would be taken for all there are.
+    """
+    flags: list[msgspec.Raw] = []
+    until, size = monotonic() + most_seconds, 0
+    late = Problem(503, "too-busy", f"the flags before it took {most_seconds:g} s", hint="Ask for this one alone.")
+    for one in framework.known():
+        if one.state not in SERVED:
+            continue
+        found = _failure(late, one.key) if monotonic() > until else _evaluation_or_failure(framework, one, context)
+        flags.append(msgspec.Raw(msgspec.json.encode(found)))
+        size += len(flags[-1])
+        if size > most_bytes:
+            raise Problem(422, "too-large", f"all flags together have more than {most_bytes:,} bytes",
+                          hint="Archive the stopped experiments that no program asks for any more.")  # fmt: skip
+    return flags
 
 
 def ofrep_problem(problem: Problem, key: str | None) -> Response:
     """What went wrong, as the protocol tells it."""
     body = msgspec.json.encode(_failure(problem, key))
     return Response(body, problem.status, headers=problem.headers, media_type="application/json")
+
+
+async def _context(site: Site, request: Request) -> Mapping[str, Any]:
+    body = await from_body(request, EvaluationRequest, site.settings.body_seconds, LONGEST_ATTRIBUTES)
+    return checked(body.context, "context")
 
 
 def _exposes(request: Request) -> bool:
@@ -139,6 +170,8 @@ def _evaluation(
     decide = framework.decide_and_expose if exposing else framework.decide
     try:
         decision = decide(experiment.key, ids, context)
+    except ConditionUndecided as error:
+        raise Problem(400, "condition-undecided", error.message, hint=error.hint) from None
     except InvalidExperiment as error:
         raise Problem(400, "invalid-input", str(error)) from None
     if decision.reason == "no unit":

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from barograph_client.errors import (
     BarographError,
     ChangedMeanwhile,
+    ConditionUndecided,
     ControlError,
     DiskFull,
     EngineError,
@@ -91,6 +92,7 @@ _KNOWN: tuple[tuple[type[BarographError], int, str, float | None], ...] = (
     (InvalidEvent, 422, "invalid-event", None),
     (UnknownMetric, 404, "unknown-metric", None),
     (UnknownExperiment, 404, "unknown-experiment", None),
+    (ConditionUndecided, 422, "condition-undecided", None),
     (InvalidExperiment, 400, "invalid-experiment", None),
     (InvalidQuery, 400, "invalid-query", None),
     (InvalidInput, 400, "invalid-input", None),

@@ -115,7 +115,7 @@ def serve(
             _keep_from_the_collector()
             await server.serve(sockets=[listener])
 
-        with listener:
+        with listener, contextlib.closing(site.conditions):
             asyncio.run(answer())
         dashboard.parts.journal.tell_address("", "")
     say("Stopped.")

@@ -22,6 +22,8 @@ from barograph.collect.validate import Validator
 from barograph.core.settings import ServerSettings
 from barograph.dashboard.assembly import USER_KEY
 from barograph.dashboard.dashboard_interface import DashboardInterface
+from barograph.experiments.ab_test_framework import ABTestFramework
+from barograph.experiments.bounded_conditions import BoundedConditions
 from barograph.journal.entry import Outcome, Receipt
 from barograph.server.access import Access
 from barograph.server.bodies import Admission
@@ -32,6 +34,7 @@ from barograph.server.refused import Refused
 T = TypeVar("T")
 B = TypeVar("B", bound="Batch")
 _DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
+_DECIDERS = 40  # threads that assign arms: they may wait for the journal, or for a condition that takes long
 _MOST_PROJECTS = 1_000  # whose intakes are kept
 
 
@@ -58,8 +61,10 @@ class Site:
         self.stopping = False
         self.probe = Probe(dashboard.parts.journal.directory, self.clock)
         self.refused = Refused(self.clock)
+        self.conditions = BoundedConditions()
         self._decoding = anyio.CapacityLimiter(_DECODERS)
         self._asking = anyio.CapacityLimiter(self.settings.questions)
+        self._deciding = anyio.CapacityLimiter(_DECIDERS)
         self._intakes: dict[str, Intake] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._processors = from_settings(dashboard.settings.collect, dashboard.parts.directory / USER_KEY)
@@ -88,6 +93,14 @@ class Site:
     async def ask(self, work: Callable[[], T]) -> T:
         """Run what asks the engine."""
         return await run_sync(work, limiter=self._asking)
+
+    async def decide(self, project: str, work: Callable[[ABTestFramework], T]) -> T:
+        """Run what assigns arms by attributes that a request brings, apart from what asks the engine."""
+
+        def run() -> T:
+            return work(self.dashboard.for_project(project).experiments.bounded(self.conditions))
+
+        return await run_sync(run, limiter=self._deciding)
 
     async def keep(self, work: Callable[[], B]) -> tuple[B, list[Outcome]]:
         """Decode a batch and hand it to the journal; returns when it is durable. Raises JournalError.

@@ -16,7 +16,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from barograph_client.errors import InvalidExperiment
-from barograph_client.experiments.conditions import Attributes, compiled
+from barograph_client.experiments.conditions import Attributes, Fits, compiled
 from barograph_client.experiments.definition import INTERLEAVED, LONGEST_UNIT_ID, Definition, Namespace
 from barograph_client.experiments.hashing import Places, growthbook_positions
 from barograph_client.experiments.ranges import bucket_ranges, choose_variation, in_namespace
@@ -69,10 +69,11 @@ class _Before(NamedTuple):
 class Assigner:
     """The arms of one experiment. Immutable; safe to share between threads.
 
-    Raises InvalidExperiment for a definition without arms, or with a hash that this version does not know.
+    ``fits`` decides in the place of the definition's condition. Raises InvalidExperiment for a definition without
+    arms, or with a hash that this version does not know.
     """
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, fits: Fits | None = None) -> None:
         if not any(arm.weight > 0 for arm in definition.arms):
             raise InvalidExperiment("no arm has any weight", hint="Give two arms a share.", value=definition.key)
         self.definition = definition
@@ -86,7 +87,7 @@ class Assigner:
             self._given = (INTERLEAVED,) * arms, (self._payloads[self._control],) * arms
         self._choose = _CHOICES[definition.hash_version](definition)
         self._held = Places(f"{definition.project}\0holdout") if definition.holdout > 0 else None
-        self._fits = compiled(definition.condition, definition.groups) if definition.condition else None
+        self._fits = fits or (compiled(definition.condition, definition.groups) if definition.condition else None)
         self._within = None if definition.namespace is None else _part(definition.namespace)
         self._asks = bool(definition.namespace or definition.condition or self._held)
         self._bucket = f"{definition.key}__"

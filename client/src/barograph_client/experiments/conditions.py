@@ -27,6 +27,7 @@ from barograph_client.experiments.comparisons import (
 Attributes = Mapping[str, object]
 Groups = Mapping[str, Sequence[object]]
 Test = Callable[[object], bool]  # of one value
+Fits = Callable[[Attributes], bool]
 
 MOST_DEPTH = 20  # levels of nesting in a condition
 _NOTHING: Groups = {}
@@ -36,7 +37,7 @@ _LISTED: Final = frozenset(("$in", "$nin", "$ini", "$nini", "$all", "$alli"))
 _PATTERNS: Final = frozenset(("$regex", "$regexi"))
 
 
-def compiled(condition: Mapping[str, object], groups: Groups = _NOTHING) -> Callable[[Attributes], bool]:
+def compiled(condition: Mapping[str, object], groups: Groups = _NOTHING) -> Fits:
     """The function that says whether attributes fit. ``groups`` are lists of values that ``$inGroup`` names."""
     tests = [_joined(name, asked, groups) or _attribute(name, asked, groups) for name, asked in condition.items()]
     if len(tests) == 1:
@@ -92,7 +93,7 @@ def _value_fault(asked: object, depth: int) -> str:
 # -- conditions joined ------------------------------------------------------------------------------------------------
 
 
-def _joined(name: str, asked: object, groups: Groups) -> Callable[[Attributes], bool] | None:
+def _joined(name: str, asked: object, groups: Groups) -> Fits | None:
     """What a name that joins conditions makes of them; None when it is an attribute's name."""
     if name not in _JOINS:
         return None
@@ -109,7 +110,7 @@ def _never(_: object) -> bool:
     return False
 
 
-def _attribute(name: str, asked: object, groups: Groups) -> Callable[[Attributes], bool]:
+def _attribute(name: str, asked: object, groups: Groups) -> Fits:
     """The test of the attribute at a path with dots; what is not there is None."""
     test = _test(asked, groups)
     first, *rest = name.split(".")
