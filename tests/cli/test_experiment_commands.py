@@ -227,7 +227,7 @@ def test_shares_follow_the_data_and_it_is_told_from_what_to_what_and_why(served:
     for refused, says, hint in (
         (draft, "the experiment is a draft", "Start it first."),
         (few, "large has 0 users with a measurement", "Wait until each arm has 30"),
-        (wide, "that is no floor of exploration", "Choose a share from 0.01 to 0.333."),
+        (wide, "exploration is no share that each arm can have", "Choose one from 0.01 to 0.333."),
         (rigid, "users would change their arms", "another one, under another key, that is sticky from the beginning."),
     ):
         assert refused.returncode == Exit.INPUT, refused

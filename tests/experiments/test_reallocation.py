@@ -203,7 +203,7 @@ def test_where_nothing_can_be_learnt_it_says_why(lab: Lab) -> None:
     assert "each arm has 30" in few.value.hint
     lab.day(240, {"large": 5.0, "medium": 4.9, "small": 4.8})
     for exploration in (0.0, 0.4, float("nan")):
-        with pytest.raises(InvalidExperiment, match="no floor of exploration"):
+        with pytest.raises(InvalidExperiment, match="no share that each arm can have"):
             f.reallocate("models", exploration=exploration)
     f.pause("models")
     with pytest.raises(InvalidExperiment, match="is paused: no user comes"):

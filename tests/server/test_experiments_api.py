@@ -344,9 +344,11 @@ class TestReallocation:
 
     def test_a_floor_that_cannot_be_is_refused_by_its_field(self, site: Site) -> None:
         assert site.api(body=definition("floor", sticky=True)).status == 200
-        for exploration in (0, 0.6, "much", None):
+        assert site.api("/floor/start", method="POST").status == 200
+        for exploration in (0, 0.6, -1e300, "much", None):
             reply = site.api("/floor/reallocate", {"exploration": exploration})
             assert (reply.status, reply.json["field"]) == (400, "exploration")
+            assert reply.json["hint"]
         assert site.api("/floor/reallocate", {"least": 0.1}).json["field"] == "least"
 
 

@@ -250,7 +250,7 @@ class ABTestFramework(ExperimentRegister):
         ChangedMeanwhile, and what the reader raises.
         """
         record, before = self._load(key)
-        check_adaptive(before)
+        check_adaptive(before, exploration)
         metric = self._catalogue.get(before.primary_metric)
         answer = self._reader.units(question_of(before, metric.name, just_after(self._clock.now())))
         found = reallocated(before, metric, answer, exploration)

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from barograph.core.metric import Metric
 from barograph.core.units import UnitAnswer
-from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
+from barograph.experiments.analysis.arms import Arm, arms_of, cells_of, compared_keys
 from barograph.experiments.design import Experiment, direction_of
 from barograph.experiments.register import weights_of
 from barograph.stats.bandit import NormalBelief, chance_best_beta, chance_best_normal, thompson_weights
@@ -39,18 +39,12 @@ def reallocated(experiment: Experiment, metric: Metric, answer: UnitAnswer, expl
     """The weights for the next period.
 
     Sources as for ``stats.bandit``: the chances are exact for shares of units in one period, from uniform priors, and
-    by the normal distribution else. Raises InvalidExperiment where the weights may not change, or while an arm has
-    fewer than ``minimum_units`` units or units that are all alike.
+    by the normal distribution else. Raises InvalidExperiment for what ``check_adaptive`` does not allow, and while an
+    arm has fewer than ``minimum_units`` units or units that are all alike.
     """
-    check_adaptive(experiment)
+    check_adaptive(experiment, exploration)
     arms = arms_of(metric, experiment, cells_of(answer.arms)).by_key
     chances = _chances(experiment, metric, arms)
-    if not LEAST_EXPLORATION <= exploration <= 1 / len(chances):
-        raise InvalidExperiment(
-            "that is no floor of exploration for so many arms",
-            hint=f"Choose a share from {LEAST_EXPLORATION} to {1 / len(chances):.3g}.",
-            value=exploration,
-        )
     weights = _rounded(thompson_weights(list(chances.values()), exploration=exploration))
     new = dict(zip(chances, weights, strict=True))
     variants = tuple(structs.replace(one, weight=new.get(one.key, 0.0)) for one in experiment.variants)
@@ -60,8 +54,8 @@ def reallocated(experiment: Experiment, metric: Metric, answer: UnitAnswer, expl
     )  # fmt: skip
 
 
-def check_adaptive(experiment: Experiment) -> None:
-    """Whether its weights may follow the data. Raises InvalidExperiment."""
+def check_adaptive(experiment: Experiment, exploration: float) -> None:
+    """Whether its weights may follow the data, and no arm get less than that share. Raises InvalidExperiment."""
     if experiment.kind != "arms":
         raise InvalidExperiment(
             "rankers that are interleaved have no weights",
@@ -78,6 +72,14 @@ def check_adaptive(experiment: Experiment) -> None:
         raise InvalidExperiment(
             f"the experiment is {is_}: no {experiment.unit_kind} comes who could be shared out",
             hint="Start it first." if experiment.state in ("draft", "paused") else "It keeps its weights for good.",
+        )
+    most = 1 / len(compared_keys(experiment))
+    if not LEAST_EXPLORATION <= exploration <= most:
+        raise InvalidExperiment(
+            "exploration is no share that each arm can have",
+            hint=f"Choose one from {LEAST_EXPLORATION} to {most:.3g}.",
+            value=exploration,
+            field="exploration",
         )
 
 

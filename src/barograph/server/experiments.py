@@ -47,7 +47,7 @@ class ReallocateBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """How much is left to arms that are not likely the best."""
 
     exploration: A[
-        float, M(ge=LEAST_EXPLORATION, le=0.5, description="The least share of an arm, at most an equal one")
+        float, M(description=f"The least share of an arm, from {LEAST_EXPLORATION} to an equal share of all")
     ] = EXPLORATION
 
 
