@@ -37,7 +37,7 @@ class KnownExperiments:
         self._project = project
         self._looking = threading.Lock()
         self._number: int | None = None  # the repository's when the table was read
-        self._looked = -math.inf  # when the last look ended
+        self._due = -math.inf  # when the next look is, by the monotonic clock
         self._table: Table = {}
 
     def table(self) -> Table:
@@ -46,7 +46,7 @@ class KnownExperiments:
         Asked for on the way of every assignment: one caller looks, the others go on with what is known; and while the
         control plane does not answer, so do all. Raises nothing.
         """
-        if self._clock.monotonic() - self._looked >= LOOK_SECONDS and self._looking.acquire(blocking=False):
+        if self._clock.monotonic() >= self._due and self._looking.acquire(blocking=False):
             try:
                 with suppress(ControlError):
                     self._look()
@@ -66,7 +66,7 @@ class KnownExperiments:
                 self._table = {one.key: (one, Assigner(definition_of(one))) for one in self._readable()}
                 self._number = number
         finally:
-            self._looked = self._clock.monotonic()
+            self._due = self._clock.monotonic() + LOOK_SECONDS
 
     def _readable(self) -> Iterator[Experiment]:
         for record in self._repository.list(self._project):
