@@ -55,6 +55,28 @@ class TestTheDatabase:
                 AlertStateRepository(plane).save([firing()])
                 assert AlertStateRepository(plane).load("default") == [firing()]
 
+    def test_experiments_that_kept_the_sum_of_their_pauses_have_these_by_the_audit_log(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        with ControlPlane(tmp_path / "control.db", clock) as plane:
+            repository = ExperimentRepository(plane)
+            summed = {"key": "chunks", "paused_at": None, "paused_seconds": 7200.0}
+            record = repository.create("default", "chunks", summed, "draft", actor="ann")
+            for action in ("start", "pause", "start", "revise", "pause", "stop"):  # an hour apart
+                clock.advance(3600)
+                record = repository.save(record, actor="ann", action=action)
+            repository.create("default", "later", {"key": "later", "pauses": []}, "draft", actor="ann")
+            with plane.writing() as connection:
+                connection.execute(tables.schema_version.delete().where(tables.schema_version.c.version >= 12))
+        with ControlPlane(tmp_path / "control.db", clock) as plane:
+            chunks, later = (one.definition for one in ExperimentRepository(plane).list("default"))
+        hours = [
+            (START + timedelta(hours=n)).isoformat(timespec="microseconds").replace("+00:00", "Z") for n in range(7)
+        ]
+        pauses = [{"start": hours[2], "end": hours[3]}, {"start": hours[5], "end": hours[6]}]
+        assert chunks == {"key": "chunks", "paused_at": None, "pauses": pauses}
+        assert later == {"key": "later", "pauses": []}
+
     def test_of_a_newer_version_is_refused_with_a_hint(self, tmp_path: Path, clock: ManualClock) -> None:
         with ControlPlane(tmp_path / "control.db", clock) as plane, plane.writing() as connection:
             connection.execute(tables.schema_version.insert().values(version=99, name="later", applied_at=START))

@@ -20,7 +20,7 @@ from barograph.core.event import Exposure
 from barograph.core.metric import Catalogue
 from barograph.experiments import register
 from barograph.experiments.ab_test_framework import ABTestFramework
-from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
+from barograph.experiments.design import Experiment, Guardrail, Pause, Variant, equal_variants
 from barograph_client.clock import ManualClock
 from barograph_client.errors import ChangedMeanwhile, ControlError, DiskFull, InvalidExperiment
 from barograph_client.experiments.definition import Namespace
@@ -94,6 +94,7 @@ class TestLife:
         assert {entry.actor for entry in history[:-1]} == {"bob"}
         assert history[1].detail["from"] == "running"
         assert f.get("rerank").started_at == START + timedelta(days=1)
+        assert f.get("rerank").pauses == (Pause(start=START + timedelta(days=2), end=START + timedelta(days=3)),)
         assert f.get("rerank").paused_seconds == 86400
 
     def test_survives_a_restart_with_the_same_arms(self, lab: Lab) -> None:

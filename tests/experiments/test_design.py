@@ -10,9 +10,11 @@ from msgspec import structs
 
 from barograph.core.metric import Catalogue
 from barograph.experiments.design import (
+    MOST_PAUSES,
     MOVES,
     Experiment,
     Guardrail,
+    Pause,
     State,
     Variant,
     check_revision,
@@ -25,6 +27,7 @@ from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.definition import Namespace
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 GOOD = Experiment(
     key="rerank",
     variants=equal_variants("control", "reranked"),
@@ -185,7 +188,26 @@ class TestLife:
             paused = moved(running, "paused", NOW + pause * day)
             after = moved(paused, then, NOW + (pause + 5) * day)
             assert horizon(after, NOW + 20 * day) == (NOW + end * day if then == "running" or pause > 2 else None)
+            assert after.days_running(NOW + 20 * day) == (15 if then == "running" else pause)
+            assert after.days_running(NOW + (pause + 1) * day) == pause  # as it was then, seen from later
         assert GOOD.days_running(NOW) == 0
+
+    def test_pauses_are_kept_in_their_order_whatever_the_clock_says(self) -> None:
+        moves: list[tuple[State, int]] = [("paused", 5), ("running", 8), ("paused", 6), ("running", 7), ("paused", 7)]
+        experiment = moved(GOOD, "running", NOW)
+        for state, hours in (*moves, ("running", 9)):
+            experiment = moved(experiment, state, NOW + hours * HOUR)  # after the first pause it was set back
+        assert experiment.pauses == (
+            Pause(start=NOW + 5 * HOUR, end=NOW + 8 * HOUR), Pause(start=NOW + 8 * HOUR, end=NOW + 9 * HOUR),
+        )  # fmt: skip
+        assert moved(moved(experiment, "paused", NOW + 9 * HOUR), "stopped", NOW + 9 * HOUR).pauses == experiment.pauses
+
+    def test_an_experiment_is_paused_no_more_often_than_can_be_analysed(self) -> None:
+        pauses = tuple(Pause(start=NOW + n * DAY, end=NOW + n * DAY + HOUR) for n in range(MOST_PAUSES))
+        with pytest.raises(InvalidExperiment, match="paused 100 times"):
+            moved(changed(state="running", started_at=NOW, pauses=pauses), "paused", NOW + 200 * DAY)
+        paused = changed(state="paused", started_at=NOW, pauses=pauses[1:], paused_at=NOW + 150 * DAY)
+        assert len(moved(paused, "stopped", NOW + 200 * DAY).pauses) == MOST_PAUSES
 
     def test_a_clock_that_was_set_back_gives_no_negative_days(self) -> None:
         assert moved(GOOD, "running", NOW).days_running(NOW - timedelta(hours=1)) == 0

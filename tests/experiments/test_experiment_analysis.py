@@ -17,13 +17,14 @@ from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.arms import arms_of, cells_of
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants, validated
+from barograph.experiments.design import Experiment, Guardrail, Pause, Variant, equal_variants, validated
 from barograph.experiments.verdict import days_text, range_text
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.summary import RatioSummary
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
 CATALOGUE = Catalogue()
+TWO_DAYS = (Pause(start=START + timedelta(days=1), end=START + timedelta(days=3)),)
 
 
 def experiment(days: float = 10.0, **values: object) -> Experiment:
@@ -191,17 +192,18 @@ class TestVerdict:
         assert found.days_running == 3
 
 
-@pytest.mark.parametrize("pause", [{"paused_seconds": 86_400.0}, {"state": "paused", "paused_at": START}, {}])
-def test_a_pause_is_told_as_all_units_had_the_same_in_it(pause: dict[str, Any]) -> None:
+@pytest.mark.parametrize("pause", [{"pauses": TWO_DAYS}, {"state": "paused", "paused_at": START}, {}])
+def test_it_is_told_that_what_was_done_in_a_pause_is_not_counted(pause: dict[str, Any]) -> None:
     found = compare(experiment(**pause), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.2, 60, 2))
-    assert any("it was paused" in warning for warning in found.warnings) == bool(pause)
+    said = "it was paused: what users did meanwhile, all with the control's configuration, is not counted; "
+    assert any(warning.startswith(said) for warning in found.warnings) == bool(pause)
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"paused_seconds": 2 * 86_400.0}, True), ({"paused_seconds": 2 * 86_400.0, "method": "always valid"}, False),
-        ({"paused_seconds": 2 * 86_400.0, "planned_days": None, "planned_units": 100}, False), ({}, False),
+        ({"pauses": TWO_DAYS}, True), ({"pauses": TWO_DAYS, "method": "always valid"}, False),
+        ({"pauses": TWO_DAYS, "planned_days": None, "planned_units": 100}, False), ({}, False),
     ],
 )  # fmt: skip
 def test_a_pause_that_put_the_planned_end_off_is_told_where_the_verdict_rests_on_that_end(

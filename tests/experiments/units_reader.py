@@ -7,12 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
 from tests.support.dictionary_reader import DictionaryReader, Record, number
 
 from barograph.core.metric import Metric
+from barograph.core.query import Window
 from barograph.core.units import (
     EARLY_SECONDS,
     MOST_VALUES,
@@ -39,11 +41,24 @@ class Exposed(Struct):
     arms: set[str]
     at: datetime
     until: datetime
+    pauses: tuple[Window, ...]
     tags: dict[str, str]
     events: list[tuple[datetime, float | None, float | None]]
 
     def since(self) -> Pair:
-        return _sum([(n, d) for moment, n, d in self.events if self.at <= moment < self.until])
+        return self._between(self.at, self.until)
+
+    def _between(self, low: datetime, high: datetime) -> Pair:
+        return _sum([(n, d) for at, n, d in self.events if low <= at < high and not self._paused(at)])
+
+    def _paused(self, moment: datetime) -> bool:
+        return any(pause.start <= moment < pause.end for pause in self.pauses)
+
+    def days(self, low: datetime, high: datetime) -> float:
+        """How much of the time between counts, in days."""
+        cuts = sorted({low, high, *(edge for pause in self.pauses for edge in (pause.start, pause.end))})
+        parts = [(a, b) for a, b in pairwise(cuts) if low <= a and b <= high and not self._paused(a)]
+        return sum((b - a for a, b in parts), timedelta()) / DAY
 
     def before(self, days: int) -> Pair:
         on, first = self.at.date(), self.at.date() - days * DAY
@@ -54,15 +69,12 @@ class Exposed(Struct):
         return any(timedelta() < self.at - moment <= timedelta(seconds=EARLY_SECONDS) for moment, _, _ in self.events)
 
     def ages(self) -> Iterator[tuple[int, Pair, float]]:
-        """Each UTC day that it reached: its number since the exposure's, the sums on it, how much of it counts."""
+        """UTC days that it reached and that count: the number since the exposure's, the sums on it, how much counts."""
         day = self.at.date()
         while (start := datetime.combine(day, time(), UTC)) < self.until:
             low, high = max(start, self.at), min(start + DAY, self.until)
-            yield (
-                (day - self.at.date()).days,
-                _sum([(n, d) for at, n, d in self.events if low <= at < high]),
-                (high - low) / DAY,
-            )
+            if counted := self.days(low, high):
+                yield (day - self.at.date()).days, self._between(low, high), counted
             day += DAY
 
 
@@ -89,7 +101,8 @@ class UnitsReader(DictionaryReader):
                 value = one.tags.get(question.by.removeprefix("tag."), "")
                 group = value if value in frequent else REST
             n, d = one.since()
-            row = (n if cap is None else min(n, cap), d), (one.until - one.at) / DAY, one.before(question.pre_days)
+            days = one.days(one.at, one.until)
+            row = (n if cap is None else min(n, cap), d), days, one.before(question.pre_days)
             arms.setdefault((arm, period, group), []).append(row)
         return UnitAnswer(
             arms=tuple(_moments(*place, rows, pre=question.pre_days > 0) for place, rows in sorted(arms.items())),
@@ -148,7 +161,8 @@ class UnitsReader(DictionaryReader):
             unit, at, tags = str(event["unit_id"]), event["time"], event.get("tags")
             assert isinstance(at, datetime)
             held = {str(name): str(text) for name, text in tags.items()} if isinstance(tags, dict) else {}
-            found.setdefault(unit, Exposed(unit, set(), at, _until(at, question), held, [])).arms.add(str(event["arm"]))
+            one = Exposed(unit, set(), at, _until(at, question), question.pauses, held, [])
+            found.setdefault(unit, one).arms.add(str(event["arm"]))
         for event in self.recorded:
             unit = _unit_of(event, question.unit_kind)
             above, below = _numbers(event, metric)

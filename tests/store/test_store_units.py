@@ -22,6 +22,7 @@ from barograph.core.event import Event, Exposure, Feedback, Query, Score
 from barograph.core.metric import Measure
 from barograph.core.query import Window
 from barograph.core.units import MOST_VALUES, REST, PopulationQuery, UnitMoments, UnitQuery
+from barograph.experiments.design import MOST_PAUSES
 from barograph.store.archive_rollups import import_file
 from barograph.store.units.retired import retired_notes
 from barograph_client.errors import InvalidQuery
@@ -33,6 +34,19 @@ METRICS = (
     "score.delta", "retrieval.empty_rate", "cost_a_token", "ratings_a_query",
 )  # fmt: skip
 CHANGES = (at("2026-10-22 12:00"), at("2026-10-24 00:00"))
+SECOND = timedelta(seconds=1)
+PAUSES = (
+    (  # of some hours, to the microsecond; then over two midnights
+        Window(at("2026-10-22 09:00"), at("2026-10-22 15:20:30.000001")),
+        Window(at("2026-10-23 20:00"), at("2026-10-25 02:00")),
+    ),
+    (  # of whole days, and one that follows at once; then beyond the end
+        Window(at("2026-10-21 00:00"), at("2026-10-23 00:00")),
+        Window(at("2026-10-23 00:00"), at("2026-10-23 00:01")),
+        Window(at("2026-10-26 04:00"), at("2026-10-30 00:00")),
+    ),
+    (Window(at("2026-10-18 00:00"), at("2026-10-20 11:00")), Window(at("2026-10-27 13:00"), at("2026-10-27 13:30"))),
+)
 EDGES = {7: CHANGES[1], 11: WINDOW.start, 12: at("2026-10-23 00:00")}  # first exposures to the microsecond, by unit
 
 
@@ -113,6 +127,12 @@ def events() -> list[Event]:
         more = {"user_id": unit, "time": moment, "event_id": f"near-{n}", "trace_id": f"near-{n}"}
         if n % 3 == 0:
             asked.append(structs.replace(asked[n], project="default", **more))
+    edges = sorted({edge for pauses in PAUSES for pause in pauses for edge in (pause.start, pause.end)})
+    for n in range(6 * len(edges)):  # at the edges of pauses, and the instant before
+        moment, unit = edges[n // 6] - (n % 2) * timedelta(microseconds=1), n % 6
+        more = {"user_id": f"user-{unit}", "session_id": f"session-{unit}", "tags": {"tenant": f"tenant-{unit}"}}
+        known = {"event_id": f"edge-{n}", "trace_id": f"edge-{n}", "time": moment, "project": "default"}
+        asked.append(structs.replace(asked[n], **more, **known))
     answers: list[Event] = []
     for n, query in enumerate(asked):
         known: dict[str, Any] = {"trace_id": query.trace_id, "project": query.project, "tags": query.tags}
@@ -159,6 +179,7 @@ def questions(many: int, kinds: tuple[str, ...] = ("user", "user", "session")) -
             pre_days=0 if by == "age" else chance.choice((0, 1, 4)),
             cap=None if by == "age" else chance.choice((None, 0.9, 0.5)),
             changed_at=chance.choice(((), CHANGES, CHANGES[:1])),
+            pauses=chance.choice(((), *PAUSES)),
         )
 
 
@@ -182,6 +203,23 @@ class TestMoments:
 
     def test_tenants_are_known_by_a_tag_of_that_name(self, units: Site) -> None:
         assert sum(compare(units, question) for question in questions(times(6, 60), kinds=("tenant",))) > 15
+
+    @pytest.mark.parametrize("pauses", PAUSES)
+    def test_what_was_done_in_a_pause_does_not_count(self, units: Site, pauses: tuple[Window, ...]) -> None:
+        question = UnitQuery(experiment="reranker", metric="queries", window=WINDOW, pre_days=2, pauses=pauses)
+        for asked in (question, structs.replace(question, unit_kind="tenant", attribution_days=1.9)):
+            compare(units, asked)
+            compare(units, structs.replace(asked, by="age", pre_days=0, changed_at=CHANGES))
+        whole = units.store.units(structs.replace(question, pauses=()))
+        for one, other in zip(units.store.units(question).arms, whole.arms, strict=True):
+            assert one.units == other.units
+            assert one.unit_days < other.unit_days
+            assert one.numerator_mean < other.numerator_mean
+
+    def test_as_many_pauses_as_an_experiment_may_have_are_left_out(self, units: Site) -> None:
+        starts = [WINDOW.start + n / MOST_PAUSES * WINDOW.seconds * SECOND for n in range(MOST_PAUSES)]
+        pauses = tuple(Window(start, start + timedelta(minutes=50)) for start in starts)
+        compare(units, UnitQuery(experiment="reranker", metric="queries", window=WINDOW, by="age", pauses=pauses))
 
     def test_a_tag_with_many_values_is_bounded_and_says_so(self, units: Site) -> None:
         answer = units.store.units(UnitQuery(experiment="reranker", metric="queries", window=WINDOW, by="tag.country"))
@@ -234,6 +272,8 @@ class TestMoments:
             {"cap": 1.0},
             {"by": "age", "cap": 0.9},
             {"by": "age", "pre_days": 3},
+            {"pauses": PAUSES[0][::-1]},
+            {"pauses": (PAUSES[0][0], PAUSES[0][0])},
         ],
     )
     def test_what_cannot_be_asked_is_refused(self, units: Site, change: dict[str, Any]) -> None:
@@ -290,6 +330,9 @@ def test_what_an_answer_misses_of_retired_events_is_said() -> None:
     population = PopulationQuery(metric="queries", window=WINDOW)
     last = WINDOW.start.date()
     assert retired_notes(question, None) == retired_notes(question, last - timedelta(days=1)) == ()
+    paused = structs.replace(question, pauses=PAUSES[0])
+    assert "pause" not in retired_notes(paused, PAUSES[0][0].start.date() - timedelta(days=1))[0]
+    assert "and on days with a pause" in retired_notes(paused, PAUSES[0][0].start.date())[0]
     assert retired_notes(population, last) == ()  # whole days are in the rollup
     (note,) = retired_notes(structs.replace(question, by="tag.plan", attribution_days=2.0), last)
     for missing in ("the day of its exposure", "its attribution ends", "has no tag"):

@@ -113,6 +113,8 @@ class ControlPlane:
         identity = tables.IDENTITY[connection.dialect.name]
         for statement in migration.statements:
             connection.execute(text(statement.format(identity=identity)))
+        if migration.change is not None:
+            migration.change(connection)
         connection.execute(
             insert(tables.schema_version).values(
                 version=migration.version, name=migration.name, applied_at=self.clock.now()

@@ -8,12 +8,14 @@ together make exactly the tables described here.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Column, Dialect, Float, Integer, MetaData, Table, Text
+from sqlalchemy import Column, Connection, Dialect, Float, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeDecorator
 
+from barograph.control.pauses import pauses_from_audit
 from barograph_client.clock import as_utc
 
 JsonObject = dict[str, object]
@@ -220,11 +222,15 @@ outside_alerts = Table(
 
 
 class Migration(NamedTuple):
-    """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself."""
+    """One step of the schema. ``{identity}`` stands for a number that the database counts up by itself.
+
+    ``change`` is what no statement can say: it is called after them, in the same transaction.
+    """
 
     version: int
     name: str
     statements: tuple[str, ...]
+    change: Callable[[Connection], None] | None = None
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -339,6 +345,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         11, "how often experiments changed", ("INSERT INTO changes (subject, number) VALUES ('experiments', 0)",)
     ),
+    Migration(12, "when experiments were paused, not only for how long", (), pauses_from_audit),
 )
 
 IDENTITY: dict[str, str] = {

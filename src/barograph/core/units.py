@@ -30,6 +30,10 @@ class UnitQuery(Struct, frozen=True, kw_only=True):
     are cut off. By age there is neither ``pre_days`` nor ``cap``. ``changed_at`` are moments, ascending, at which the
     arms' weights changed: units exposed before and from one on are kept apart.
 
+    ``pauses``, ascending and with no time in common, are when all units had the same configuration: what a unit did in
+    one does not count, and its time is in no ``unit_days``. It still counts among what a unit did before its exposure,
+    and ``attribution_days`` go on meanwhile. By age a unit is in no group of which it spent all the day in pauses.
+
     A unit is where its first exposure ever was, and it was seen in two arms if it ever was, also outside of the window.
     ``unit_kind`` is user or session, known by ``user_id`` and ``session_id``; or any other, known by a tag
     ``<kind>_id`` or ``<kind>`` of the events (feedback and scores need it themselves).
@@ -45,6 +49,7 @@ class UnitQuery(Struct, frozen=True, kw_only=True):
     pre_days: int = 0
     cap: float | None = None
     changed_at: tuple[datetime, ...] = ()
+    pauses: tuple[Window, ...] = ()
 
 
 class PreMoments(Struct, frozen=True, kw_only=True):
@@ -67,8 +72,8 @@ class UnitMoments(Struct, frozen=True, kw_only=True):
     ``cubes`` are the means of n*n*n, n*n*d, n*d*d and d*d*d, not centred: enough for a skewness, where the numbers vary
     beside their mean. ``own_mean`` and ``own_m2`` are of numerator over denominator, over measured units.
     ``positive_units`` and ``negative_units`` count the signs of the numerators. ``unit_days`` sums the days from each
-    unit's exposure to the end of what was counted. ``group`` is what ``by`` asked for (an ISO day, a number of days, a
-    tag's value), ``period`` how many changes of weights were before the exposure.
+    unit's exposure to the end of what was counted, without pauses. ``group`` is what ``by`` asked for (an ISO day, a
+    number of days, a tag's value), ``period`` how many changes of weights were before the exposure.
     """
 
     arm: str

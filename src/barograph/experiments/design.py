@@ -7,7 +7,7 @@ start on, whatever decides a unit's arm or what the verdict rests on is frozen.
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -46,6 +46,7 @@ LONGEST_TEXT = 4096
 LONGEST_ATTRIBUTION = 366  # days
 LONGEST_PRE_PERIOD = 90  # days
 MOST_SLICES = 5
+MOST_PAUSES = 100  # each is looked at for every event that is analysed
 SECONDS_A_DAY = 86_400.0
 
 
@@ -77,6 +78,17 @@ class Reweighting(Struct, frozen=True, kw_only=True):
     before: dict[str, float]
 
 
+class Pause(Struct, frozen=True, kw_only=True):
+    """A time in which it was paused, from ``start`` up to, not including, ``end``."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start).total_seconds()
+
+
 class Experiment(Allocation, frozen=True, kw_only=True):
     """An experiment: what is compared, for whom, by which metric, for how long; and where it stands.
 
@@ -96,7 +108,8 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     arms that differ by less are equivalent. ``slices`` are tags of exposures by which the primary metric is shown
     apart; ``correction`` is for the secondary metrics, and for the slices.
 
-    The fields from ``state`` on are kept by the framework; ``stop_reason`` says why it was stopped, if somebody or a
+    The fields from ``state`` on are kept by the framework. ``pauses`` are those that are over, oldest first, with no
+    time in common; one that goes on began at ``paused_at``. ``stop_reason`` says why it was stopped, if somebody or a
     guardrail said so, and ``breached`` which guardrails it were that stopped it.
     """
 
@@ -124,7 +137,7 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     state: State = "draft"
     started_at: datetime | None = None
     paused_at: datetime | None = None
-    paused_seconds: float = 0.0
+    pauses: tuple[Pause, ...] = ()
     stopped_at: datetime | None = None
     stop_reason: str = ""
     breached: tuple[str, ...] = ()
@@ -159,12 +172,27 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         """What to call it: the title, or the key."""
         return self.title or self.key
 
+    @property
+    def was_paused(self) -> bool:
+        """Whether it ever was, or is."""
+        return bool(self.pauses) or self.paused_at is not None
+
+    @property
+    def paused_seconds(self) -> float:
+        """By how much its pauses put a planned end in days off; one that began after that end puts nothing off."""
+        planned, total = (self.planned_days or math.inf) * SECONDS_A_DAY, 0.0
+        for pause in self.pauses:
+            if self.started_at is not None and (pause.start - self.started_at).total_seconds() - total < planned:
+                total += pause.seconds
+        return total
+
     def days_running(self, now: datetime) -> float:
         """Days since the start, without pauses, up to the stop or to ``now``."""
         if self.started_at is None:
             return 0.0
         end = self.stopped_at or self.paused_at or now
-        return max(0.0, (end - self.started_at).total_seconds() - self.paused_seconds) / SECONDS_A_DAY
+        paused = (min(one.end, end) - one.start for one in self.pauses if one.start < end)
+        return max(0.0, (end - self.started_at - sum(paused, timedelta())).total_seconds()) / SECONDS_A_DAY
 
 
 def equal_variants(*keys: str) -> tuple[Variant, ...]:
@@ -214,7 +242,7 @@ def validated(experiment: Experiment, catalogue: Catalogue) -> Experiment:
 def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
     """The experiment in its next state. Raises InvalidExperiment for a move that its state does not allow.
 
-    A pause puts the planned end off by its length; one that comes after that end does not bring it back.
+    Pauses are in their order and have no time in common, whatever a clock says that was set back.
     """
     if state not in MOVES[experiment.state]:
         allowed = ", ".join(MOVES[experiment.state]) or "nothing: it is the end"
@@ -223,15 +251,20 @@ def moved(experiment: Experiment, state: State, now: datetime) -> Experiment:
             f"the experiment is {state} already" if state == experiment.state else says,
             hint=f"From here it can become {allowed}.",
         )
-    paused = experiment.paused_seconds
-    if experiment.paused_at is not None and experiment.days_running(now) < (experiment.planned_days or math.inf):
-        paused += max(0.0, (now - experiment.paused_at).total_seconds())
+    pauses = experiment.pauses
+    if experiment.paused_at is not None and experiment.paused_at < now:
+        pauses = (*pauses, Pause(start=experiment.paused_at, end=now))
+    if state == "paused" and len(pauses) >= MOST_PAUSES:
+        raise InvalidExperiment(
+            f"the experiment was paused {MOST_PAUSES} times, which is the most that can be analysed",
+            hint="Stop it, which gives everybody the control's configuration for good.",
+        )
     return structs.replace(
         experiment,
         state=state,
         started_at=experiment.started_at or (now if state == "running" else None),
-        paused_at=now if state == "paused" else None,
-        paused_seconds=paused,
+        paused_at=max([now, *(one.end for one in pauses)]) if state == "paused" else None,
+        pauses=pauses,
         stopped_at=now if state == "stopped" else experiment.stopped_at,
     )
 

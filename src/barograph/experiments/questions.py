@@ -66,17 +66,21 @@ def answers_of(reader: UnitReader, experiment: Experiment, metrics: Iterable[str
 def first_days_of(
     reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], until: datetime
 ) -> dict[str, UnitAnswer]:
-    """What units did in their first day, up to ``until``: values that are final soon, for rates that are rare.
+    """What units did in their first days, up to ``until``: values between 0 and 1 that are final soon.
 
-    Of those of ``metrics`` that are guardrails between 0 and 1; none where an attribution is declared, as then the
-    other answers have final values themselves. Raises as ``answers_of`` does.
+    Of guardrails among ``metrics`` in the first day, for rates that are rare. Where an attribution is declared in its
+    days, and only after a pause: other answers have final values themselves, but a pause has cut some of them short.
+    Whoever paused it had seen these, so that what is left would be no fair sample: here nothing is left out. Raises as
+    ``answers_of`` does.
     """
-    if experiment.attribution_days is not None:
+    days, names = experiment.attribution_days, [*metrics]
+    if days is None:
+        days, names = FIRST_DAY, [one.metric for one in experiment.guardrails if one.metric in metrics]
+    elif not experiment.was_paused:
         return {}
-    guards = [one.metric for one in experiment.guardrails if one.metric in metrics]
     answers = {
-        name: reader.units(structs.replace(question_of(experiment, name, until), attribution_days=FIRST_DAY))
-        for name in guards
+        name: reader.units(structs.replace(question_of(experiment, name, until), attribution_days=days, pauses=()))
+        for name in names
         if within_unit_interval(metrics[name])
     }
     return {
@@ -118,4 +122,13 @@ def question_of(experiment: Experiment, metric: str, until: datetime, *, by: str
         pre_days=experiment.pre_days if adjusted else 0,
         cap=experiment.caps.get(metric) if by != "age" else None,
         changed_at=tuple(change.at for change in experiment.reweighted),
+        pauses=_pauses(experiment, window.end),
     )
+
+
+def _pauses(experiment: Experiment, until: datetime) -> tuple[Window, ...]:
+    """Those before ``until``; one that goes on has no end before that."""
+    known = [(one.start, one.end) for one in experiment.pauses]
+    if experiment.paused_at is not None:
+        known.append((experiment.paused_at, until))
+    return tuple(Window(start, min(end, until)) for start, end in known if start < until)

@@ -39,7 +39,7 @@ MOST_REWEIGHTINGS = 100  # of an experiment: each begins a period of its own, wh
 _INSTANT = timedelta(microseconds=1)
 _KEPT_APART = ("state",)  # a column of its own in the control plane
 _LIFECYCLE = (
-    "state", "started_at", "paused_at", "paused_seconds", "stopped_at", "stop_reason", "breached", "reweighted",
+    "state", "started_at", "paused_at", "pauses", "stopped_at", "stop_reason", "breached", "reweighted",
 )  # fmt: skip
 
 

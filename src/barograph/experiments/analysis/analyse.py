@@ -38,8 +38,8 @@ def analyse(
 ) -> Comparison:
     """Compare the arms on every metric of the experiment.
 
-    ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for guardrails
-    of which it is known what units did in their first day; answers are by the day of exposure, as ``questions`` asks
+    ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for those of
+    which it was asked what units did in their first days; answers are by the day of exposure, as ``questions`` asks
     for them.
     """
     early = first_days or {}
@@ -212,10 +212,10 @@ def _warnings(
             f"{counted(strangers.units, experiment.unit_kind)} exposed to arms that the definition does not have "
             f"({', '.join(strangers.arms)}): left out"
         )
-    if experiment.paused_seconds or experiment.paused_at is not None:
+    if experiment.was_paused:
         found.append(
-            f"it was paused: what {experiment.unit_kind}s did meanwhile, all with the control's configuration, is "
-            "counted and makes differences look smaller"
+            f"it was paused: what {experiment.unit_kind}s did meanwhile, all with the control's configuration, is not "
+            "counted; who was used to another one may have needed some days to be so again"
         )
     if experiment.pre_days and not primary.adjusted:
         found.append(

@@ -61,34 +61,36 @@ class Tuning(Struct, frozen=True, kw_only=True):
 class Sequences(Struct, frozen=True, kw_only=True):
     """The sequences of one metric. ``cohorts`` are those of each arm, paired, oldest first; None: not for it.
 
-    ``shares`` says that the metric lies between 0 and 1.
+    ``shares`` says that the metric lies between 0 and 1, ``paused`` that cohorts may have met a pause.
     """
 
     tuning: Tuning
     unit_kind: str
     window_days: float
     shares: bool = False
+    paused: bool = False
     cohorts: dict[str, tuple[Summary, ...]] | None = None
 
     @classmethod
     def of(
-        cls, experiment: Experiment, metric: Metric, answer: UnitAnswer, first_day: UnitAnswer | None = None
+        cls, experiment: Experiment, metric: Metric, answer: UnitAnswer, first_days: UnitAnswer | None = None
     ) -> Sequences:
         """For a metric of an experiment; answers are by the day of exposure.
 
-        Cohorts are those of the attribution window, or, where none is declared, of ``first_day``, what units did in
-        theirs. Windows that the stop cut short are never over: whoever stops it has seen what is in them.
+        Cohorts are those of the attribution window, or, where none is declared, of the first day. ``first_days`` are
+        what units did in these days, where that is not the answer itself. Windows that the stop cut short are never
+        over: whoever stops it has seen what is in them.
         """
         days, final = experiment.attribution_days, answer
-        if days is None and first_day is not None:
-            days, final = FIRST_DAY, first_day
+        if first_days is not None:
+            days, final = days or FIRST_DAY, first_days
         cohorts, shares = None, within_unit_interval(metric)
         if days is not None and shares:
             end = min(final.complete_to, experiment.stopped_at or final.complete_to)
             cohorts = _closed(final.arms, compared_keys(experiment), days, end)
         return cls(
             tuning=Tuning.of(experiment), unit_kind=experiment.unit_kind, cohorts=cohorts, window_days=days or 0.0,
-            shares=shares,
+            shares=shares, paused=experiment.was_paused,
         )  # fmt: skip
 
     def compare(
@@ -134,6 +136,8 @@ class Sequences(Struct, frozen=True, kw_only=True):
         said = (
             f"a mean over {self.unit_kind}s of each one's own mean, of those whose {self.window_days:.3g} days are over"
         )
+        if self.paused:
+            said += ", with what they did in pauses"
         return structs.replace(found, warnings=(*found.warnings, said))
 
 

@@ -6,7 +6,9 @@ Each question is one statement over ``sums``; the sample of ``unit_values`` need
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Any
 
 from barograph.core.event import EPOCH
@@ -14,6 +16,7 @@ from barograph.core.metric import Catalogue
 from barograph.core.units import EARLY_SECONDS, MOST_VALUES, REST, UnitAnswer, UnitMoments, UnitQuery, UnitValues
 from barograph.store.engine import Engine, Rows
 from barograph.store.filters import Parameters, from_micros
+from barograph.store.units.counted_time import share_of_day
 from barograph.store.units.moments import NOBODY, moments, too_large, with_silent
 from barograph.store.units.statements import by_age, by_arm, unit_counts, values_by_arm
 from barograph.store.units.sums import MOST_ARMS, sums, two_terms
@@ -106,6 +109,8 @@ def _check(question: UnitQuery) -> None:
         raise InvalidQuery("pre_days must be 0 or more", value=question.pre_days)
     if cap is not None and not 0 < cap < 1:
         raise InvalidQuery("a cap is a quantile between 0 and 1", value=cap)
+    if any(one.end > other.start for one, other in pairwise(question.pauses)):
+        raise InvalidQuery("pauses are in their order, and have no time in common", value=question.pauses)
     if by == "age" and (cap is not None or question.pre_days):
         raise InvalidQuery("what units did by age has neither a pre-period nor a cap", value=by)
 
@@ -132,7 +137,7 @@ def _group(by: str, value: int | str) -> str:
 
 
 def _ages(rows: Rows, question: UnitQuery) -> list[UnitMoments]:
-    """Who reached an age and did nothing on it is counted in, with zeros."""
+    """Who reached an age and did nothing on it is counted in, with zeros; not who spent all of that day in pauses."""
     found = []
     acted = {(row["code"], row["period"], row["age"]): row for row in rows if row["part"] == 1}
     reached: dict[tuple[int, int], list[dict[str, Any]]] = {}
@@ -141,13 +146,20 @@ def _ages(rows: Rows, question: UnitQuery) -> list[UnitMoments]:
             reached.setdefault((row["code"], row["period"]), []).append(row)
     for (code, period), members in reached.items():
         for age in range(max(row["age"] for row in members) + 1):
-            there = [row for row in members if row["age"] >= age]
-            days = sum(
-                row["first_days"] if age == 0 else row["last_days"] if age == row["age"] else float(row["units"])
-                for row in there
-            )
-            units = sum(row["units"] for row in there)
-            known = {"arm": members[0]["arm"], "group": str(age), "period": period, "unit_days": days}
-            row = acted.get((code, period, age), NOBODY)
-            found.append(with_silent(moments(row, question.metric, **known), units - row["units"]))
+            there = [_on(age, row, question) for row in members if row["age"] >= age]
+            units, days = sum(units for units, _ in there), sum(days for _, days in there)
+            if units:
+                known = {"arm": members[0]["arm"], "group": str(age), "period": period, "unit_days": days}
+                row = acted.get((code, period, age), NOBODY)
+                found.append(with_silent(moments(row, question.metric, **known), units - row["units"]))
     return found
+
+
+def _on(age: int, row: Mapping[str, Any], question: UnitQuery) -> tuple[int, float]:
+    """Of how many of a row's units a day of age counts, and the sum of what counts of these days."""
+    if age == 0:
+        return row["first_units"], row["first_days"]
+    if age == row["age"]:
+        return row["last_units"], row["last_days"]
+    share = share_of_day(row["born"] + age, question.pauses)
+    return (row["units"], row["units"] * share) if share else (0, 0.0)

@@ -10,8 +10,9 @@ from barograph.core.query import Window
 from barograph.core.units import PopulationAnswer, PopulationQuery
 from barograph.store.engine import Engine
 from barograph.store.filters import Parameters
+from barograph.store.units.counted_time import DAY, micros
 from barograph.store.units.moments import NOBODY, aggregates, moments
-from barograph.store.units.sums import DAY, OF_UNITS, micros, raw_rows, rolled_up, two_terms, whole_days
+from barograph.store.units.sums import OF_UNITS, raw_rows, rolled_up, two_terms, whole_days
 from barograph_client.errors import InvalidQuery
 
 MOST_DAYS = 3660

@@ -20,6 +20,8 @@ def retired_notes(question: UnitQuery | PopulationQuery, last: date | None) -> t
     missing = f"{gone}; a unit exposed before misses what it did on the day of its exposure"
     if question.attribution_days is not None:
         missing += ", and on the day on which its attribution ends"
+    if any(pause.start.date() <= last for pause in question.pauses):
+        missing += ", and on days with a pause"
     if question.by.startswith("tag."):
         missing += ", and has no tag"
     return (f"{missing}.",)

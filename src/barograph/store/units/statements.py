@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from barograph.core.units import MOST_VALUES, REST, UnitQuery
 from barograph.store.filters import Parameters
+from barograph.store.units.counted_time import DAY
 from barograph.store.units.moments import PRE_NUMBERS, aggregates
-from barograph.store.units.sums import ARM_BITS, DAY, Sums
+from barograph.store.units.sums import ARM_BITS, Sums
 
 _PLACE = ("code", "grp", "period")
 _UNIT = ("n", "d", "p", "q", "at", "until", "early")  # a unit's numbers
 _CODE = f"toUInt16(bitAnd(place, {2**ARM_BITS - 1})) AS code"
 _NAMED = "m.*, if(code = 0, '', arms[code]) AS arm, length(arms) AS all_arms"
-_FACTS = f"sum(until - at) / {DAY} AS unit_days, countIf(early) AS early_units, min(at) AS first_at, max(at) AS last_at"
+_FACTS = "countIf(early) AS early_units, min(at) AS first_at, max(at) AS last_at"
 
 
 def unit_counts(of: Sums) -> str:
@@ -42,10 +43,10 @@ def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
         units = f"SELECT * REPLACE ({group} AS grp) FROM ({units})"
     if question.cap is not None:
         units, cap = _capped(units, question.cap, pre, parameters), "any(cap)"
-    place = ", ".join(_PLACE)
+    place, days = ", ".join(_PLACE), f"sum({of.pauses.without('at', 'until')}) / {DAY} AS unit_days"
     return (
         f"WITH {of.exposed}{tops} SELECT {_NAMED} FROM ("
-        f"SELECT 0 AS part, {place}, {aggregates(pre=pre)}, {_FACTS}, {values} AS values, {cap} AS cap "
+        f"SELECT 0 AS part, {place}, {aggregates(pre=pre)}, {days}, {_FACTS}, {values} AS values, {cap} AS cap "
         f"FROM ({units}) GROUP BY {place}) AS m"
     )
 
@@ -53,24 +54,28 @@ def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
 def by_age(of: Sums, question: UnitQuery) -> str:
     """Moments over what units did on each day of age, and how many reached it: who did nothing then has no row.
 
-    Part 1 are sums of units that did something, by age, and at -1 those that came early; part 0 are all units by the
-    age that they reached, with the days of their first and last day.
+    Part 1 are sums of units that did something, by age, and at -1 those that came early; part 0 are all units by their
+    first day and the age that they reached, with the days of their first and last day, and of how many these count.
     """
     days = f"intDiv(moment, {DAY}) - intDiv(at, {DAY})"
     active = (
         f"SELECT unit, any(place) AS place, if({of.counts}, {days}, -1) AS age, sum(x0) AS n, sum(x1) AS d "
         f"FROM ({_met(of, question, 'INNER')}) WHERE {of.counts} OR {of.early} GROUP BY unit, age"
     )
-    last = f"intDiv(until - 1, {DAY}) - intDiv(at, {DAY})"
+    born, last = f"intDiv(at, {DAY})", f"intDiv(until - 1, {DAY})"
+    first_time = of.pauses.without("at", f"least(until, ({born} + 1) * {DAY})")
+    last_time = of.pauses.without(f"{last} * {DAY}", "until")
     place = f"{_CODE}, {of.at}, {of.period} AS period"
+    none = " ".join(f"toUInt64(0) AS {name}," for name in ("first_units", "last_units"))
     parts = [
-        f"SELECT 1 AS part, code, period, age, {aggregates(pre=False)}, 0. AS first_days, 0. AS last_days, "
-        f"toInt64(0) AS first_at, toInt64(0) AS last_at FROM (SELECT {place}, age, n, d FROM ({active})) "
-        "GROUP BY code, period, age",
-        f"SELECT 0 AS part, code, period, {last} AS age, {aggregates(pre=False)}, "
-        f"sum(least(until, (intDiv(at, {DAY}) + 1) * {DAY}) - at) / {DAY} AS first_days, "
-        f"sum(until - intDiv(until - 1, {DAY}) * {DAY}) / {DAY} AS last_days, min(at) AS first_at, max(at) AS last_at "
-        f"FROM (SELECT {place}, 0. AS n, 0. AS d FROM exposed) GROUP BY code, period, age",
+        f"SELECT 1 AS part, code, period, age, toInt64(0) AS born, {aggregates(pre=False)}, 0. AS first_days, "
+        f"0. AS last_days, {none} toInt64(0) AS first_at, toInt64(0) AS last_at "
+        f"FROM (SELECT {place}, age, n, d FROM ({active})) GROUP BY code, period, age",
+        f"SELECT 0 AS part, code, period, {last} - {born} AS age, {born} AS born, {aggregates(pre=False)}, "
+        f"sum({first_time}) / {DAY} AS first_days, sum({last_time}) / {DAY} AS last_days, "
+        f"countIf({first_time} > 0) AS first_units, countIf({last_time} > 0) AS last_units, "
+        f"min(at) AS first_at, max(at) AS last_at "
+        f"FROM (SELECT {place}, 0. AS n, 0. AS d FROM exposed) GROUP BY code, period, age, born",
     ]
     return f"WITH {of.exposed} SELECT {_NAMED} FROM ({' UNION ALL '.join(parts)}) AS m"
 

@@ -1,8 +1,8 @@
 """Each exposed unit's sums since its exposure, as subqueries: what every question about an experiment is made from.
 
 A unit is in the arm of its first exposure; one that saw two arms has the arm 0. What it did on whole days comes from
-``unit_day``, what it did on the day of its exposure and on the last day that counts from raw rows. Kinds of unit that
-the rollup does not know (a tenant) are read from raw rows alone, by the tag of that name.
+``unit_day``, what it did on the day of its exposure, on the last day that counts and on those with a pause from raw
+rows. Kinds of unit that the rollup does not know (a tenant) are read from raw rows alone, by the tag of that name.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from datetime import date, datetime, timedelta
 
 from msgspec import Struct
 
-from barograph.core.event import EPOCH
 from barograph.core.metric import Metric
 from barograph.core.query import Window
 from barograph.core.units import EARLY_SECONDS, UnitQuery
 from barograph.store.filters import Parameters, within
 from barograph.store.measures import ATTRIBUTED, COUNT, QUERY_NUMBERS, Term, terms
+from barograph.store.units.counted_time import DAY, Pauses, micros
 from barograph_client.errors import InvalidQuery
 
-DAY = 86_400_000_000  # microseconds
 ARM_BITS = 12  # of a unit's place: 52 are left for microseconds since 1970, which is up to the year 2112
 MOST_ARMS = 2**ARM_BITS - 2
 OFFERED = ("count", "sum", "mean", "ratio")
@@ -49,6 +48,7 @@ class Sums(Struct, frozen=True, kw_only=True):
     early: str  # it came just before the exposure
     group: str
     period: str
+    pauses: Pauses
 
 
 def two_terms(metric: Metric, unit_kind: str) -> tuple[Term, Term]:
@@ -93,14 +93,11 @@ def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *
     until = parameters.add(micros(window.end), "Int64")
     if question.attribution_days is not None:
         until = f"least({until}, at + {parameters.add(round(question.attribution_days * DAY), 'Int64')})"
-    exact = "moment >= at AND moment < until"
+    pauses = Pauses.of(question.pauses, parameters)
     earlier = f"start + {DAY} <= at AND start + ({pre} + 1) * {DAY} > at"
     if rolled:
         days = (window.start - timedelta(days=question.pre_days), window.end)
         rows.append(whole_days(pair, question.project, question.unit_kind, days, parameters))
-        exact = (  # whole days between those of the exposure and of the end, and events on these two
-            f"if(whole, moment > at AND moment + {DAY} <= until, {exact} AND (start <= at OR start + {DAY} > until))"
-        )
         earlier = f"whole AND {earlier}"
     source, known = _exposures(question, parameters)
     arms = f"SELECT arraySort(groupUniqArray({MOST_ARMS + 1})(toString(least_arm))) FROM exposed_unit WHERE {known}"
@@ -109,12 +106,27 @@ def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *
         exposed=f"({arms}) AS arms, arrayMap(arm -> cityHash64(arm), arms) AS codes, exposed AS ({exposed})",
         rows=" UNION ALL ".join(rows),
         at=f"toInt64(bitShiftRight(place, {ARM_BITS})) AS at, {until} AS until",
-        counts=exact,
+        counts=_counts(pauses, rolled=rolled),
         earlier=earlier,
         early=f"NOT whole AND moment < at AND moment >= at - {EARLY_SECONDS * 1_000_000:d}",
         group=_group(question),
         period=_period(question, parameters),
+        pauses=pauses,
     )
+
+
+def _counts(pauses: Pauses, *, rolled: bool) -> str:
+    """Where rolled up, whole days between those of the exposure and of the end, and events on these two.
+
+    A day with a pause is none of the whole ones: its events count, but for those in the pause.
+    """
+    exact, whole = "moment >= at AND moment < until", f"moment > at AND moment + {DAY} <= until"
+    exactly = f"start <= at OR start + {DAY} > until"
+    if pauses.bounds:
+        exact += f" AND NOT ({pauses.hold('moment')})"
+        whole += f" AND NOT ({pauses.touch('start')})"
+        exactly += f" OR {pauses.touch('start')}"
+    return f"if(whole, {whole}, {exact} AND ({exactly}))" if rolled else exact
 
 
 def _exposures(question: UnitQuery, parameters: Parameters) -> tuple[str, str]:
@@ -250,8 +262,3 @@ def unit_of(unit_kind: str, parameters: Parameters) -> str:
         return _COLUMNS[unit_kind]
     named, plain = (parameters.add(name, "String") for name in (f"{unit_kind}_id", unit_kind))
     return f"if(tags[{named}] != '', tags[{named}], tags[{plain}])"
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since the beginning of 1970."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
