@@ -25,6 +25,7 @@ from barograph.core.event import Alert, Exposure
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import BudgetSettings, RuleSettings, Settings
+from barograph.core.shared_questions import SharedQuery, SharedQuestions
 from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph.dashboard.material import Material
 from barograph.experiments.ab_test_framework import ABTestFramework
@@ -78,6 +79,10 @@ class CountingReader(UnitsReader):
     def population(self, question: PopulationQuery) -> PopulationAnswer:
         self.questions += 1
         return super().population(question)
+
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
+        self.questions += 1
+        return super().shared_questions(question)
 
 
 class House:

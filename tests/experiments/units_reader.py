@@ -14,7 +14,17 @@ from msgspec import Struct
 from tests.support.dictionary_reader import DictionaryReader, Record, number
 
 from barograph.core.metric import Metric
-from barograph.core.query import Window
+from barograph.core.query import EventQuery, Window
+from barograph.core.shared_questions import (
+    BLANKS,
+    LONGEST_ANSWER,
+    LONGEST_QUESTION,
+    MOST_QUERIES,
+    ArmAnswer,
+    SharedQuery,
+    SharedQuestion,
+    SharedQuestions,
+)
 from barograph.core.units import (
     EARLY_SECONDS,
     MOST_VALUES,
@@ -47,6 +57,10 @@ class Exposed(Struct):
 
     def since(self) -> Pair:
         return self._between(self.at, self.until)
+
+    def counts(self, moment: datetime) -> bool:
+        """Whether what it did then counts."""
+        return self.at <= moment < self.until and not self._paused(moment)
 
     def _between(self, low: datetime, high: datetime) -> Pair:
         return _sum([(n, d) for at, n, d in self.events if low <= at < high and not self._paused(at)])
@@ -149,6 +163,39 @@ class UnitsReader(DictionaryReader):
             complete_to=self.watermark(),
         )
 
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
+        of, metric, judged = question.of, self.catalogue.get(question.of.metric), dict[str, list[Record]]()
+        for kind in ("feedback", "score"):
+            for event in self._newest(kind, of, len(self.recorded)):
+                judged.setdefault(str(event.get("trace_id", "")), []).append(event)
+        judged.pop("", None)
+        units = {one.unit: one for one in self._exposed(of) if one.arms in [{arm} for arm in question.arms]}
+        queries, worded = 0, dict[str, str]()
+        answers: dict[str, dict[str, ArmAnswer]] = {}
+        for event in reversed(self._newest("query", of, MOST_QUERIES)):
+            unit, moment = units.get(_unit_of(event, of.unit_kind)), event["time"]
+            assert isinstance(moment, datetime)
+            if unit is None or not unit.counts(moment):
+                continue
+            queries += 1
+            if text := str(event.get("query", "")).strip(BLANKS):
+                worded[str(event["event_id"])] = text[:LONGEST_QUESTION]
+                rows = [event, *judged.get(str(event.get("trace_id", "")), [])]
+                answer = _arm_answer(min(unit.arms), moment, event, metric, rows)
+                known = answers.setdefault(text.lower(), {}).get(answer.arm)
+                if known is None or known.value is None or answer.value is not None:
+                    answers[text.lower()][answer.arm] = answer
+        told = [sorted(by_arm.values(), key=lambda one: question.arms.index(one.arm)) for by_arm in answers.values()]
+        shared = [SharedQuestion(question=worded[one[0].event_id], answers=tuple(one)) for one in told if len(one) > 1]
+        shared.sort(key=lambda one: (one.spread or 0, max(a.time for a in one.answers)))
+        return SharedQuestions(
+            questions=tuple(shared[::-1][: question.most]), queries=queries, texts=len(worded),
+            complete_to=self.watermark(),
+        )  # fmt: skip
+
+    def _newest(self, kind: str, of: UnitQuery, most: int) -> tuple[Record, ...]:
+        return self.events(EventQuery(kind=kind, window=of.window, project=of.project, limit=most)).items
+
     def _exposed(self, question: UnitQuery) -> list[Exposed]:
         metric, window = self.catalogue.get(question.metric), question.window
         found: dict[str, Exposed] = {}
@@ -191,6 +238,17 @@ def _numbers(event: Record, metric: Metric) -> tuple[float | None, float | None]
     above = number(event, metric.of)
     below = number(event, metric.per or metric.of)
     return above, 1.0 if below is not None and (metric.per is None or metric.per.where) else below
+
+
+def _arm_answer(arm: str, at: datetime, query: Record, metric: Metric, rows: list[Record]) -> ArmAnswer:
+    above, below = _sum([_numbers(row, metric) for row in rows])
+    seconds = query.get("response_time")
+    return ArmAnswer(
+        arm=arm, time=at, event_id=str(query["event_id"]), trace_id=str(query.get("trace_id", "")),
+        answer=str(query.get("answer", ""))[:LONGEST_ANSWER], status=str(query.get("status", "ok")),
+        error_type=str(query.get("error_type", "")), response_time=None if seconds is None else float(str(seconds)),
+        value=above / below if below and metric.aggregation != "count" else None,
+    )  # fmt: skip
 
 
 def _sum(events: list[tuple[float | None, float | None]]) -> Pair:

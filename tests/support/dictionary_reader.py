@@ -23,6 +23,7 @@ from barograph.core.query import (
     buckets,
     earlier_window,
 )
+from barograph.core.shared_questions import SharedQuery, SharedQuestions
 from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 
 Record = dict[str, object]
@@ -106,6 +107,9 @@ class DictionaryReader:
         raise NotImplementedError("experiments are not asked here")
 
     def population(self, question: PopulationQuery) -> PopulationAnswer:
+        raise NotImplementedError("experiments are not asked here")
+
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
         raise NotImplementedError("experiments are not asked here")
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
+from barograph.core.shared_questions import SharedQuery, SharedQuestions
 from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 
 
@@ -50,6 +51,10 @@ class UnitReader(Reader, Protocol):
 
     def population(self, question: PopulationQuery) -> PopulationAnswer:
         """All units that were active in a window, exposed or not. Raises as ``units`` does."""
+        ...
+
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
+        """Questions that units of several arms asked, with an answer of each. Raises as ``units`` does."""
         ...
 
 

@@ -64,7 +64,7 @@ class SharedQuestion(Struct, frozen=True, kw_only=True):
 
 
 class SharedQuestions(Struct, frozen=True, kw_only=True):
-    """The questions of largest ``spread`` first, those of which none is known last, newer ones before older ones.
+    """The questions of largest ``spread`` first, none known as none at all, and newer ones before older ones.
 
     ``queries`` counts what the units of these arms asked since their exposure, ``texts`` those of them whose question
     is recorded; of the newest ``MOST_QUERIES`` of the window alone. Answers are in the order of the arms.

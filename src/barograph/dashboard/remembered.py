@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.reader import StoreReader
+from barograph.core.shared_questions import SharedQuery, SharedQuestions
 from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph_client.errors import BarographError
 
@@ -87,6 +88,9 @@ class RememberedReader:
 
     def population(self, question: PopulationQuery) -> PopulationAnswer:
         return self._once(question, lambda: self._reader.population(question))
+
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
+        return self._once(question, lambda: self._reader.shared_questions(question))
 
     def watermark(self) -> datetime:
         return self._once("watermark", self._reader.watermark)

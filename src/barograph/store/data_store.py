@@ -24,6 +24,7 @@ from barograph.core.event import EPOCH, NOT_A_QUERY
 from barograph.core.metric import Catalogue
 from barograph.core.query import EventPage, EventQuery, MetricAnswer, MetricQuery
 from barograph.core.settings import EngineSettings
+from barograph.core.shared_questions import SharedQuery, SharedQuestions
 from barograph.core.units import PopulationAnswer, PopulationQuery, UnitAnswer, UnitQuery, UnitValues
 from barograph.core.worker import Worker
 from barograph.journal.journal import Journal
@@ -41,6 +42,7 @@ from barograph.store.schema import TornMigration, drop, migrate
 from barograph.store.units.answers import unit_answer, unit_values
 from barograph.store.units.population import population
 from barograph.store.units.retired import retired_notes
+from barograph.store.units.shared_questions import shared_questions
 from barograph.store.verification import Report, compare, drop_broken_parts
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, EngineRefused, EngineUnavailable, QueryTooExpensive
@@ -269,6 +271,12 @@ class DataStore:
         self._wait()
         answer = population(self._engine, self._catalogue, question, self.watermark())
         return msgspec.structs.replace(answer, notes=retired_notes(question, self._pruned_before()))
+
+    def shared_questions(self, question: SharedQuery) -> SharedQuestions:
+        """Questions that units of several arms asked, with an answer of each."""
+        self._wait()
+        retired = max(self.retired("query"), default=None)
+        return shared_questions(self._engine, self._catalogue, question, self.watermark(), retired)
 
     def decisions(self, project: str, traces: Sequence[str]) -> dict[str, datetime]:
         """When those of the traces were decided for which there is a query event, or a line that says why not."""
