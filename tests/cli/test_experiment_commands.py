@@ -89,7 +89,8 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
         data, f"create {file}", "show rerank", "assign rerank --user u-2 -a plan=paid",
         "assign rerank --user u-2 -a plan=paid --json", "start rerank", "start rerank", "list --json",
         f"record {tmp_path}/events.jsonl", "show rerank --width 80 --charset ascii",
-        "show rerank --details --width 80", "show rerank --json", 'stop rerank --reason "worth its 80 ms"',
+        "show rerank --details --examples --width 80", "show rerank --examples --json",
+        'stop rerank --reason "worth its 80 ms"',
         "show rerank --width 80", "history rerank --json", "archive rerank",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
@@ -113,7 +114,10 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     order = ["Not settled", "Sample ratio: ok", "Hypothesis:", "The numbers", "Guardrails", "Next: leave it running"]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order), text
     assert text.isascii()
-    assert "Second opinions" in full.stdout
+    assert full.stdout.index("Second opinions") < full.stdout.index("Same question, both answers")
+    (example,) = told(whole)["examples"]["questions"]
+    assert example["question"] == "x"
+    assert [one["arm"] for one in example["answers"]] == ["plain", "reranked"]
     assert re.fullmatch(r"data complete to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", shown.stderr)
     assert draft.stderr == ""
 

@@ -244,6 +244,7 @@ class TestLife:
             ("POST", "/{}/start", None, "admin"), ("POST", "/{}/pause", None, "admin"),
             ("POST", "/{}/stop", {}, "admin"), ("POST", "/{}/archive", None, "admin"),
             ("GET", "/{}/comparison", None, "read"), ("GET", "/{}/details", None, "read"),
+            ("GET", "/{}/examples", None, "read"),
             ("GET", "/{}/history", None, "read"), ("GET", "/{}/assignment?user=u1", None, "read"),
             ("POST", "/{}/expose", {"units": {"user": "u1"}}, "ingest"),
         ):  # fmt: skip
@@ -298,6 +299,9 @@ class TestUnits:
         assert {one["arm"]: one["units"] for one in more.json["arms"]} == told["units"]
         (by_plan,) = [one for one in more.json["courses"] if one["by"] == "plan"]
         assert {one["label"] for one in by_plan["steps"]} == {"paid", "free"}
+        read = site.api("/counted/examples?fresh=true", key=site.reader)
+        assert (read.json["questions"], read.json["metric"]) == ([], "satisfaction")
+        assert read.json["sentence"] == "No user has asked anything since the exposure."
         for body in (compared.body, more.body):
             assert b"Infinity" not in body
             assert b"NaN" not in body

@@ -218,7 +218,7 @@ def test_what_another_project_has_is_as_if_it_were_not_there(two: Two) -> None:
         ("POST", "/api/v1/experiments/{}/reallocate", {}),
         ("POST", "/api/v1/experiments/{}/archive", None), ("POST", "/api/v1/experiments/{}/start", None),
         ("GET", "/api/v1/experiments/{}/comparison", None), ("GET", "/api/v1/experiments/{}/history", None),
-        ("GET", "/api/v1/experiments/{}/details", None),
+        ("GET", "/api/v1/experiments/{}/details", None), ("GET", "/api/v1/experiments/{}/examples", None),
         ("GET", "/api/v1/experiments/{}/assignment?user=u1", None),
         ("POST", "/api/v1/experiments/{}/expose", {"units": {"user": "u1"}}),
         ("POST", "/ofrep/v1/evaluate/flags/{}", {"context": {"targetingKey": "u1"}}),

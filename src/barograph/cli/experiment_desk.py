@@ -16,6 +16,7 @@ from barograph.control.audit import AuditEntry
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
+from barograph.experiments.examples import Examples
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment, preview
 from barograph.experiments.reallocation import Reallocation
@@ -49,6 +50,7 @@ class ExperimentDesk(Protocol):
     def reallocate(self, key: str, exploration: float) -> Reallocation: ...
     def compare(self, key: str) -> Comparison: ...
     def details(self, key: str) -> Details: ...
+    def examples(self, key: str) -> Examples: ...
     def history(self, key: str) -> list[AuditEntry]: ...
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment: ...
     def plan(self, question: PlanQuestion) -> Plan: ...
@@ -99,6 +101,10 @@ class LocalExperiments:
         self._dashboard.flush()
         return self._framework.details(key)
 
+    def examples(self, key: str) -> Examples:
+        self._dashboard.flush()
+        return self._framework.examples(key)
+
     def history(self, key: str) -> list[AuditEntry]:
         self._framework.get(key)
         return list(self._framework.history(key))
@@ -148,6 +154,9 @@ class RemoteExperiments:
     def details(self, key: str) -> Details:
         found = self._ask("GET", f"{_path(key)}/details", {"fresh": "true"}, patience=DETAILS_PATIENCE)
         return msgspec.json.decode(found, type=Details)
+
+    def examples(self, key: str) -> Examples:
+        return msgspec.json.decode(self._ask("GET", f"{_path(key)}/examples", {"fresh": "true"}), type=Examples)
 
     def history(self, key: str) -> list[AuditEntry]:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/history"), type=ExperimentHistory).entries

@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from barograph.control.audit import AuditEntry
 from barograph.core.unit import format_value
 from barograph.core.zone import local_time
+from barograph.dashboard.page.experiments.examples import example_parts
 from barograph.dashboard.page.experiments.page import in_full
 from barograph.dashboard.page.experiments.summary import guardrail_table, head, mind, numbers
 from barograph.dashboard.page.experiments.words import in_each_list, likelihood, split_of
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
+from barograph.experiments.examples import Examples
 from barograph.experiments.preview import Assignment
 from barograph.visualize.chart import Cell, Column, Page, Part, Table, Text
 from barograph_client.errors import shorten
@@ -56,8 +58,10 @@ def listing(found: Sequence[Experiment]) -> Page:
     return Page(title="Experiments", parts=[Table(title="", columns=columns, rows=rows)])
 
 
-def shown(experiment: Experiment, found: Comparison | None, details: Details | None = None) -> Page:
-    """One experiment: what is known, what that rests on, what to do next; with ``details`` all that there is."""
+def shown(
+    experiment: Experiment, found: Comparison | None, details: Details | None = None, examples: Examples | None = None
+) -> Page:
+    """One experiment: what is known, what that rests on, what to do next; with ``details`` all numbers there are."""
     parts: list[Part] = []
     said = [Text(text=f"Hypothesis: {experiment.hypothesis}", tone="muted")] if experiment.hypothesis else []
     who = Text(text=_declared(experiment), tone="muted")
@@ -68,6 +72,8 @@ def shown(experiment: Experiment, found: Comparison | None, details: Details | N
         parts += [*told, *mind(found.warnings), *said, who, *numbers(found), *guardrail_table(found)]
     else:
         parts += [*in_full(experiment, found, details), who]
+    if examples is not None:
+        parts += example_parts(examples)
     parts += [Text(text=line) for line in next_steps(experiment, found)]
     return Page(title=experiment.name, aside=experiment.state, parts=parts)
 

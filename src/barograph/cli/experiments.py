@@ -57,6 +57,9 @@ def show(
     details: Annotated[
         bool, typer.Option("--details", help="All of it: the effect over time, slices, how arms spread, other methods.")
     ] = False,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Questions that were asked in several arms, with an answer of each.")
+    ] = False,
     charset: Charset = None,
     width: Width = None,
     project: ProjectName = None,
@@ -67,7 +70,7 @@ def show(
 
     \b
     barograph experiment show rerank
-    barograph experiment show rerank --details
+    barograph experiment show rerank --details --examples
     barograph experiment show rerank --definition > rerank.json
     """
     from barograph.cli.experiment_pages import shown
@@ -78,12 +81,13 @@ def show(
         started = experiment.started_at is not None and not definition
         found = desk.experiments.compare(key) if started else None
         more = desk.experiments.details(key) if started and details else None
+        read = desk.experiments.examples(key) if started and examples else None
     if definition:
         print_json(definition_fields(experiment))
     elif json:
-        print_json({"experiment": experiment, "comparison": found, "details": more})
+        print_json({"experiment": experiment, "comparison": found, "details": more, "examples": read})
     else:
-        draw(shown(experiment, found, more), charset, width)
+        draw(shown(experiment, found, more, read), charset, width)
         if found is not None:
             note(f"data complete to {local_time(found.complete_to, _zone(data_dir))}")
 

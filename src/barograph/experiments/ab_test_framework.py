@@ -25,6 +25,7 @@ from barograph.experiments.analysis.second_opinions import MOST_UNITS
 from barograph.experiments.assignment import previewed
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
+from barograph.experiments.examples import Examples, examples_of
 from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.plan import Plan, PlanQuestion
@@ -228,6 +229,15 @@ class ABTestFramework(ExperimentRegister):
         values = self._reader.unit_values(question_of(experiment, name, look.until, by=""), MOST_UNITS)
         by_tag = {tag: asked(f"tag.{tag}") for tag in experiment.slices}
         return detail(experiment, self._catalogue.get(name), asked("day"), asked("age"), by_tag, values)
+
+    def examples(self, key: str) -> Examples:
+        """Questions that were asked in several arms, with an answer of each: for people to read, they decide nothing.
+
+        Those before the end of what ``compare`` counts. Raises as ``compare`` does.
+        """
+        experiment = self.get(key)
+        metric = self._catalogue.get(experiment.primary_metric)
+        return examples_of(self._reader, experiment, metric, look_at(self._reader, experiment, self._clock.now()).until)
 
     def guard(self, key: str) -> Experiment:
         """Stop a running experiment if a guardrail that is to stop it is breached; the experiment as it is then.

@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from barograph.dashboard.dashboard_interface import DashboardInterface
-from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import LONGEST_TEXT, Experiment
 from barograph.experiments.preview import expose, preview
 from barograph.experiments.reallocation import LEAST_EXPLORATION, Reallocation
@@ -160,8 +159,13 @@ async def details(site: Site, caller: Caller, request: Request) -> Response:
     return await _told(site, caller, request, lambda dashboard, key: dashboard.experiments.details(key))
 
 
+async def examples(site: Site, caller: Caller, request: Request) -> Response:
+    """Questions of several arms, with an answer of each."""
+    return await _told(site, caller, request, lambda dashboard, key: dashboard.experiments.examples(key))
+
+
 async def _told(
-    site: Site, caller: Caller, request: Request, work: Callable[[DashboardInterface, str], Comparison | Details]
+    site: Site, caller: Caller, request: Request, work: Callable[[DashboardInterface, str], object]
 ) -> Response:
     key = request.path_params["key"]
     fresh = from_address(request.query_params, FreshParameters).fresh

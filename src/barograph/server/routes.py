@@ -20,6 +20,7 @@ from barograph.core.settings import RuleSettings
 from barograph.dashboard.open_alerts import NamedAlert
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
+from barograph.experiments.examples import Examples
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.preview import Assignment
 from barograph.experiments.reallocation import Reallocation
@@ -195,6 +196,8 @@ ROUTES: tuple[Route, ...] = (
           "The arms compared: the verdict, the sample ratio, every metric", FreshParameters, gives=Comparison),
     Route("GET", "/api/v1/experiments/{key}/details", "read", experiments.details,
           "Courses, slices, the arms' spread and second opinions", FreshParameters, gives=Details),
+    Route("GET", "/api/v1/experiments/{key}/examples", "read", experiments.examples,
+          "Questions that were asked in several arms, with an answer of each", FreshParameters, gives=Examples),
     Route("GET", "/api/v1/experiments/{key}/history", "read", experiments.history,
           "Who changed an experiment and how", gives=ExperimentHistory),
     Route("GET", "/api/v1/experiments/{key}/assignment", "read", experiments.assignment,

@@ -12,6 +12,7 @@ from barograph.core.query import Window
 from barograph.core.unit import format_value
 from barograph.dashboard.material import Material
 from barograph.dashboard.page.experiments.courses import age_course, day_course, slice_parts
+from barograph.dashboard.page.experiments.examples import example_parts
 from barograph.dashboard.page.experiments.intervals import interval_plot
 from barograph.dashboard.page.experiments.readings import (
     belief_table,
@@ -131,9 +132,17 @@ def _all_of(material: Material, one: Experiment, found: Comparison | BarographEr
     if not sum(found.units.values()):
         return in_full(one, found)
     try:
-        return in_full(one, found, material.experiments.details(one.key))
+        parts = in_full(one, found, material.experiments.details(one.key))
     except BarographError as error:
-        return [*in_full(one, found), Text(text=f"Not answered: {error}", tone="warning")]
+        parts = [*in_full(one, found), _unanswered(error)]
+    try:
+        return [*parts, *example_parts(material.experiments.examples(one.key))]
+    except BarographError as error:
+        return [*parts, _unanswered(error)]
+
+
+def _unanswered(error: BarographError) -> Text:
+    return Text(text=f"Not answered: {error}", tone="warning")
 
 
 def in_full(one: Experiment, found: Comparison, details: Details | None = None) -> list[Part]:
