@@ -15,10 +15,12 @@ import psutil
 import pytest
 from tests.oracles.test_growthbook import CASES
 
+from barograph.core.metric import Catalogue
 from barograph.experiments import bounded_conditions
 from barograph.experiments.assignment_checks import LONGEST_CONDITION
 from barograph.experiments.bounded_conditions import SHORT, BoundedConditions
-from barograph_client.errors import ConditionUndecided
+from barograph.experiments.design import Experiment, equal_variants, validated
+from barograph_client.errors import ConditionUndecided, InvalidExperiment
 from barograph_client.experiments.conditions import compiled
 from barograph_client.experiments.definition import Arm, Definition
 
@@ -41,7 +43,7 @@ def definition(condition: dict[str, Any], groups: dict[str, list[Any]] | None = 
 
 
 def fits(conditions: BoundedConditions, asked: Definition, attributes: dict[str, Any]) -> bool:
-    return conditions.assigner(asked).decide({"unit": "u"}, attributes).in_experiment
+    return conditions.within(60)(asked).decide({"unit": "u"}, attributes).in_experiment
 
 
 def processes() -> list[psutil.Process]:
@@ -81,6 +83,41 @@ def test_long_lists_in_each_other_are_bounded_as_patterns_are(conditions: Bounde
     every = {"scores": {"$all": [1] * (LONGEST_CONDITION // 4)}}
     with pytest.raises(ConditionUndecided):
         fits(conditions, definition(every), {"scores": [0] * 8_000 + [1]})
+
+
+def test_all_conditions_of_a_request_have_a_time_together_and_cheap_ones_need_none_of_it(
+    conditions: BoundedConditions,
+) -> None:
+    made = conditions.within(0.2)  # less than the first takes
+    with pytest.raises(ConditionUndecided, match=r"0\.25 s of CPU"):
+        made(definition(BACKTRACKS)).decide({"unit": "u"}, HOSTILE)
+    with pytest.raises(ConditionUndecided, match="all the time there is"):
+        made(definition(BACKTRACKS)).decide({"unit": "u"}, {"mail": "a"})
+    assert made(definition({"mail": "a"})).decide({"unit": "u"}, {"mail": "a"}).in_experiment
+    assert (conditions.asked, conditions.undecided) == (1, 2)
+
+
+def test_nobody_waits_longer_for_others_than_that_time(conditions: BoundedConditions) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(fits, conditions, definition(BACKTRACKS), HOSTILE)
+        while not conditions.asked:
+            time.sleep(0.001)
+        with pytest.raises(ConditionUndecided, match="all the time there is"):
+            conditions.within(0.05)(definition(BACKTRACKS)).decide({"unit": "u"}, {"mail": "a"})
+        with pytest.raises(ConditionUndecided, match="of CPU"):
+            other.result()
+
+
+def test_a_condition_is_nested_no_deeper_than_what_reads_it() -> None:
+    deep: dict[str, Any] = {"plan": "paid"}
+    for _ in range(70):
+        deep = {"plan": deep}
+    with pytest.raises(InvalidExperiment, match="64 levels") as refused:
+        validated(
+            Experiment(key="deep", variants=equal_variants("a", "b"), condition=deep, primary_metric="accuracy"),
+            Catalogue(),
+        )
+    assert refused.value.field == "condition"
 
 
 def test_short_conditions_without_patterns_start_no_process(conditions: BoundedConditions) -> None:

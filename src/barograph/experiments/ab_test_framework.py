@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -37,13 +37,11 @@ from barograph.stats.bandit import EXPLORATION
 from barograph_client.clock import Clock
 from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner, Decision, Payload, unusable
+from barograph_client.experiments.definition import Definition
 from barograph_client.experiments.exposures import Exposures, exposure_id, slice_tags
 from barograph_client.experiments.interleaving import Method as Interleaving
 from barograph_client.experiments.outcome import Outcome, shown_for
 from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
-
-if TYPE_CHECKING:
-    from barograph.experiments.bounded_conditions import BoundedConditions
 
 T = TypeVar("T")
 
@@ -76,7 +74,7 @@ class ABTestFramework(ExperimentRegister):
         self._record_score = record_score
         self._sticky = sticky if sticky is not None else MemoryStickyStore()
         self._exposed = exposures if exposures is not None else Exposures()
-        self._conditions: BoundedConditions | None = None
+        self._bounded: Callable[[Definition], Assigner] | None = None
 
     def through(self, reader: UnitReader, clock: Clock) -> ABTestFramework:
         """The same experiments, compared through another reader and as of another clock: what a single page asks."""
@@ -84,13 +82,13 @@ class ABTestFramework(ExperimentRegister):
         other._reader, other._clock = reader, clock
         return other
 
-    def bounded(self, conditions: BoundedConditions) -> ABTestFramework:
-        """The same experiments, for attributes that a request brings: their conditions take a bounded time.
+    def bounded(self, assigner: Callable[[Definition], Assigner]) -> ABTestFramework:
+        """The same experiments for one request, by an assigner whose conditions take a bounded time.
 
         ``decide``, ``preview`` and what exposes then raise ConditionUndecided too, where that was not enough.
         """
         other = copy.copy(self)
-        other._conditions = conditions
+        other._bounded = assigner
         return other
 
     def close(self) -> None:
@@ -116,8 +114,7 @@ class ABTestFramework(ExperimentRegister):
 
         Raises InvalidExperiment for an unknown key or an unusable id.
         """
-        made = Assigner if self._conditions is None else self._conditions.assigner
-        return previewed(self.get(key), unit_ids, attributes or {}, self._sticky, made)
+        return previewed(self.get(key), unit_ids, attributes or {}, self._sticky, self._bounded or Assigner)
 
     def assign(self, key: str, unit_id: str, attributes: Mapping[str, object] | None = None) -> str | None:
         """The unit's arm; None when the experiment is not running or the unit takes no part.
@@ -275,9 +272,7 @@ class ABTestFramework(ExperimentRegister):
             experiment, assigner = table[key]
         except KeyError:
             raise unknown(key, table) from None
-        if self._conditions is not None:
-            assigner = self._conditions.assigner(assigner.definition)
-        return experiment, assigner
+        return experiment, self._bounded(assigner.definition) if self._bounded else assigner
 
     def _decide(self, key: str, unit_id: str, attributes: Mapping[str, object] | None) -> Decision[Payload]:
         experiment, assigner = self._assigner(key)

@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from barograph.experiments.bounded_process import CPU_SECONDS, FITS
 from barograph_client.errors import ConditionUndecided
@@ -23,7 +25,7 @@ from barograph_client.experiments.assignment import Assigner
 from barograph_client.experiments.conditions import Attributes, Fits, compiled
 from barograph_client.experiments.definition import Definition
 
-SHORT = 1_000  # characters of a condition with its groups that takes below a second for any attributes of a request
+SHORT = 300  # characters of a condition with its groups that takes 0.2 s at most for any attributes of a request
 PATIENCE = 10.0  # seconds for an answer: far more than its CPU, on a machine where there is little of that
 _PROGRAM = "barograph.experiments.bounded_process"
 _HINT = "Write the condition with $in or $eq, or bound what its patterns repeat."
@@ -32,50 +34,65 @@ _HINT = "Write the condition with $in or $eq, or bound what its patterns repeat.
 class BoundedConditions:
     """The process beside, one for a server. Safe to share between threads: who asks waits for whoever asked before.
 
-    ``asked`` counts the conditions that were evaluated in it, ``undecided`` those of them that were given up.
+    ``asked`` counts the conditions that were evaluated in it, ``undecided`` those that were given up, there or before.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._beside: _Beside | None = None
         self.asked = 0
         self.undecided = 0
 
-    def assigner(self, definition: Definition) -> Assigner:
-        """The arms of an experiment, for attributes that are JSON.
+    def within(self, seconds: float) -> Callable[[Definition], Assigner]:
+        """What makes the arms of experiments for one request, whose attributes are JSON.
 
-        Its ``decide`` also raises ConditionUndecided, where it was not found out whether they fit.
+        All its conditions that are evaluated apart have so many seconds together, with the wait for those of others.
+        ``decide`` of such an assigner also raises ConditionUndecided, where it was not found out whether they fit.
         """
-        return Assigner(definition, self._fits(definition) if definition.condition else None)
+        until = monotonic() + seconds
+        return lambda definition: Assigner(definition, self._fits(definition, until) if definition.condition else None)
 
     def close(self) -> None:
         """End the process, if there is one; the next condition starts it again."""
         with self._lock:
             self._end()
 
-    def _fits(self, definition: Definition) -> Fits:
+    def _fits(self, definition: Definition, until: float) -> Fits:
         written = json.dumps([definition.condition, definition.groups])
         if len(written) <= SHORT and '"$regex' not in written:
             return compiled(definition.condition, definition.groups)
-        return partial(self._ask, definition.key, written)
+        return partial(self._ask, until, definition.key, written)
 
-    def _ask(self, key: str, written: str, attributes: Attributes) -> bool:
+    def _ask(self, until: float, key: str, written: str, attributes: Attributes) -> bool:
         line = json.dumps([written, attributes]).encode() + b"\n"
-        with self._lock:
-            self.asked += 1
+        left = until - monotonic()
+        if left > 0 and self._lock.acquire(timeout=left):
             try:
-                if self._beside is None:
-                    self._beside = _Beside()
-                answer = self._beside.answer(line)
-                why = "" if answer else self._end()
-            except OSError as error:
-                self._end()
-                why = f"the process that evaluates it does not answer ({error})"
-            if why:
+                answer, why = self._answer(line)
+            finally:
+                self._lock.release()
+        else:
+            answer, why = b"", "other conditions took all the time there is for a request"
+        if why:
+            with self._counting:
                 self.undecided += 1
-                raise ConditionUndecided(f"whether the attributes fit the condition of {key} is not known: {why}",
-                                         hint=_HINT)  # fmt: skip
+            raise ConditionUndecided(
+                f"whether the attributes fit the condition of {key} is not known: {why}", hint=_HINT
+            )
         return answer == FITS
+
+    def _answer(self, line: bytes) -> tuple[bytes, str]:
+        """The answer to a line, or why there is none."""
+        self.asked += 1
+        try:
+            if self._beside is None:
+                self._beside = _Beside()
+            answer = self._beside.answer(line)
+        except OSError as error:
+            self._end()
+            return b"", f"the process that evaluates it does not answer ({error})"
+        return answer, "" if answer else self._end()
 
     def _end(self) -> str:
         """Why the process has ended; one that has not is ended."""

@@ -8,7 +8,6 @@ unit's arm. To evaluate is not to expose: a provider may evaluate long before, o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import monotonic
 from typing import Annotated as A
 from typing import Any
 
@@ -34,7 +33,6 @@ from barograph_client.experiments.assignment import Reason
 
 EXPOSE_HEADER = "barograph-expose"
 MOST_BYTES = 8 * 2**20  # of all flags together: as much as our own client takes of definitions
-MOST_SECONDS = 5.0  # for all flags together: where conditions take too long, each of them costs a part of a second
 _TARGETING_KEY = "targetingKey"
 _REASONS: dict[Reason, str] = {  # https://openfeature.dev/specification/types#resolution-reason; else DEFAULT
     "assigned": "SPLIT",
@@ -113,24 +111,18 @@ async def evaluate_all(site: Site, caller: Caller, request: Request) -> Response
 
 
 def all_flags(
-    framework: ABTestFramework,
-    context: Mapping[str, object],
-    *,
-    most_bytes: int = MOST_BYTES,
-    most_seconds: float = MOST_SECONDS,
+    framework: ABTestFramework, context: Mapping[str, object], most_bytes: int = MOST_BYTES
 ) -> list[msgspec.Raw]:
-    """Each served experiment as JSON of an Evaluation or an EvaluationFailure, which is told of those not come to.
+    """Each served experiment as JSON of an Evaluation or an EvaluationFailure.
 
     Raises Problem 422 where they are too large together: an answer with some would be taken for all there are.
     """
     flags: list[msgspec.Raw] = []
-    until, size = monotonic() + most_seconds, 0
-    late = Problem(503, "too-busy", f"the flags before it took {most_seconds:g} s", hint="Ask for this one alone.")
+    size = 0
     for one in framework.known():
         if one.state not in SERVED:
             continue
-        found = _failure(late, one.key) if monotonic() > until else _evaluation_or_failure(framework, one, context)
-        flags.append(msgspec.Raw(msgspec.json.encode(found)))
+        flags.append(msgspec.Raw(msgspec.json.encode(_evaluation_or_failure(framework, one, context))))
         size += len(flags[-1])
         if size > most_bytes:
             raise Problem(422, "too-large", f"all flags together have more than {most_bytes:,} bytes",

@@ -34,6 +34,7 @@ from barograph.server.refused import Refused
 T = TypeVar("T")
 B = TypeVar("B", bound="Batch")
 _DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
+_CONDITION_SECONDS = 5.0  # for all targeting conditions of a request that may take long
 _DECIDERS = 40  # threads that assign arms: they may wait for the journal, or for a condition that takes long
 _MOST_PROJECTS = 1_000  # whose intakes are kept
 
@@ -98,7 +99,9 @@ class Site:
         """Run what assigns arms by attributes that a request brings, apart from what asks the engine."""
 
         def run() -> T:
-            return work(self.dashboard.for_project(project).experiments.bounded(self.conditions))
+            return work(
+                self.dashboard.for_project(project).experiments.bounded(self.conditions.within(_CONDITION_SECONDS))
+            )
 
         return await run_sync(run, limiter=self._deciding)
 
