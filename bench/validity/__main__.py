@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from bench.validity import interleaving, single, study, through_server, unit_days
+from bench.validity import interleaving, looks, single, study, through_server, unit_days
 from bench.validity.report import Section, failures, page, with_sections
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "validity.md"
@@ -37,6 +37,7 @@ SECTIONS = {
     "through-server": Measured(through_server.measured, 20),
     "interleaving": Measured(interleaving.measured, 20),
     "unit-days": Measured(unit_days.measured, 20),
+    "looks": Measured(looks.measured, 50),
 }
 
 

@@ -116,6 +116,7 @@ def test_the_command_that_it_suggests_makes_the_experiment_that_was_planned(
     others: list[dict[str, Any]] = [
         {}, {"weights": (0.6, 0.3, 0.1), "effect": 0.123456789, "alpha": 0.01, "power": 0.9, "unit_kind": "ten ant"},
         {"method": "always valid", "coverage": 1 / 3, "weights": (1 / 3,) * 3}, {"correlation": 0.6, "coverage": 1.0},
+        {"method": "group sequential"}, {"method": "group sequential", "looks": 7, "spending": "pocock"},
     ]  # fmt: skip
     plans = [structs.replace(plain, question=structs.replace(plain.question, **other)) for other in others]
     assert barograph("init", "-d", tmp_path).returncode == 0
@@ -133,6 +134,7 @@ def test_the_command_that_it_suggests_makes_the_experiment_that_was_planned(
         assert tuple(one.weight for one in made.variants) == q.weights
         assert (made.decided_by, made.planned_days, made.minimum_units) == (q.method, found.advised_days, 30)
         assert made.planned_units == (found.advised_units if q.method == "always valid" else None)
+        assert (made.looks, made.spending) == (q.looks, q.spending)
         assert made.pre_days == (21 if q.correlation else 0)
 
 

@@ -28,7 +28,7 @@ from barograph.dashboard.page.experiments.courses import day_course
 from barograph.dashboard.page.experiments.intervals import interval_plot
 from barograph.dashboard.page.experiments.page import MOST_SHOWN, in_full
 from barograph.dashboard.page.experiments.summary import experiment_parts, head
-from barograph.dashboard.page.experiments.words import change, difference, worsening
+from barograph.dashboard.page.experiments.words import change, difference, progress_note, worsening
 from barograph.dashboard.pages import build_page
 from barograph.dashboard.report import build_report
 from barograph.experiments.comparison import Comparison, Details, Step, Verdict
@@ -111,6 +111,22 @@ def test_a_plan_of_units_ends_with_the_day_of_the_last_one_also_on_the_page() ->
         comparison("better", "Better: new raises it.", days_running=14.0)
     )
     assert judged(replace(here, state="stopped"))[1] == "worse"
+
+
+def test_an_experiment_with_planned_looks_is_told_as_of_the_last_and_nothing_is_called_better_before_the_first() -> (
+    None
+):
+    some = [replace(one, repeated=one.estimates) for one in comparison().metrics]
+    planned = replace(comparison(), decided_by="group sequential", planned_looks=4)
+    better = comparison("better", "Better at look 2 of 4: new raises it.")
+    second = replace(planned, verdict=better.verdict, arm_verdicts=better.arm_verdicts, metrics=tuple(some), look=2)
+    assert judged(second) == ["better", "worse", "not settled", "better"]
+    text = plain(text_of(full(second)))
+    assert "relative change · repeated 95 % interval" in text
+    assert "decided at planned looks (2 of 4 so far)." in text
+    assert set(judged(planned)) == {"not settled"}
+    assert "relative change · 95 % interval" in plain(text_of(full(planned)))
+    assert progress_note(replace(planned, look=1)) == "day 9, look 2 of 4 in 5 days"
 
 
 def judged(found: Comparison) -> list[str]:

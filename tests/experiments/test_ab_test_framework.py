@@ -590,3 +590,102 @@ class TestCompare:
         later = lab.framework.compare("rerank")
         assert later.estimates == then.estimates
         assert later.days_running == then.days_running
+
+
+class TestPlannedLooks:
+    LOOKED_AT = structs.replace(RERANK, planned_days=8, method="group sequential", minimum_units=20)
+
+    def test_a_verdict_comes_at_a_look_and_stays_whatever_is_seen_later(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(self.LOOKED_AT)
+        lab.framework.start("rerank")
+        for n in range(120):
+            lab.serve(f"user-{n}", 0.5, generator)
+        lab.clock.advance(86400)
+        before = lab.framework.compare("rerank")
+        assert (before.look, before.verdict.finding) == (0, "not settled")
+        assert "; look 1 of 4 comes within a day." in before.verdict.sentence
+        lab.clock.advance(86400)
+        first = lab.framework.compare("rerank")
+        assert (first.look, first.verdict.finding) == (1, "not settled")
+        for n in range(120, 300):
+            lab.serve(f"user-{n}", 0.5, generator)
+        between = lab.framework.compare("rerank")
+        assert (between.metrics, between.units) == (first.metrics, first.units)
+        lab.clock.advance(2 * 86400)
+        second = lab.framework.compare("rerank")
+        assert second.verdict.sentence.startswith("Better at look 2 of 4: reranked raises")
+        assert any("What came after look 2 of 4, 14 November 09:00 UTC" in warning for warning in second.warnings)
+        assert second.complete_to == START + timedelta(days=4)
+        for n in range(300, 400):
+            lab.serve(f"user-{n}", -4.0, generator)
+        for days in (2, 9):
+            lab.clock.advance(days * 86400)
+            later = lab.framework.compare("rerank")
+            assert (later.verdict, later.metrics, later.units) == (second.verdict, second.metrics, second.units)
+        lab.framework.stop("rerank")
+        assert lab.another().compare("rerank").metrics == second.metrics
+        assert sum(arm.units for arm in lab.framework.details("rerank").arms) == 300
+
+    def test_looks_that_have_passed_are_asked_for_once_and_again_after_an_hour(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(structs.replace(self.LOOKED_AT, secondary_metrics=(), guardrails=()))
+        lab.framework.start("rerank")
+        for n in range(100):
+            lab.serve(f"user-{n}", 0.0, generator)
+        lab.clock.advance(5 * 86400)
+        with patch.object(lab.reader, "units", wraps=lab.reader.units) as asked:
+            first = lab.framework.compare("rerank")
+            assert (first.look, asked.call_count) == (2, 2)
+            assert lab.framework.compare("rerank") == first
+            assert asked.call_count == 2
+            lab.clock.advance(3601)
+            lab.framework.compare("rerank")
+            assert asked.call_count == 4
+
+    def test_a_look_has_not_come_before_the_store_knows_all_of_it(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(self.LOOKED_AT)
+        lab.framework.start("rerank")
+        for n in range(100):
+            lab.serve(f"user-{n}", 0.0, generator)
+        lab.clock.advance(5 * 86400)
+        for known, look in ((1, 0), (3, 1), (4, 2)):
+            lab.reader.complete_to = START + timedelta(days=known)
+            assert lab.framework.compare("rerank").look == look
+
+    def test_a_pause_puts_off_the_looks_to_come_and_none_that_has_passed(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        lab.framework.create(self.LOOKED_AT)
+        lab.framework.start("rerank")
+        for n in range(100):
+            lab.serve(f"user-{n}", 0.0, generator)
+        lab.clock.advance(3 * 86400)
+        first = lab.framework.compare("rerank")
+        assert (first.look, first.complete_to) == (1, START + timedelta(days=2))
+        lab.framework.pause("rerank")
+        lab.clock.advance(5 * 86400)
+        lab.framework.start("rerank")
+        again = lab.framework.compare("rerank")
+        assert (again.look, again.complete_to, again.units) == (1, first.complete_to, first.units)
+        lab.clock.advance(86400)
+        assert lab.framework.compare("rerank").look == 2
+
+    def test_of_a_plan_of_units_looks_on_the_same_day_are_one(self, lab: Lab) -> None:
+        generator = np.random.default_rng(5)
+        units = structs.replace(self.LOOKED_AT, planned_days=None, planned_units=400)
+        lab.framework.create(units)
+        lab.framework.start("rerank")
+        for n in range(220):
+            lab.serve(f"user-{n}", 1.5, generator)
+        assert lab.framework.compare("rerank").look == 0
+        lab.clock.advance(86400)
+        found = lab.framework.compare("rerank")
+        assert found.verdict.sentence.startswith("Better at look 2 of 4")
+
+    def test_what_looks_are_planned_is_frozen_by_the_start(self, lab: Lab) -> None:
+        lab.framework.create(self.LOOKED_AT)
+        lab.framework.start("rerank")
+        for changed in ({"looks": 5}, {"spending": "pocock"}, {"method": None}, {"planned_days": 4.0}):
+            with pytest.raises(InvalidExperiment, match=f"{next(iter(changed))} is frozen"):
+                lab.framework.revise(structs.replace(self.LOOKED_AT, **changed))

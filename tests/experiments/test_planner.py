@@ -128,6 +128,22 @@ class TestPower:
         hits = [compare_proportions(int(x), n, int(y), n).p_value for x, y in counts]
         assert np.mean([p is not None and p <= 0.05 for p in hits]) == pytest.approx(0.8, abs=0.04)
 
+    def test_planned_looks_take_what_their_last_bound_does(self, past: Past) -> None:
+        asked: dict[str, Any] = {"effect": 0.08}
+        once = planned("accuracy", past, **asked)
+        assert once.need.units is not None
+        most = once.need.units
+        for spending, dearer in (("obrien-fleming", 1.1), ("pocock", 1.5)):
+            found = planned("accuracy", past, method="group sequential", spending=spending, **asked)
+            assert found.need.units is not None
+            assert most < found.need.units < dearer * once.need.units
+            most = found.need.units
+            assert f"looked at 4 times, {found.advised_days / 4:.3g} days apart" in " ".join(found.notes)
+        with pytest.raises(InvalidInput, match="spending function"):
+            planned("accuracy", past, method="group sequential", spending="evenly")
+        with pytest.raises(InvalidInput, match="2 to 10"):
+            planned("accuracy", past, method="group sequential", looks=1)
+
     def test_intervals_that_may_be_looked_at_settle_by_the_days_that_are_told(self, past: Past) -> None:
         effect = 0.1
         found = planned("accuracy", past, effect=effect, coverage=0.5, method="always valid")

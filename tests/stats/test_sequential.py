@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,8 +12,16 @@ from hypothesis import strategies as st
 
 from barograph.stats.estimate import Alternative
 from barograph.stats.sequential import asymptotic, betting, bounded, mixtures
-from barograph.stats.sequential.group_sequential import group_sequential_bounds, obrien_fleming, power_family
+from barograph.stats.sequential.group_sequential import (
+    FARTHEST,
+    Spending,
+    group_sequential_bounds,
+    obrien_fleming,
+    pocock,
+    power_family,
+)
 from barograph.stats.sequential.quantiles import quantile_p_value
+from barograph.stats.sequential.repeated import LEAST_P_VALUE, Schedule
 from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
 from barograph.stats.summary import RatioSummary, Summary
 from barograph_client.errors import InvalidInput
@@ -277,7 +286,7 @@ class TestGroupSequential:
         assert bounds[0] == bounds[1]
 
     def test_spends_all_of_alpha_at_the_end_whatever_the_function(self) -> None:
-        for spending in (power_family(2), obrien_fleming(0.05)):
+        for spending in (power_family(2), obrien_fleming(0.05), pocock(0.05)):
             assert spending(1.0) == pytest.approx(1.0)
 
     @pytest.mark.parametrize("information", [[], [0.0, 1.0], [0.5, 0.4], [0.5, 1.1], [math.nan]])
@@ -286,6 +295,64 @@ class TestGroupSequential:
             group_sequential_bounds(information)
         with pytest.raises(InvalidInput):
             group_sequential_bounds([1.0], sides=3)
+
+
+class TestRepeated:
+    @pytest.mark.parametrize("spending", [obrien_fleming, pocock])
+    @pytest.mark.parametrize("information", [(1.0, 2.0, 3.0, 4.0), (1.0, 8.0, 9.0, 40.0)])
+    def test_walks_cross_any_bound_as_often_as_alpha_says(
+        self, spending: Callable[[float], Spending], information: tuple[float, ...]
+    ) -> None:
+        steps = (
+            np.random.default_rng(5).standard_normal((4, 100_000)) * np.sqrt(np.diff(information, prepend=0))[:, None]
+        )
+        z = np.cumsum(steps, axis=0) / np.sqrt(information)[:, None]
+        looks = schedules(information, spending)
+        crossed = np.abs(z) >= np.array([one.bound(0.1).z for one in looks])[:, None]
+        assert crossed.any(axis=0).mean() == pytest.approx(0.1, abs=0.004)
+        assert crossed[0].mean() == pytest.approx(0.1 * spending(0.1)(0.25), abs=0.003)  # by the clock
+
+    def test_looks_that_hang_together_more_than_was_reckoned_with_cross_less_often(self) -> None:
+        information = np.array([1.0, 2.0, 3.0, 4.0])
+        steps = (
+            np.random.default_rng(6).standard_normal((4, 100_000))
+            * np.sqrt(np.diff(information**2, prepend=0))[:, None]
+        )
+        z = np.cumsum(steps, axis=0) / information[:, None]
+        looks = schedules(tuple(information**3), obrien_fleming)
+        crossed = np.abs(z) >= np.array([one.bound(0.1).z for one in looks])[:, None]
+        assert 0.08 < crossed.any(axis=0).mean() < 0.1
+
+    @pytest.mark.parametrize("spending", [obrien_fleming, pocock])
+    def test_a_p_value_is_the_least_alpha_that_is_crossed_and_its_smallest_holds_over_all_looks(
+        self, spending: Callable[[float], Spending]
+    ) -> None:
+        for one in schedules((1.0, 2.0, 3.0, 4.0), spending):
+            for alpha in (0.2, 0.05, 0.01):
+                bound = one.bound(alpha)
+                told = LEAST_P_VALUE if bound.z == FARTHEST else pytest.approx(alpha, rel=1e-5)
+                assert one.p_value(bound.p_value) == told
+            assert one.p_value(0.9) == 1
+            assert one.p_value(0.0) == LEAST_P_VALUE
+            assert one.p_value(0.04) >= 0.04
+
+    def test_a_single_look_is_the_normal_test(self) -> None:
+        assert Schedule(clock=(1.0,), information=(7.0,)).p_value(0.03) == pytest.approx(0.03, rel=1e-5)
+
+    def test_refuses_what_is_no_look_and_no_p_value(self) -> None:
+        for clock, information in (((), ()), ((1.0,), (0.0,)), ((0.5, 1.0), (2.0, 1.0)), ((0.5,), (1.0, 2.0))):
+            with pytest.raises(InvalidInput):
+                Schedule(clock=clock, information=information).bound(0.05)
+        with pytest.raises(InvalidInput):
+            Schedule(clock=(1.0,), information=(1.0,)).p_value(math.nan)
+
+
+def schedules(information: tuple[float, ...], spending: Callable[[float], Spending]) -> list[Schedule]:
+    """At each look of four, by the calendar."""
+    clock = (0.25, 0.5, 0.75, 1.0)
+    return [
+        Schedule(clock=clock[:passed], information=information[:passed], spending=spending) for passed in (1, 2, 3, 4)
+    ]
 
 
 class TestSampleRatio:

@@ -17,10 +17,12 @@ from barograph.visualize.chart import Cell, Column, Page, Table, Text
 from barograph_client.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from barograph.experiments.design import Method
+    from barograph.experiments.design import Method, Spending
     from barograph.experiments.plan import Baseline, Plan
 
-METHODS: dict[str, Method] = {"fixed-horizon": "fixed horizon", "always-valid": "always valid"}
+METHODS: dict[str, Method] = {
+    "fixed-horizon": "fixed horizon", "always-valid": "always valid", "group-sequential": "group sequential",
+}  # fmt: skip
 SECONDS_A_DAY = 86400.0
 MOST_ARMS = 50
 
@@ -47,8 +49,18 @@ def plan(
     history: Annotated[str, typer.Option("--history", help="The past to plan by, in whole days.")] = "28d",
     method: Annotated[
         str,
-        typer.Option("--method", help="fixed-horizon: one look at the planned end; always-valid: a look at any time."),
+        typer.Option(
+            "--method",
+            help="fixed-horizon: one look at the planned end; group-sequential: a few planned looks; always-valid: a "
+            "look at any time.",
+        ),
     ] = "fixed-horizon",
+    looks: Annotated[
+        int, typer.Option("--looks", help="How many are planned, if group-sequential.", min=2, max=10)
+    ] = 4,
+    spending: Annotated[
+        str, typer.Option("--spending", help="Of alpha over the looks: obrien-fleming, next to none early, or pocock.")
+    ] = "obrien-fleming",
     correlation: Annotated[
         float,
         typer.Option("--correlation", help="Of what units do before and in it, for one with pre_days.", min=-1, max=1),
@@ -75,7 +87,8 @@ def plan(
     question = PlanQuestion(
         metric=metric, effect=share_of(effect, "effect"), days=days, unit_kind=unit, weights=_weights(arms),
         coverage=share_of(coverage, "coverage"), alpha=share_of(alpha, "alpha"), power=share_of(power, "power"),
-        method=method_of(method), correlation=correlation, history_days=_days(history),
+        method=method_of(method), looks=looks, spending=spending_of(spending), correlation=correlation,
+        history_days=_days(history),
     )  # fmt: skip
     check(question)
     with desk_of(existing(data_dir), project) as desk:
@@ -112,6 +125,10 @@ def next_command(plan: Plan) -> str:
     words.append(f"--days {plan.advised_days}")
     if q.method == "always valid":
         words.append(f"--units {plan.advised_units} --method always-valid")
+    if q.method == "group sequential":
+        words.append("--method group-sequential")
+        words += [f"--looks {q.looks}"] if q.looks != usual.looks else []
+        words += [f"--spending {q.spending}"] if q.spending != usual.spending else []
     for option, share, standard in (
         ("coverage", q.coverage, usual.coverage), ("effect", q.effect, usual.effect), ("alpha", q.alpha, usual.alpha),
         ("power", q.power, usual.power),
@@ -162,9 +179,14 @@ def _reaches(plan: Plan) -> Table:
     rows: list[list[Cell]] = [
         [counted(int(day), "day"), *(found[int(day), share] for share in coverages)] for day in days
     ]
+    looks: dict[Method, str] = {
+        "fixed horizon": "one look at the end",
+        "always valid": "at any time",
+        "group sequential": f"by the last of {plan.question.looks} looks",
+    }
     return Table(
         title="The least change that is found",
-        subtitle=f"by coverage · {'one look at the end' if plan.question.method == 'fixed horizon' else 'at any time'}",
+        subtitle=f"by coverage · {looks[plan.question.method]}",
         columns=[Column(title="in"), *(Column(title=_percent(share), unit="ratio") for share in coverages)],
         rows=rows,
     )
@@ -198,6 +220,16 @@ def method_of(text: str) -> Method:
     if text not in METHODS:
         raise InvalidInput("there is no such method", hint=f"Use one of {', '.join(METHODS)}.", value=text)
     return METHODS[text]
+
+
+def spending_of(text: str) -> Spending:
+    """``pocock``. Raises InvalidInput."""
+    from barograph.experiments.design import SPENDINGS
+
+    for known in SPENDINGS:
+        if text == known:
+            return known
+    raise InvalidInput("there is no such spending function", hint=f"Use one of {', '.join(SPENDINGS)}.", value=text)
 
 
 def share_of(text: str, what: str) -> float:

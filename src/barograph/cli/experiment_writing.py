@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from barograph.cli.desk import desk_of
-from barograph.cli.experiment_plan import method_of, share_of
+from barograph.cli.experiment_plan import method_of, share_of, spending_of
 from barograph.cli.options import DEFAULT_DIRECTORY, DataDir, Json, ProjectName, existing
 from barograph.cli.output import print_json, say
 from barograph_client.errors import InvalidExperiment, InvalidInput, shorten
@@ -42,7 +42,17 @@ def create(
     coverage: Annotated[str, typer.Option("--coverage", help="The share of units that takes part.")] = "100%",
     method: Annotated[
         str,
-        typer.Option("--method", help="fixed-horizon or always-valid; if absent, the former where an end is planned."),
+        typer.Option(
+            "--method",
+            help="fixed-horizon, always-valid or group-sequential; if absent, the first where an end is planned, else "
+            "the second.",
+        ),
+    ] = "",
+    looks: Annotated[
+        int | None, typer.Option("--looks", help="How many are planned, if group-sequential; 4 if absent.")
+    ] = None,
+    spending: Annotated[
+        str, typer.Option("--spending", help="Of alpha over the looks: obrien-fleming, next to none early, or pocock.")
     ] = "",
     effect: Annotated[str, typer.Option("--effect", help="The relative change worth finding: 5% or 0.05.")] = "5%",
     alpha: Annotated[str, typer.Option("--alpha", help="How often one may be found that is not there.")] = "5%",
@@ -109,6 +119,8 @@ def create(
             **({} if days is None else {"planned_days": days}),
             **({} if units is None else {"planned_units": units}),
             **({"method": method_of(method)} if method else {}),
+            **({} if looks is None else {"looks": looks}),
+            **({"spending": spending_of(spending)} if spending else {}),
         }
     with desk_of(existing(data_dir), project) as desk:
         made = desk.experiments.create(tree)

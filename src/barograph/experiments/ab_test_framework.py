@@ -28,9 +28,10 @@ from barograph.experiments.design import Experiment
 from barograph.experiments.examples import Examples, examples_of
 from barograph.experiments.guardrails import ACTOR, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
+from barograph.experiments.past_looks import PastLooks
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import answers_of, first_days_of, just_after, look_at, question_of
+from barograph.experiments.questions import Look, answers_of, first_days_of, just_after, look_at, question_of
 from barograph.experiments.reallocation import Reallocation, check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -73,6 +74,7 @@ class ABTestFramework(ExperimentRegister):
         self._record_exposure = record_exposure
         self._record_score = record_score
         self._sticky = sticky if sticky is not None else MemoryStickyStore()
+        self._past_looks = PastLooks()
         self._exposed = exposures if exposures is not None else Exposures()
         self._bounded: Callable[[Definition], Assigner] | None = None
 
@@ -198,17 +200,17 @@ class ABTestFramework(ExperimentRegister):
     def compare(self, key: str) -> Comparison:
         """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.
 
-        At a fixed horizon the data are those up to the planned end. Raises InvalidExperiment when it never started, and
-        what the reader raises.
+        At a fixed horizon the data are those up to the planned end, with planned looks those up to the last look that
+        counts. Raises InvalidExperiment when it never started, and what the reader raises.
         """
         experiment = self.get(key)
-        look = look_at(self._reader, experiment, self._clock.now())
         metrics = {name: self._catalogue.get(name) for name in experiment.metrics}
+        look = self._look_at(experiment)
         answers = answers_of(self._reader, experiment, metrics, look)
         if experiment.kind == "interleaving":
             return compare_preferences(experiment, metrics, answers, look.at)
         first_days = first_days_of(self._reader, experiment, metrics, look.until)
-        return analyse(experiment, metrics, answers, look.at, first_days)
+        return analyse(experiment, metrics, answers, look.at, first_days, look.looks)
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.
@@ -216,7 +218,7 @@ class ABTestFramework(ExperimentRegister):
         All of the primary metric. Raises as ``compare`` does.
         """
         experiment = self.get(key)
-        name, look = experiment.primary_metric, look_at(self._reader, experiment, self._clock.now())
+        name, look = experiment.primary_metric, self._look_at(experiment)
         if experiment.kind == "interleaving":
             return preference_details(experiment, answers_of(self._reader, experiment, experiment.metrics, look))
 
@@ -234,7 +236,7 @@ class ABTestFramework(ExperimentRegister):
         """
         experiment = self.get(key)
         metric = self._catalogue.get(experiment.primary_metric)
-        return examples_of(self._reader, experiment, metric, look_at(self._reader, experiment, self._clock.now()).until)
+        return examples_of(self._reader, experiment, metric, self._look_at(experiment).until)
 
     def guard(self, key: str) -> Experiment:
         """Stop a running experiment if a guardrail that is to stop it is breached; the experiment as it is then.
@@ -265,6 +267,10 @@ class ABTestFramework(ExperimentRegister):
         return structs.replace(found, experiment=after)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _look_at(self, experiment: Experiment) -> Look:
+        metric = self._catalogue.get(experiment.primary_metric)
+        return look_at(self._reader, experiment, metric, self._clock.now(), self._past_looks)
 
     def _assigner(self, key: str) -> tuple[Experiment, Assigner]:
         table = self._known.table()

@@ -14,6 +14,7 @@ from barograph.experiments.design import Direction, Method
 from barograph.stats.estimate import Estimate
 from barograph.stats.sample_ratio import SampleRatio
 
+REPEATED = "repeated interval"  # in an estimate's method: it is held against the bound of a planned look
 Role = Literal["primary", "secondary", "guardrail"]
 Finding = Literal["better", "worse", "equivalent", "not settled", "not valid"]
 GuardrailState = Literal["held", "breached", "open"]
@@ -57,10 +58,12 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     """One metric over the arms: an estimate for each arm but the control, by each method.
 
     ``estimates`` hold at a fixed horizon, ``always_valid`` at any time; ``adjusted`` use what units did before (CUPED),
-    and are empty where no pre-period was asked for. ``adjusted_p_values`` are those of the ``deciding`` estimates,
-    corrected over the family the metric belongs to: the treatments for the primary metric, all of the secondary
-    metrics; none for a guardrail. ``unit`` is that of the values; ``per_unit`` says that they are sums or counts a unit
-    (a user, a session). ``cap`` is the value at which units' sums were cut off.
+    and are empty where no pre-period was asked for. ``repeated`` hold at each planned look, with a repeated interval
+    and p-value of those that would decide at a fixed horizon; that of an arm of the primary metric that is settled is
+    as of the look that settled it. They are empty before the first look. ``adjusted_p_values`` are those of the
+    ``deciding`` estimates, corrected over the family the metric belongs to: the treatments for the primary metric, all
+    of the secondary metrics; none for a guardrail. ``unit`` is that of the values; ``per_unit`` says that they are sums
+    or counts a unit (a user, a session). ``cap`` is the value at which units' sums were cut off.
     """
 
     metric: str
@@ -72,6 +75,7 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
     estimates: tuple[Estimate, ...]
     always_valid: tuple[Estimate, ...] = ()
     adjusted: tuple[Estimate, ...] = ()
+    repeated: tuple[Estimate, ...] = ()
     adjusted_p_values: tuple[float | None, ...] = ()
     beliefs: tuple[Belief, ...] = ()
     guardrails: tuple[GuardrailCheck, ...] = ()
@@ -81,6 +85,8 @@ class MetricComparison(Struct, frozen=True, kw_only=True):
         """The estimates that a verdict rests on: at the planned end the adjusted ones, where there are any."""
         if method == "always valid":
             return self.always_valid
+        if method == "group sequential" and self.repeated:
+            return self.repeated
         return self.adjusted or self.estimates
 
 
@@ -149,8 +155,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     ``units`` counts the exposed units of each arm; ``contaminated`` ones were seen in two arms and are in none.
     ``verdict`` sums up ``arm_verdicts``, one for each treatment. ``needs_more_days`` is None where no number of
-    days can be given. ``exposed_by_day`` counts units by the UTC day of their first exposure; ``course`` is the effect
-    as they came in.
+    days can be given; with planned looks it is the days to the next one. ``exposed_by_day`` counts units by the UTC day
+    of their first exposure; ``course`` is the effect as they came in. ``look`` is the number of the planned look that
+    it is as of, 0 before the first one or where none is planned, of ``planned_looks``.
     """
 
     experiment: str
@@ -178,6 +185,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     stop_reason: str = ""
     exposed_by_day: tuple[tuple[str, int], ...] = ()
     course: Course | None = None
+    look: int = 0
+    planned_looks: int = 0
+
+    @property
+    def early(self) -> bool:
+        """Whether looks are planned and none of them has passed."""
+        return self.planned_looks > self.look == 0
 
     @property
     def primary(self) -> MetricComparison:

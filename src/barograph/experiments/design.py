@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct, structs
@@ -24,7 +24,9 @@ from barograph_client.experiments.definition import Allocation
 
 State = Literal["draft", "running", "paused", "stopped", "archived"]
 Direction = Literal["lower", "higher"]
-Method = Literal["fixed horizon", "always valid"]
+Method = Literal["fixed horizon", "always valid", "group sequential"]
+Spending = Literal["obrien-fleming", "pocock"]
+SPENDINGS: tuple[Spending, ...] = get_args(Spending)
 Correction = Literal["holm", "benjamini-hochberg"]
 
 MOVES: dict[State, tuple[State, ...]] = {
@@ -37,8 +39,8 @@ MOVES: dict[State, tuple[State, ...]] = {
 FROZEN = (  # from the start on: the assignment, and what the verdict rests on
     "key", "project", "control", "unit_kind", "fallback_unit_kind", "salt", "hash_version", "namespace",
     "holdout", "condition", "groups", "sticky", "bucket_version", "min_bucket_version", "primary_metric", "better",
-    "alpha", "power", "method", "attribution_days", "kind", "planned_days", "planned_units", "minimum_units",
-    "pre_days", "caps", "equivalence_margin", "correction",
+    "alpha", "power", "method", "looks", "spending", "attribution_days", "kind", "planned_days", "planned_units",
+    "minimum_units", "pre_days", "caps", "equivalence_margin", "correction",
 )  # fmt: skip
 
 RESERVED_KEYS = (".", "..", "definitions", "plan")  # parts of addresses: what they stand for is no experiment
@@ -46,6 +48,7 @@ LONGEST_TEXT = 4096
 LONGEST_ATTRIBUTION = 366  # days
 LONGEST_PRE_PERIOD = 90  # days
 MOST_SLICES = 5
+MOST_LOOKS = 10
 MOST_PAUSES = 100  # each is looked at for every event that is analysed
 SECONDS_A_DAY = 86_400.0
 
@@ -100,7 +103,9 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     finding: it sets how long "not settled" takes. A verdict waits for ``planned_days`` and ``planned_units``
     (all arms together), where given. ``method`` says by what the verdict is reached: at the planned end and not before
     ("fixed horizon"), or at any time, by intervals that allow it ("always valid"); when it is None, an experiment with
-    a planned end is the former and one without the latter.
+    a planned end is the former and one without the latter. "group sequential" is at a few planned ``looks``, the last
+    one at the planned end and the others at equal parts of the way there, by bounds that spend alpha as ``spending``
+    says: next to none early ("obrien-fleming"), or much the same at each ("pocock").
 
     ``attribution_days`` counts what a unit does in so many days from its exposure on. ``pre_days`` adjusts for what
     units did in so many whole days before (CUPED). ``caps`` cuts a metric's unit sums off at a quantile of all arms'
@@ -128,6 +133,8 @@ class Experiment(Allocation, frozen=True, kw_only=True):
     minimum_units: int = 30
     salt: str = ""
     method: Method | None = None
+    looks: int = 4
+    spending: Spending = "obrien-fleming"
     attribution_days: float | None = None
     pre_days: int = 0
     caps: dict[str, float] = msgspec.field(default_factory=dict)
@@ -357,6 +364,13 @@ def _check_numbers(experiment: Experiment) -> None:
     days, units = e.planned_days, e.planned_units
     require(days is None or 0 < days <= 3660, "planned_days", "the planned days must lie above 0 and up to 3660", days)
     require(units is None or units >= 4, "planned_units", "the planned units are 4 at least", units)
+    require(2 <= e.looks <= MOST_LOOKS, "looks", f"the planned looks are 2 to {MOST_LOOKS}", e.looks)
+    if e.method == "group sequential":
+        ended = days is not None or units is not None
+        require(ended, "method", "planned looks need planned_days or planned_units", e.method)
+    else:
+        usual = (e.looks, e.spending) == (4, "obrien-fleming")
+        require(usual, "looks", 'looks and spending are for method = "group sequential"', (e.looks, e.spending))
     require(
         e.attribution_days is None or 0 < e.attribution_days <= LONGEST_ATTRIBUTION,
         "attribution_days", f"attribution_days must lie above 0 and up to {LONGEST_ATTRIBUTION}", e.attribution_days,

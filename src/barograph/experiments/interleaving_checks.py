@@ -57,6 +57,11 @@ def with_preference(experiment: Experiment) -> Experiment:
                 f"{name} is for arms that units are divided among, and here each of them sees all rankers",
                 hint="Leave it out.", value=getattr(experiment, name), field=name,
             )  # fmt: skip
+    if experiment.method == "group sequential":
+        raise InvalidExperiment(
+            "interleaved rankers are compared at the planned end or at any time, and not at planned looks",
+            hint="Leave method out, or take \"always valid\".", value=experiment.method, field="method",
+        )  # fmt: skip
     if any(
         not math.isclose(variant.weight, 1 / len(arms), abs_tol=WEIGHT_TOLERANCE) for variant in experiment.variants
     ):

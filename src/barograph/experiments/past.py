@@ -28,6 +28,11 @@ from barograph.experiments.plan import Baseline, PlanQuestion
 from barograph.stats.sequential import asymptotic
 from barograph_client.errors import InvalidInput
 
+_LARGEST_SKEW: dict[Method, float] = {
+    "fixed horizon": gate.LARGEST_SKEW,
+    "always valid": asymptotic.LARGEST_SKEW,
+    "group sequential": gate.LARGEST_SKEW_AT_LOOKS,
+}
 LENGTHS = (7, 14, 28)  # days of the past that are asked for, where there are so many
 
 
@@ -108,12 +113,12 @@ def at(known: Sequence[Baseline], days: int) -> Baseline:
 def gated_until(baseline: Baseline, method: Method) -> int:
     """Units of the smaller arm until its mean is not too skewed for a verdict by the analysis; 0 where none is needed.
 
-    The skewness of a mean is that of the units over the root of their number. One look at shares needs no normal means.
+    The skewness of a mean is that of the units over the root of their number. Looks at shares need no normal means,
+    where they are planned.
     """
-    if baseline.skewness is None or (method == "fixed horizon" and baseline.basis == "share"):
+    if baseline.skewness is None or (method != "always valid" and baseline.basis == "share"):
         return 0
-    largest = asymptotic.LARGEST_SKEW if method == "always valid" else gate.LARGEST_SKEW
-    return math.ceil((baseline.skewness / largest) ** 2)
+    return math.ceil((baseline.skewness / _LARGEST_SKEW[method]) ** 2)
 
 
 def _named(unit_kind: str) -> str:

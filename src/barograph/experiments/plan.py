@@ -11,7 +11,7 @@ from msgspec import Meta as M
 from msgspec import Struct
 
 from barograph.core.metric import Better
-from barograph.experiments.design import Method
+from barograph.experiments.design import MOST_LOOKS, SPENDINGS, Method, Spending
 from barograph.experiments.variant_checks import SUM_TOLERANCE
 from barograph_client.errors import InvalidInput
 
@@ -29,9 +29,9 @@ class PlanQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ``effect`` is the relative change worth finding, a size above zero: its direction is the one that is better for
     the metric, up where neither is. ``days`` is how long it may run, None to be told. ``weights`` are the arms'
     shares, the control's first, and ``coverage`` the share of units that takes part. ``method`` is by what the verdict
-    is reached. ``correlation`` is that of what a unit did in the pre-period and does in the experiment: what CUPED
-    would gain. ``history_days`` are the whole UTC days of the past to plan by, ``minimum_units`` as an experiment
-    has them.
+    is reached; ``looks`` and ``spending`` are those of a group-sequential one. ``correlation`` is that of what a unit
+    did in the pre-period and does in the experiment: what CUPED would gain. ``history_days`` are the whole UTC days of
+    the past to plan by, ``minimum_units`` as an experiment has them.
     """
 
     metric: A[str, M(min_length=1, max_length=256, description="GET /api/v1/metrics lists them")]
@@ -45,6 +45,8 @@ class PlanQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     alpha: A[float, M(gt=0, lt=0.5)] = 0.05
     power: A[float, M(gt=0, lt=1)] = 0.8
     method: Method = "fixed horizon"
+    looks: A[int, M(ge=2, le=MOST_LOOKS, description="How many are planned, by a group-sequential method")] = 4
+    spending: Spending = "obrien-fleming"
     correlation: A[float, M(gt=-1, lt=1, description="Of a unit before and since, which CUPED takes away")] = 0.0
     history_days: A[int, M(ge=1, le=366, description="Whole UTC days of the past to plan by")] = 28
     minimum_units: A[int, M(ge=2, le=10**9, description="Each arm's, with a value, before anything is said")] = 30
@@ -71,9 +73,10 @@ class Baseline(Struct, frozen=True, kw_only=True):
 class Need(Struct, frozen=True, kw_only=True):
     """What it takes to find an effect with the power asked for; None where no number of days or units is enough.
 
-    ``units`` (all arms together) and ``days`` are for one look at the planned end. ``any_time_days`` are for intervals
-    that may be looked at all the time: after so many days that share of such experiments is settled, and half of them,
-    or more, after ``half_settled_days``.
+    ``units`` (all arms together) and ``days`` are for one look at the planned end, or for the last of the planned
+    looks, as all of them together find no less. ``any_time_days`` are for intervals that may be looked at all the time:
+    after so many days that share of such experiments is settled, and half of them, or more, after
+    ``half_settled_days``.
     """
 
     effect: float
@@ -144,4 +147,6 @@ def check(question: PlanQuestion) -> None:
     require(0 < q.alpha < 0.5, "alpha must lie above 0 and below 0.5", q.alpha)
     require(q.alpha < q.power < 1, "the power must lie between alpha and 1", q.power)
     require(-1 < q.correlation < 1, "a correlation lies between -1 and 1", q.correlation)
+    require(2 <= q.looks <= MOST_LOOKS, f"the planned looks are 2 to {MOST_LOOKS}", q.looks)
+    require(q.spending in SPENDINGS, f"the spending function is {' or '.join(SPENDINGS)}", q.spending)
     require(2 <= q.minimum_units <= 10**9, "the minimum of units lies from 2 to a milliard", q.minimum_units)

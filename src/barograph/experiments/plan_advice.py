@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from barograph.core.unit import counted, format_value
 from barograph.experiments.design import Method
 from barograph.experiments.past import gated_until
@@ -62,6 +60,12 @@ def notes(plan: Plan) -> tuple[str, ...]:
             f"Declare it with planned_days = {plan.advised_days} and planned_units = {plan.advised_units}: intervals "
             "for looking at any time are narrowest at the end that is planned."
         )
+    if question.method == "group sequential" and plan.advised_days is not None:
+        each = plan.advised_days / question.looks
+        found.append(
+            f"It is looked at {question.looks} times, {each:.3g} days apart: this is what the last look takes, and "
+            "larger changes are settled at earlier ones."
+        )
     treatments = len(question.weights) - 1
     if treatments > 1:
         found.append(f"{treatments} treatments share alpha: each is tested at {question.alpha / treatments:.3g}.")
@@ -69,7 +73,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
         kept = 1 - question.correlation**2
         found.append(f"Adjusted for the pre-period (CUPED), which leaves {_share(kept)} of the variance.")
     last = plan.baselines[-1]
-    once, at_any_time = (gated_until(last, method) for method in get_args(Method))
+    planned: Method = "fixed horizon" if question.method == "always valid" else question.method
+    once, at_any_time = gated_until(last, planned), gated_until(last, "always valid")
     if last.skewness is None:
         found.append("How skewed the values are is not known: where they are, it takes longer.")
     elif once > question.minimum_units:

@@ -3,7 +3,8 @@
 Reads ``Baseline``s and how many different units come by the day (``past``), hands a ``Plan`` to the framework. The
 power is that of the tests that ``analysis`` makes: Welch's t (noncentral t) for means and linearised ratios, the score
 test for shares of units, and for intervals that may be looked at all the time the asymptotic confidence sequence on its
-clock of unit-days, tightest at the end that is planned for. For the latter the chance to be settled by a day is taken
+clock of unit-days, tightest at the end that is planned for. Planned looks are taken as the last one alone, by its
+bound: no less is found at all of them. For the latter the chance to be settled by a day is taken
 as that of being so at its end; who was settled before and is not any more counts too, so that the days told are rather
 too many. Several treatments share alpha (Bonferroni; the analysis corrects by Holm, which never needs more).
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import get_args
 
 import numpy as np
 from msgspec import structs
@@ -21,6 +21,7 @@ from barograph.core.event_bounds import metric_range
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.reader import UnitReader
 from barograph.core.unit import format_value
+from barograph.experiments.analysis.looks import SPENDING
 from barograph.experiments.analysis.sequential import Tuning
 from barograph.experiments.design import Experiment, Method, equal_variants
 from barograph.experiments.metric_checks import comparable
@@ -31,6 +32,7 @@ from barograph.stats.distributions import normal_tail
 from barograph.stats.planning import power_of_shares, sample_size_of_shares, units_by_day
 from barograph.stats.power import power_of, sample_size
 from barograph.stats.sequential.asymptotic import FEWEST_UNITS, confidence_sequence
+from barograph.stats.sequential.repeated import Schedule
 from barograph_client.errors import InvalidInput
 
 LONGEST_ADVISED = 84  # twelve weeks: what takes longer meets another season, and other users
@@ -64,7 +66,7 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
             hint=f"Plan for less than {format_value(planner.most_effect, 'ratio')}.", value=question.effect,
         )  # fmt: skip
     need = planner.need(question.effect)
-    takes = need.days if question.method == "fixed horizon" else need.any_time_days
+    takes = need.any_time_days if question.method == "always valid" else need.days
     days = question.days
     whole_weeks = None if takes is None or takes > LONGEST_ADVISED else -(-takes // WEEK) * WEEK
     advised = days if takes is not None and days is not None and days >= takes else whole_weeks
@@ -100,6 +102,7 @@ class _Planner:
         self._units = units_by_day(distinct, LONGEST)
         self._unit_days = np.concatenate(([0.0], np.cumsum((self._units[1:] + self._units[:-1]) / 2)))
         self._alpha = question.alpha / (len(question.weights) - 1)
+        self._once: Method = "fixed horizon" if question.method == "always valid" else question.method
         self._history = len(distinct)
         self._kept = 1 - question.correlation**2  # of the variance, beside the pre-period (Deng and others 2013)
 
@@ -132,14 +135,14 @@ class _Planner:
         """What it takes to find the effect, each way; nothing finds one that the metric has no room for."""
         if not effect < self.most_effect:
             return Need(effect=effect, units=None, days=None, any_time_days=None, half_settled_days=None)
-        fixed, settled = (self.least_days(effect, method) for method in get_args(Method))
+        fixed, settled = self.least_days(effect, self._once), self.least_days(effect, "always valid")
         coverage, half = self._question.coverage, None
         if settled is not None:
             days = range(1, settled + 1)
             half = next((day for day in days if self._settled(effect, day, coverage, settled) >= HALF), None)
         return Need(
             effect=effect,
-            units=self._needed_units(effect, at(self._known, self._history if fixed is None else fixed)),
+            units=self._needed_units(effect, self._history if fixed is None else fixed),
             days=fixed,
             any_time_days=settled,
             half_settled_days=half,
@@ -155,7 +158,7 @@ class _Planner:
         looks = [days, *range(1, min(days, self._history + 1))]
 
         def found(effect: float) -> bool:
-            if self._question.method == "fixed horizon":
+            if self._question.method != "always valid":
                 return self._found(effect, days, coverage) >= power
             return any(self._settled(effect, look, coverage, days) >= power for look in looks)
 
@@ -175,7 +178,7 @@ class _Planner:
         share = self._question.coverage if coverage is None else coverage
 
         def enough(days: int) -> bool:
-            if method == "fixed horizon":
+            if method != "always valid":
                 return self._found(effect, days, share) >= self._question.power
             return self._settled(effect, days, share, days) >= self._question.power
 
@@ -197,12 +200,25 @@ class _Planner:
     def _found(self, effect: float, days: int, coverage: float) -> float:
         """The chance that one look at the end of that day tells the arms apart."""
         base, n, n_control = self._arms(days, coverage)
-        if min(n, n_control) < self._fewest(base, "fixed horizon"):
+        if min(n, n_control) < self._fewest(base, self._once):
             return 0.0
+        alpha = self._alpha_at(days)
         if base.basis == "share" and self._kept == 1:
             share = base.value * (1 + self._sign * effect)
-            return power_of_shares(share, base.value, n, n_control, alpha=self._alpha) if 0 < share < 1 else 0.0
-        return power_of(self._standardised(effect, base), n, n_control, alpha=self._alpha)
+            return power_of_shares(share, base.value, n, n_control, alpha=alpha) if 0 < share < 1 else 0.0
+        return power_of(self._standardised(effect, base), n, n_control, alpha=alpha)
+
+    def _alpha_at(self, days: int) -> float:
+        """What the look at the end of so many days is made at: all of alpha, or what earlier looks leave of it."""
+        question = self._question
+        if question.method != "group sequential":
+            return self._alpha
+        shares = [(look + 1) / question.looks for look in range(question.looks)]
+        known = np.interp([share * days for share in shares], np.arange(self._unit_days.size), self._unit_days)
+        schedule = Schedule(
+            clock=tuple(shares), information=tuple(map(float, known)), spending=SPENDING[question.spending]
+        )
+        return schedule.bound(self._alpha).p_value
 
     def _settled(self, effect: float, days: int, coverage: float, planned: int) -> float:
         """The chance that an interval for any time, tightest after ``planned`` days, tells them apart at that end."""
@@ -237,19 +253,19 @@ class _Planner:
     def _standardised(self, effect: float, base: Baseline) -> float:
         return effect * abs(base.value) / (base.deviation * math.sqrt(self._kept))
 
-    def _needed_units(self, effect: float, base: Baseline) -> int | None:
-        """Units of all arms together, measured or not."""
-        question = self._question
+    def _needed_units(self, effect: float, days: int) -> int | None:
+        """Units of all arms together, measured or not, in an experiment of so many days."""
+        question, base, alpha = self._question, at(self._known, days), self._alpha_at(days)
         control, treatment = question.weights[0], min(question.weights[1:])
         ratio = treatment / control
         if base.basis == "share" and self._kept == 1:
             share = base.value * (1 + self._sign * effect)
             if not 0 < share < 1:
                 return None
-            needed = sample_size_of_shares(share, base.value, alpha=self._alpha, power=question.power, ratio=ratio)
+            needed = sample_size_of_shares(share, base.value, alpha=alpha, power=question.power, ratio=ratio)
         else:
             standardised = self._standardised(effect, base)
-            needed = sample_size(standardised, alpha=self._alpha, power=question.power, ratio=ratio)
-        fewest = self._fewest(base, "fixed horizon") / min(1.0, ratio)
+            needed = sample_size(standardised, alpha=alpha, power=question.power, ratio=ratio)
+        fewest = self._fewest(base, self._once) / min(1.0, ratio)
         units = max(needed, fewest) / control / base.measured
         return math.ceil(units) if math.isfinite(units) else None

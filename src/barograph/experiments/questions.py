@@ -1,12 +1,12 @@
 """What is asked of the units of an experiment: one question a metric, the same for a comparison and for a guardrail.
 
 Each asks up to a moment that does not count itself: a comparison up to that of its ``Look``, which at a fixed horizon
-is the planned end; a guardrail up to ``just_after`` now.
+is the planned end, and else may be the last planned look; a guardrail up to ``just_after`` now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
@@ -15,10 +15,12 @@ from barograph.core.metric import Metric
 from barograph.core.query import Window
 from barograph.core.reader import UnitReader
 from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.experiments.analysis.looks import Looks
 from barograph.experiments.analysis.sequential import FIRST_DAY, within_unit_interval
 from barograph.experiments.analysis.waiting import exposed_by_day
 from barograph.experiments.design import Experiment
-from barograph.experiments.horizon import horizon
+from barograph.experiments.horizon import horizon, looks_passed
+from barograph.experiments.past_looks import PastLooks
 from barograph_client.errors import InvalidExperiment
 
 _INSTANT = timedelta(microseconds=1)
@@ -27,27 +29,36 @@ _INSTANT = timedelta(microseconds=1)
 class Look(Struct, frozen=True, kw_only=True):
     """As of when an experiment is looked at, and the first moment that does not count.
 
-    ``known`` are answers up to that moment that had to be asked for in order to know it, by metric.
+    ``known`` are answers up to that moment that had to be asked for in order to know it, by metric. ``looks`` are the
+    planned ones that have passed, where there are some.
     """
 
     at: datetime
     until: datetime
     known: dict[str, UnitAnswer] = {}
+    looks: Looks | None = None
 
 
-def look_at(reader: UnitReader, experiment: Experiment, now: datetime) -> Look:
-    """How an experiment is looked at now. Raises as ``answers_of`` does.
+def look_at(reader: UnitReader, experiment: Experiment, metric: Metric, now: datetime, past: PastLooks) -> Look:
+    """How an experiment is looked at now; ``metric`` is its primary one. Raises as ``answers_of`` does.
 
     What counts ends at the planned end, where the verdict rests on it and it has come, else ``just_after`` now. What
     happens at the very instant of the planned end does not count, so that whoever looks then sees what all see who look
-    later. While the reader does not know yet all that came before the planned end, it has not come.
+    later. While the reader does not know yet all that came before the planned end, it has not come. Where looks are
+    planned, it ends at the last of them that has come, or at that which settled the last arm.
     """
     by_day: tuple[tuple[str, int], ...] = ()
     known_now: dict[str, UnitAnswer] = {}
-    if experiment.planned_units is not None and experiment.decided_by == "fixed horizon":
-        metric = experiment.primary_metric
-        known_now[metric] = reader.units(question_of(experiment, metric, just_after(now)))
-        by_day = exposed_by_day(experiment, known_now[metric])
+    if experiment.planned_units is not None and experiment.decided_by != "always valid":
+        known_now[metric.name] = reader.units(question_of(experiment, metric.name, just_after(now)))
+        by_day = exposed_by_day(experiment, known_now[metric.name])
+    if experiment.decided_by == "group sequential":
+        passed = looks_passed(experiment, now, by_day)
+        known = reader.watermark() if passed else now
+        ends = {look: end for look, end in passed if end <= known}
+        if not ends:
+            return Look(at=now, until=just_after(now), known=known_now)
+        return _at_planned_look(reader, experiment, metric, now, ends, past)
     end = horizon(experiment, now, by_day)
     if end is None:
         return Look(at=now, until=just_after(now), known=known_now)
@@ -55,12 +66,35 @@ def look_at(reader: UnitReader, experiment: Experiment, now: datetime) -> Look:
     return Look(at=now, until=end) if known >= end else Look(at=known, until=just_after(known))
 
 
+def _at_planned_look(
+    reader: UnitReader,
+    experiment: Experiment,
+    metric: Metric,
+    now: datetime,
+    ends: Mapping[int, datetime],
+    past: PastLooks,
+) -> Look:
+    """Up to the last of these looks that counts; their ends are by number."""
+    answers: dict[int, UnitAnswer] = {}
+
+    def asked() -> Iterator[tuple[int, UnitAnswer]]:
+        for look, end in ends.items():
+            answers[look] = past.ask(reader, question_of(experiment, metric.name, end), now)
+            yield look, answers[look]
+
+    looks = Looks.of(experiment, metric, asked())
+    return Look(at=now, until=ends[looks.number], known={metric.name: answers[looks.number]}, looks=looks)
+
+
 def answers_of(reader: UnitReader, experiment: Experiment, metrics: Iterable[str], look: Look) -> dict[str, UnitAnswer]:
     """What a comparison is made of, by metric. Raises InvalidExperiment when it never started, else as the reader."""
     answers = {
         name: look.known.get(name) or reader.units(question_of(experiment, name, look.until)) for name in metrics
     }
-    return answers if look.until > look.at else {name: _as_of(look.until, answer) for name, answer in answers.items()}
+    if look.until > look.at:
+        return answers
+    what = "the planned end" if look.looks is None else f"look {look.looks.number} of {experiment.looks}"
+    return {name: _as_of(what, look.until, answer) for name, answer in answers.items()}
 
 
 def first_days_of(
@@ -93,8 +127,8 @@ def just_after(now: datetime) -> datetime:
     return now + _INSTANT
 
 
-def _as_of(end: datetime, answer: UnitAnswer) -> UnitAnswer:
-    note = f"What came after the planned end, {end:%-d %B %H:%M} UTC, is not counted."
+def _as_of(what: str, end: datetime, answer: UnitAnswer) -> UnitAnswer:
+    note = f"What came after {what}, {end:%-d %B %H:%M} UTC, is not counted."
     return structs.replace(answer, complete_to=min(end, answer.complete_to), notes=(*answer.notes, note))
 
 

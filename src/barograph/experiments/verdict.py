@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable
 
 from barograph.core.metric import Metric
-from barograph.core.unit import MINUS, format_value
+from barograph.core.unit import MINUS, counted, format_value
 from barograph.experiments.analysis.gate import Obstacles
 from barograph.experiments.analysis.sequential import within_unit_interval
 from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
-from barograph.experiments.comparison import Finding, MetricComparison, Verdict
+from barograph.experiments.comparison import REPEATED, Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
 from barograph.stats.covariate import CUPED
 from barograph.stats.estimate import Effect, Estimate
@@ -36,16 +36,26 @@ def judge(
     obstacles: Obstacles,
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None = None,
+    settled_at: int | None = None,
 ) -> Verdict:
     """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``obstacles`` close the gate.
 
     ``equivalent`` is the estimate whose interval lies within the margin that does not matter, where one does.
+    ``settled_at`` is the number of the planned look that settled the arm: of a later one only faults matter to it.
     """
+    if settled_at is not None:
+        obstacles = Obstacles(faults=obstacles.faults)
     kept_back = kept_from_testing(obstacles, estimate, p_value).verdict()
     if kept_back is not None:
-        return told(experiment, *kept_back, estimate.arm)
-    assert p_value is not None  # that would have been an obstacle
-    finding, sentence = _found(experiment, metric, estimate, p_value, progress, compared, equivalent)
+        finding, sentence = kept_back
+        p_value = None
+    else:
+        assert p_value is not None  # that would have been an obstacle
+        finding, sentence = _found(
+            experiment, metric, estimate, p_value, progress, compared, equivalent, settled_at or progress.look
+        )
+    if finding == "not settled":
+        sentence = f"{sentence.removesuffix('.')}{_next_look(experiment, progress)}."
     return told(experiment, finding, sentence, estimate.arm, p_value)
 
 
@@ -72,15 +82,16 @@ def _found(
     progress: Progress,
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None,
+    look: int,
 ) -> tuple[Finding, str]:
     effect = estimate.absolute or Effect(value=0.0)
     if not progress.decides(experiment):
         return "not settled", early_text(experiment, metric, estimate, progress)
     if p_value < experiment.alpha and effect.value != 0:
-        return _settled(experiment, metric, estimate, p_value, effect, compared, equivalent)
+        return _settled(experiment, metric, estimate, p_value, effect, compared, equivalent, look)
     if equivalent is not None:
         return "equivalent", (
-            f"Equivalent: {estimate.arm} changes {_named(metric, experiment)} by "
+            f"Equivalent{_at(experiment, look)}: {estimate.arm} changes {_named(metric, experiment)} by "
             f"{range_text(experiment, metric, equivalent)}, within the {_margin(experiment)} that do not matter"
             f"{_guarded(experiment, estimate.arm, compared)}."
         )
@@ -95,12 +106,14 @@ def _settled(
     effect: Effect,
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None,
+    look: int,
 ) -> tuple[Finding, str]:
     up = effect.value > 0
     finding: Finding = "better" if up == (direction_of(experiment, metric) == "higher") else "worse"
     little = "" if equivalent is None else f", though within the {_margin(experiment)} that do not matter"
+    moves = f"{estimate.arm} {'raises' if up else 'lowers'} {_named(metric, experiment)}"
     return finding, (
-        f"{finding.capitalize()}: {estimate.arm} {'raises' if up else 'lowers'} {_named(metric, experiment)} from "
+        f"{finding.capitalize()}{_at(experiment, look)}: {moves} from "
         f"{format_value(estimate.baseline_value, metric.unit)} to {format_value(estimate.arm_value, metric.unit)} "
         f"({range_text(experiment, metric, estimate)}, {p_text(p_value)}){little}"
         f"{_guarded(experiment, estimate.arm, compared)}."
@@ -117,7 +130,7 @@ def overall(verdicts: tuple[Verdict, ...]) -> Verdict:
 
 
 def about_looking(experiment: Experiment, progress: Progress) -> list[str]:
-    """What is to be minded of choosing when to look, where the verdict holds at the planned end only."""
+    """What is to be minded of choosing when to look, where the verdict holds at the planned end or looks only."""
     if experiment.decided_by == "always valid":
         return []
     said = []
@@ -131,7 +144,10 @@ def about_looking(experiment: Experiment, progress: Progress) -> list[str]:
             "no end was planned: looking until the result pleases finds differences that are not there; "
             "plan days or units next time, or decide by an always valid interval"
         ]
-    if not progress.reached(experiment):
+    if experiment.decided_by == "group sequential":
+        if progress.look == 0:
+            said.append("the intervals are not adjusted for looking before the first planned look")
+    elif not progress.reached(experiment):
         said.append("the intervals are not adjusted for looking before the planned end")
     return said
 
@@ -175,6 +191,8 @@ def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progr
     seen = f"so far {which}{range_text(experiment, metric, estimate)}, not adjusted for looking early"
     if experiment.stopped_at is not None:
         return f"Not settled: it was stopped after {' and '.join(planned)}; {seen}."
+    if experiment.decided_by == "group sequential":
+        return f"Not settled: it is before the first look ({' and '.join(planned)}); {seen}."
     wait = days_text(progress.more_days(experiment))
     return f"Not settled: needs {wait} at the present traffic ({' and '.join(planned)}); {seen}."
 
@@ -182,12 +200,33 @@ def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progr
 def _open(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
     seen = f"{estimate.arm} may change {_named(metric, experiment)} by {range_text(experiment, metric, estimate)}"
     wanted = f"{experiment.minimum_effect * 100:.3g} %"
-    more = progress.enough_days
-    if more == 0:
-        return f"Not settled: {seen}; a change of {wanted} would most likely have shown by now."
+    more, said = progress.enough_days, f"Not settled{_at(experiment, progress.look)}: {seen}"
+    more_looks = 0 < progress.look < experiment.looks
+    if more == 0 and not more_looks:
+        return f"{said}; a change of {wanted} would most likely have shown by now."
     if experiment.stopped_at is not None:
-        return f"Not settled: {seen}; it was stopped before a change of {wanted} could be told from chance."
-    return f"Not settled: {seen}; to find a change of {wanted} {wait_text(experiment, more)}."
+        return f"{said}; it was stopped before a change of {wanted} could be told from chance."
+    if more_looks:
+        return f"{said}."
+    return f"{said}; to find a change of {wanted} {wait_text(experiment, more)}."
+
+
+def _at(experiment: Experiment, look: int) -> str:
+    """At which of the planned looks, where there are some."""
+    return f" at look {look} of {experiment.looks}" if look else ""
+
+
+def _next_look(experiment: Experiment, progress: Progress) -> str:
+    """When the next planned look is, where one is to come."""
+    looks = experiment.looks if experiment.decided_by == "group sequential" else 0
+    if progress.look >= looks or experiment.stopped_at is not None:
+        return ""
+    days = progress.more_days(experiment)
+    when = "at a time that cannot be told yet"
+    if days is not None:
+        when = "in years" if days > LONGEST_WAIT else f"in about {counted(math.ceil(days - 1e-9), 'day')}"
+        when = "within a day" if days <= 1 else when
+    return f"; look {progress.look + 1} of {looks} comes {when}"
 
 
 def _named(metric: Metric, experiment: Experiment) -> str:
@@ -209,6 +248,8 @@ def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> st
     level = f"{(1 - estimate.alpha) * 100:.3g} % interval"
     if experiment.decided_by == "always valid":
         level = f"always valid {level}"
+    if REPEATED in estimate.method:
+        level = f"repeated {level}"
     past = ", adjusted by the days before" if estimate.method.startswith(CUPED) else ""
     relative, absolute = estimate.relative, estimate.absolute or Effect(value=0.0)
     bounds, value = _finite(absolute), _amount(absolute.value, metric)
@@ -257,7 +298,7 @@ def p_text(p_value: float) -> str:
 
 def _guarded(experiment: Experiment, arm: str, compared: tuple[MetricComparison, ...]) -> str:
     """What the guardrails say of the arm, where they do not all hold, by the test that may be made now."""
-    always = experiment.decided_by == "always valid"
+    always = experiment.decided_by != "fixed horizon"
     states = [
         (one.title, check.stopping if always else check.state)
         for one in compared

@@ -6,23 +6,31 @@ The sentences are made in ``verdict``. Pure: the same answers give the same comp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import structs
 
 from barograph.core.metric import Metric
 from barograph.core.unit import counted, format_value
 from barograph.core.units import UnitAnswer
-from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
+from barograph.experiments.analysis.arms import Arm, Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.equivalence import within_margin
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
+from barograph.experiments.analysis.looks import Looks, held_at
 from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends
 from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.analysis.strangers import Strangers
-from barograph.experiments.analysis.waiting import Progress, Traffic, enough_days, exposed_by_day
+from barograph.experiments.analysis.waiting import (
+    ONE_DAY,
+    Progress,
+    Traffic,
+    awaited,
+    enough_days,
+    exposed_by_day,
+)
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
 from barograph.experiments.verdict import about_looking, judge, overall, to_be_minded
@@ -35,12 +43,13 @@ def analyse(
     answers: Mapping[str, UnitAnswer],
     now: datetime,
     first_days: Mapping[str, UnitAnswer] | None = None,
+    looks: Looks | None = None,
 ) -> Comparison:
     """Compare the arms on every metric of the experiment.
 
     ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for those of
     which it was asked what units did in their first days; answers are by the day of exposure, as ``questions`` asks
-    for them.
+    for them. ``looks`` are the planned ones that have passed: then the answers are those up to the last that counts.
     """
     early = first_days or {}
     first, primary = answers[experiment.primary_metric], metrics[experiment.primary_metric]
@@ -54,7 +63,9 @@ def analyse(
     compared = _corrected_family(
         experiment,
         tuple(
-            _compare_metric(experiment, metrics[name], role, arms[name], sequences[name], answers[name].cap, guardrail)
+            _compare_metric(
+                experiment, metrics[name], role, arms[name], sequences[name], answers[name].cap, guardrail, looks
+            )
             for name, role, guardrail in _parts(experiment)
         ),
     )
@@ -63,17 +74,20 @@ def analyse(
     primary_arms = arms[experiment.primary_metric].by_key
     progress = Progress(
         days=days, units=traffic.units, enough_days=enough_days(experiment, primary_arms, traffic),
-        planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
-        whole=traffic.whole if experiment.stopped_at is None else None,
+        planned_wait=_planned_wait(experiment, traffic, looks, now - first.complete_to),
+        whole=traffic.whole if experiment.stopped_at is None else None, look=0 if looks is None else looks.number,
     )  # fmt: skip
     kept_back = obstacles(experiment, first, ratio, primary_arms)
+    settled = {} if looks is None else looks.settled
     deciding = compared[0].deciding(experiment.decided_by)
     verdicts = tuple(
         judge(
             experiment, primary, estimate, p_value, progress, kept_back, compared,
             within_margin(
-                experiment, primary_arms, sequences[experiment.primary_metric], (estimate.arm, estimate.baseline)
+                experiment, primary_arms, sequences[experiment.primary_metric], (estimate.arm, estimate.baseline),
+                looks,
             ),
+            settled[estimate.arm].look if estimate.arm in settled else None,
         )
         for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)
     )  # fmt: skip
@@ -89,7 +103,8 @@ def analyse(
         warnings=to_be_minded(_warnings(experiment, answers, arms, compared[0], progress), verdicts),
         complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
         stop_reason=experiment.stop_reason, exposed_by_day=by_day,
-        course=course_by_day(experiment, primary, first, sequences[experiment.primary_metric]),
+        course=course_by_day(experiment, primary, first, sequences[experiment.primary_metric]), look=progress.look,
+        planned_looks=experiment.looks if experiment.decided_by == "group sequential" else 0,
     )  # fmt: skip
 
 
@@ -137,6 +152,7 @@ def _compare_metric(
     sequences: Sequences,
     cap: float | None,
     guardrail: Guardrail | None,
+    looks: Looks | None,
 ) -> MetricComparison:
     arms, control, alpha = found.by_key, experiment.control, experiment.alpha
     treatments = [key for key in arms if key != control]
@@ -155,11 +171,27 @@ def _compare_metric(
         ),
         always_valid=tuple(sequences.compare(arms, key, control, alpha) for key in treatments),
         adjusted=tuple(one for one in with_past if one is not None) if None not in with_past else (),
+        repeated=() if looks is None else _at_look(looks, arms, control, alpha, role),
         beliefs=tuple(one for one in believed if one is not None),
         guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences),
         cap=cap,
     )  # fmt: skip
     return compared if cap is None else _capped(compared, format_value(cap, metric.unit))
+
+
+def _at_look(looks: Looks, arms: Mapping[str, Arm], control: str, alpha: float, role: Role) -> tuple[Estimate, ...]:
+    held = held_at(looks.boundary, arms, control, alpha)
+    if role != "primary":
+        return held
+    return tuple(looks.settled[one.arm].estimate if one.arm in looks.settled else one for one in held)
+
+
+def _planned_wait(experiment: Experiment, traffic: Traffic, looks: Looks | None, since: timedelta) -> float | None:
+    """More days until the units that are planned, or those of the next look, have come; the last look was ``since``."""
+    if experiment.planned_units is None:
+        return None
+    wait = traffic.days_until(experiment.planned_units * awaited(experiment, 0 if looks is None else looks.number))
+    return wait if wait is None or looks is None else max(0.0, wait - since / ONE_DAY)
 
 
 def _capped(compared: MetricComparison, cap: str) -> MetricComparison:
@@ -168,7 +200,7 @@ def _capped(compared: MetricComparison, cap: str) -> MetricComparison:
 
     return structs.replace(
         compared, estimates=said(compared.estimates), always_valid=said(compared.always_valid),
-        adjusted=said(compared.adjusted),
+        adjusted=said(compared.adjusted), repeated=said(compared.repeated),
     )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def course_by_tag(experiment: Experiment, metric: Metric, answer: UnitAnswer, ta
     found = [step for step in steps if step.p_value is not None and step.p_value < experiment.alpha]
     counted = "slices" if len(experiment.variants) == 2 else "pairs of slice and arm"
     said = f"An effect shows in {len(found)} of {len(steps)} {counted}, corrected for their number."
-    if experiment.decided_by == "fixed horizon":
+    if experiment.decided_by != "always valid":
         said += " That holds for one look, at the planned end."
     if len(sizes) > len(shown):
         said += f" The {len(sizes) - len(shown):,} rarest values are left out."

@@ -20,6 +20,7 @@ from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
 # expansion for Student's t, (2 z² + 1) phi(z) / 6 times the skewness); at 10:1 the two tails no longer make up for
 # each other.
 LARGEST_SKEW = 0.4
+LARGEST_SKEW_AT_LOOKS = LARGEST_SKEW / 2  # bounds lie farther out, and several of them may be crossed
 ANY_TIME = "multinomial sequence by day, valid at any time"
 
 
@@ -40,7 +41,7 @@ def check_sample_ratio(experiment: Experiment, answer: UnitAnswer) -> SampleRati
     """Did the arms get their shares of units? By the test that fits how often the verdict is looked at.
 
     Each period between changes of weights is held against its own; where the test is made once, the worst of them
-    times their number (Bonferroni).
+    times their number (Bonferroni), and at planned looks that times the number of looks.
     """
     keys = [variant.key for variant in experiment.variants]
     periods = sorted({one.period for one in answer.arms if one.arm in keys and one.units})
@@ -48,10 +49,12 @@ def check_sample_ratio(experiment: Experiment, answer: UnitAnswer) -> SampleRati
     if not tested:
         return sample_ratio([0] * len(keys), weights_in(experiment, len(experiment.reweighted)))
     whole = tested[0]
-    if len(tested) > 1 or experiment.decided_by == "always valid":
+    if len(tested) > 1 or experiment.decided_by != "fixed horizon":
         worst = min(tested, key=lambda one: 1.0 if one.p_value is None else one.p_value)
-        p_value: float | None = min(1.0, len(tested) * (1.0 if worst.p_value is None else worst.p_value))
-        method = f"{worst.method}, worst of {len(tested)} periods"
+        looks = experiment.looks if experiment.decided_by == "group sequential" else 1
+        p_value: float | None = min(1.0, looks * len(tested) * (1.0 if worst.p_value is None else worst.p_value))
+        method = worst.method + (f", worst of {len(tested)} periods" if len(tested) > 1 else "")
+        method += f", one of {looks} looks" if looks > 1 else ""
         if experiment.decided_by == "always valid":
             p_value, method = _at_any_time(experiment, answer, keys, periods), ANY_TIME
         whole = SampleRatio(
@@ -94,7 +97,7 @@ def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, ar
         few_text = f"{key} has {units:,} {experiment.unit_kind}s with a measurement"
         return Obstacles(faults=tuple(faults), waits=(f"{few_text}, of {experiment.minimum_units} at least",))
     equal = [f"every {experiment.unit_kind} of {key} has the same value" for key, arm in arms.items() if not arm.varies]
-    if not equal and experiment.decided_by == "fixed horizon":  # a sequence has a gate of its own
+    if not equal and experiment.decided_by != "always valid":  # a sequence has a gate of its own
         faults += _too_skewed(experiment, arms)
     return Obstacles(faults=tuple(faults), waits=tuple(equal))
 
@@ -105,10 +108,11 @@ def _too_skewed(experiment: Experiment, arms: Mapping[str, Arm]) -> list[str]:
     fewest = min(arms.values(), key=lambda arm: arm.values.n).values
     skewest = max((arm.skew or 0.0 for arm in arms.values()), key=abs)
     left = skewness_of_means((fewest, fewest), (skewest, skewest))
-    if left <= LARGEST_SKEW:
+    most = LARGEST_SKEW if experiment.decided_by == "fixed horizon" else LARGEST_SKEW_AT_LOOKS
+    if left <= most:
         return []
     return [
-        f"a few large values decide (skewness of the means {left:.2g}, of {LARGEST_SKEW} at most): cap the metric in "
+        f"a few large values decide (skewness of the means {left:.2g}, of {most} at most): cap the metric in "
         f"the next experiment, or wait for more {experiment.unit_kind}s"
     ]
 

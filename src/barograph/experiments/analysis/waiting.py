@@ -30,8 +30,9 @@ _HOURLY = 1 / 24  # days; so finely is a wait looked for
 class Progress(Struct, frozen=True, kw_only=True):
     """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take.
 
-    ``planned_wait`` is how many more days the planned units take. Both are None where nobody can tell. ``whole`` are
-    the units of complete days, by which a plan of units ends.
+    ``planned_wait`` is how many more days the planned units take, or those of the next look. Both are None where nobody
+    can tell. ``whole`` are the units of complete days, by which a plan of units ends. ``look`` is the number of the
+    planned look that counts, 0 before the first one.
     """
 
     days: float
@@ -39,6 +40,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     enough_days: float | None
     planned_wait: float | None = None
     whole: int | None = None
+    look: int = 0
 
     def reached(self, experiment: Experiment) -> bool:
         """Whether everything that was planned has come; true when nothing was."""
@@ -47,19 +49,27 @@ class Progress(Struct, frozen=True, kw_only=True):
         return (days is None or self.days >= days) and (units is None or counted >= units)
 
     def decides(self, experiment: Experiment) -> bool:
-        """Whether a verdict may be given: at any time, or at the planned end and not before."""
+        """Whether a verdict may be given: at any time, at a planned look, or at the planned end and not before."""
+        if experiment.decided_by == "group sequential":
+            return self.look > 0
         return experiment.decided_by == "always valid" or self.reached(experiment)
 
     def more_days(self, experiment: Experiment) -> float | None:
-        """Days to the planned end, or, past it or without one, until the effect worth finding would be found."""
-        if self.decides(experiment):
+        """Days to the planned end or look; past it, or without one, until the effect worth finding would be found."""
+        if self.look == experiment.looks or (self.look == 0 and self.decides(experiment)):
             return self.enough_days
-        waits = [0.0 if experiment.planned_days is None else experiment.planned_days - self.days]
+        share = awaited(experiment, self.look)
+        waits = [0.0 if experiment.planned_days is None else max(0.0, share * experiment.planned_days - self.days)]
         if experiment.planned_units is not None:
             if self.planned_wait is None:
                 return None
             waits.append(self.planned_wait)
         return max(waits)
+
+
+def awaited(experiment: Experiment, look: int) -> float:
+    """The share of what is planned at which the next verdict may come, when so many looks have passed."""
+    return (look + 1) / experiment.looks if experiment.decided_by == "group sequential" else 1.0
 
 
 class Traffic(Struct, frozen=True, kw_only=True):

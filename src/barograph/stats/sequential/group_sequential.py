@@ -63,40 +63,56 @@ def obrien_fleming(alpha: float, *, sides: int = 2) -> Spending:
     return lambda share: 2 * normal_tail(z / math.sqrt(share)) / one_side
 
 
+def pocock(alpha: float) -> Spending:
+    """Like Pocock's bounds, much the same at each look (Lan, DeMets 1983): log(1 + (e - 1) t), at any alpha."""
+    del alpha
+    return lambda share: math.log1p((math.e - 1) * share)
+
+
 def group_sequential_bounds(
-    information: Sequence[float], *, alpha: float = 0.05, sides: int = 2, spending: Spending | None = None
+    information: Sequence[float],
+    *,
+    alpha: float = 0.05,
+    sides: int = 2,
+    spending: Spending | None = None,
+    clock: Sequence[float] | None = None,
 ) -> tuple[Bound, ...]:
     """The upper bound at each look; the lower one of a two-sided test is its negative.
 
     ``information`` are the shares of the planned number of units at the looks, increasing, above 0 and up to 1. The
     number and times of looks need not be planned, but may not depend on the effect seen. A two-sided test spends
-    alpha / 2 on each side. ``spending`` is O'Brien-Fleming-like unless given. Assumes a z statistic with independent
-    normal increments: a comparison of means with many units at each look. Refuses (InvalidInput) shares that do not
-    increase or lie outside (0, 1], and other sides than 1 and 2. A look with less than 1e-5 of new information is the
-    look before once more; one at which next to no alpha is left has no bound (8).
+    alpha / 2 on each side. ``spending`` is O'Brien-Fleming-like unless given, and goes by ``clock``: the shares of the
+    planned time at the looks, where it is the time that was planned and not the information, which then may be shares
+    of what there is at the last of these looks (Lan, DeMets, "Group sequential procedures: calendar versus information
+    time", Statistics in Medicine 1989). Assumes a z statistic with independent normal increments: a comparison of means
+    with many units at each look. Refuses (InvalidInput) shares that do not increase or lie outside (0, 1], and other
+    sides than 1 and 2. A look with less than 1e-5 of new information is the look before once more; one at which next to
+    no alpha is left has no bound (8).
     """
-    times = np.asarray(information, dtype=np.float64)
     if sides not in (1, 2) or not 0 < alpha < 0.5:
         raise InvalidInput("a test has one side or two, and alpha below 0.5", value=(sides, alpha))
-    if times.size == 0 or not (times > 0).all() or times.max() > 1 + 1e-12 or (np.diff(times) < 0).any():
-        raise InvalidInput("shares of information increase, from above 0 to 1", value=tuple(information))
+    times = _shares(information)
+    spent_at = times if clock is None else _shares(clock)
+    if len(times) != len(spent_at):
+        raise InvalidInput("each look has its information and its time", value=(len(times), len(spent_at)))
     share_spent = spending or obrien_fleming(alpha, sides=sides)
     walk = _Walk()
     bounds: list[Bound] = []
-    for time in map(float, times):
+    for time, moment in zip(times, spent_at, strict=True):
         before = bounds[-1] if bounds else None
         if before and time - before.information <= _LEAST_GROWTH:
             bounds.append(before)
             continue
+        if before:
+            walk = walk.on(before.increment, -FARTHEST * before.deviation, before.score, before.intervals)
         earlier = before.spent if before else 0.0
-        spent = min(1.0, share_spent(min(time, 1.0))) * alpha / sides
+        spent = min(1.0, share_spent(min(moment, 1.0))) * alpha / sides
         increment = math.sqrt(time - (before.information if before else 0.0))
         deviation = math.sqrt(time)
         score = walk.bound(spent - earlier, increment, FARTHEST * deviation)
         if score == FARTHEST * deviation:
             spent = earlier + walk.beyond(score, increment)
         intervals = math.ceil((score / deviation + FARTHEST) * deviation / (_STEP * increment))
-        walk = walk.on(increment, -FARTHEST * deviation, score, intervals)
         bounds.append(
             Bound(
                 information=time,
@@ -110,6 +126,13 @@ def group_sequential_bounds(
             )
         )
     return tuple(bounds)
+
+
+def _shares(numbers: Sequence[float]) -> list[float]:
+    shares = np.asarray(numbers, dtype=np.float64)
+    if shares.size == 0 or not (shares > 0).all() or shares.max() > 1 + 1e-12 or (np.diff(shares) < 0).any():
+        raise InvalidInput("shares of information, and of time, increase from above 0 to 1", value=tuple(numbers))
+    return [float(share) for share in shares]
 
 
 class _Walk:

@@ -38,7 +38,9 @@ def interval_plot(compared: Comparison, *, short: bool = False) -> list[Part]:
     rows = [row for metric in shares for row in _rows(compared, metric)]
     wide = [row for row in rows if _reach(row) > WIDE and _reach(row) > 4 * min(map(_reach, rows))]
     level = f"{(1 - compared.alpha) * 100:.3g} %"
-    interval = f"{'always-valid ' if compared.decided_by == 'always valid' else ''}{level} interval"
+    repeated = compared.decided_by == "group sequential" and not compared.early
+    kind = "always-valid " if compared.decided_by == "always valid" else "repeated " if repeated else ""
+    interval = f"{kind}{level} interval"
     plots = [
         IntervalPlot(title=title, rows=some, unit="ratio", subtitle=f"relative change · {interval}")
         for title, some in (

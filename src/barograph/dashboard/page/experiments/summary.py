@@ -34,6 +34,7 @@ MOST_BARS = 14  # days of exposures with a bar each; more are a small line
 DECIDED = {
     "fixed horizon": "decided at the planned end",
     "always valid": "decided at any time, by always-valid intervals",
+    "group sequential": "decided at planned looks",
 }
 
 
@@ -71,7 +72,8 @@ def _standing(found: Comparison) -> Text:
     came = f", {counted(units, found.unit_kind)}"
     if found.planned_units is not None:
         came = f", {units:,} of {counted(found.planned_units, found.unit_kind)}"
-    return Text(text=f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}.", tone="muted")
+    looks = f" ({found.look} of {found.planned_looks} so far)" if found.planned_looks else ""
+    return Text(text=f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}{looks}.", tone="muted")
 
 
 def _balance(found: Comparison) -> Text:

@@ -38,6 +38,8 @@ def progress_note(compared: Comparison | None) -> str:
         return f"{day}, not settled"
     if more > LONGEST_WAIT:
         return f"{day}, would need years"
+    if compared.look < compared.planned_looks:
+        return f"{day}, look {compared.look + 1} of {compared.planned_looks} in {more_days(more)}"
     return f"{day}, needs {'less than one' if more < 1 else f'about {math.ceil(more - 1e-9):,}'} more"
 
 
@@ -66,7 +68,7 @@ def finding_of(compared: Comparison, metric: MetricComparison, index: int) -> Fi
     """What is known of a metric for one treatment.
 
     The goal has the experiment's own verdict; the others are told from their p-value, corrected where they have one
-    that is, and at a fixed horizon not before the planned end.
+    that is, and at a fixed horizon not before the planned end, nor before the first planned look.
     """
     estimate = metric.deciding(compared.decided_by)[index]
     if metric.role == "primary":
@@ -78,7 +80,7 @@ def finding_of(compared: Comparison, metric: MetricComparison, index: int) -> Fi
         return "not settled"  # the goal could not be tested yet
     corrected = metric.adjusted_p_values
     p_value = corrected[index] if index < len(corrected) else estimate.p_value
-    early = compared.decided_by == "fixed horizon" and not reached_end(compared)
+    early = compared.early or (compared.decided_by == "fixed horizon" and not reached_end(compared))
     return settled(estimate, None if early else p_value, metric, compared.alpha)
 
 
