@@ -82,7 +82,7 @@ QUESTIONS: tuple[Question, ...] = (
         "experiments", "An experiment at 10 million exposures",
         "Exposures and daily sums of 4.3 million units, made inside the engine (INSERT … SELECT … FROM numbers(), past "
         "the views) over 14 days, and 14 days before; one caller, nothing else running. No raw rows are there, "
-        "but for the last figure: then a million units have a query on the day of their exposure.",
+        "but for the last two figures: then a million units have a query on the day of their exposure.",
         part="experiment_analysis.measure",
     ),
     Question(

@@ -3,7 +3,7 @@
 Exposures and daily sums are made inside the engine by ``INSERT … SELECT … FROM numbers()``, into the tables that the
 views keep up while events are loaded: 14 days of an experiment of two arms, in which each unit comes on two or three
 days, and 14 days before it. There are no raw rows, so what an analysis reads of them (the day of each unit's exposure)
-is measured apart, with a query for each of so many units.
+is measured apart, with a query for each of so many units; and so are the questions that both arms asked among these.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from msgspec import structs
 
 from barograph.core.query import Window
+from barograph.core.shared_questions import SharedQuery
 from barograph.core.units import PopulationQuery, UnitQuery
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.store.engine import Engine
@@ -33,6 +34,7 @@ WINDOW = Window(START, START + timedelta(days=DAYS))
 GOAL = 2.0  # seconds
 PLAIN = "one metric"
 RAW_NAME = "one metric, with raw rows on the day of exposure"
+SHARED = "the same questions of both arms, among raw rows"
 
 # The first exposures of all units, and then more of some on their later days. `u` is the unit, `d` its day.
 _ROWS = f"""
@@ -60,8 +62,11 @@ SELECT 'default', 'user', 'query', '', {_UNIT},
 FROM ({_ROWS})
 """
 ASKED = f"""
-INSERT INTO query (time, received_at, event_id, user_id, status, response_time, documents)
-SELECT first + toIntervalSecond(1) AS t, t, concat('event-', toString(u)), concat('user-', toString(u)), 'ok', 1.5, []
+INSERT INTO query (time, received_at, event_id, user_id, status, response_time, documents, query, answer)
+SELECT first + toIntervalSecond(1) AS t, t, concat('event-', toString(u)), concat('user-', toString(u)), 'ok',
+    1 + cityHash64(u, 8) % 1000 / 1000, [],
+    concat('How do I do what was asked before, ', toString(if(u % 3 = 0, cityHash64(u, 9) % 1000, u)), '?'),
+    repeat('An answer has some sentences. ', 20)
 FROM (SELECT number AS u, {_UNIT} AS unit FROM numbers({{from:UInt64}}, {{n:UInt64}})) AS q
 INNER JOIN (SELECT unit, min(first) AS first FROM exposed_unit GROUP BY unit) AS e USING unit
 """
@@ -110,6 +115,7 @@ def measure(run: Run) -> Iterable[Figure]:
             _fill(run, engine, ASKED, run.count(RAW))
             for _ in range(run.rounds(3)):
                 timed(RAW_NAME, partial(store.units, question))
+                timed(SHARED, partial(store.shared_questions, SharedQuery(of=question, arms=("control", "reranked"))))
         finally:
             engine.close()
     return series.figures(at_most={PLAIN: GOAL})

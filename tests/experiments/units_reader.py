@@ -165,14 +165,16 @@ class UnitsReader(DictionaryReader):
 
     def shared_questions(self, question: SharedQuery) -> SharedQuestions:
         of, metric, judged = question.of, self.catalogue.get(question.of.metric), dict[str, list[Record]]()
+        newest = self._newest("query", of, MOST_QUERIES)
         for kind in ("feedback", "score"):
             for event in self._newest(kind, of, len(self.recorded)):
-                judged.setdefault(str(event.get("trace_id", "")), []).append(event)
+                if newest and str(event["time"]) >= str(newest[-1]["time"]):
+                    judged.setdefault(str(event.get("trace_id", "")), []).append(event)
         judged.pop("", None)
         units = {one.unit: one for one in self._exposed(of) if one.arms in [{arm} for arm in question.arms]}
         queries, worded = 0, dict[str, str]()
         answers: dict[str, dict[str, ArmAnswer]] = {}
-        for event in reversed(self._newest("query", of, MOST_QUERIES)):
+        for event in reversed(newest):
             unit, moment = units.get(_unit_of(event, of.unit_kind)), event["time"]
             assert isinstance(moment, datetime)
             if unit is None or not unit.counts(moment):

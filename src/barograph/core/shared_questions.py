@@ -67,7 +67,8 @@ class SharedQuestions(Struct, frozen=True, kw_only=True):
     """The questions of largest ``spread`` first, none known as none at all, and newer ones before older ones.
 
     ``queries`` counts what the units of these arms asked since their exposure, ``texts`` those of them whose question
-    is recorded; of the newest ``MOST_QUERIES`` of the window alone. Answers are in the order of the arms.
+    is recorded: of the newest ``MOST_QUERIES`` of the window, with ratings and scores since the oldest of these.
+    Answers are in the order of the arms.
     """
 
     questions: tuple[SharedQuestion, ...]

@@ -83,15 +83,16 @@ class _Pick(Struct, frozen=True):
 def _choice(metric: Metric, question: SharedQuery, parameters: Parameters) -> str:
     """One row: how many queries there are, and the places of those that are told."""
     pair = two_terms(metric, question.of.unit_kind)
-    of = sums(pair, question.of, parameters)
+    of, where = sums(pair, question.of, parameters), _newest(question.of, parameters)
+    queries = _queries(pair, question.of.unit_kind, where, parameters)
     asked = (
         f"SELECT r.*, toUInt16(bitAnd(e.place, {2**ARM_BITS - 1})) AS code, {of.at} "
-        f"FROM ({_queries(pair, question.of, parameters)}) AS r INNER JOIN exposed AS e ON r.unit = e.unit "
+        f"FROM ({queries}) AS r INNER JOIN exposed AS e ON r.unit = e.unit "
         f"WHERE code != 0 AND has(wanted, code) AND {of.counts}"
     )
     kinds = dict.fromkeys(term.kind for term in pair)
     if judging := [kind for kind in kinds if kind in _JUDGING]:
-        judged = _judged(pair, judging, question.of, parameters)
+        judged = _judged(pair, judging, where, parameters)
         asked = (
             "SELECT a.* REPLACE (a.x0 + j.x0 AS x0, a.x1 + j.x1 AS x1) "
             f"FROM ({asked}) AS a LEFT JOIN ({judged}) AS j ON a.trace = j.trace"
@@ -116,28 +117,32 @@ def _choice(metric: Metric, question: SharedQuery, parameters: Parameters) -> st
     )
 
 
-def _queries(pair: tuple[Term, Term], of: UnitQuery, parameters: Parameters) -> str:
-    """The newest queries of the window: whose, when, where they lie, the hash of the question (0 without one).
+def _newest(of: UnitQuery, parameters: Parameters) -> str:
+    """The condition on events since the oldest of the window's newest queries."""
+    where = f"project = {parameters.add(of.project, 'String')} AND {within('time', [of.window], parameters)}"
+    newest = f"SELECT time FROM query WHERE {where} ORDER BY time DESC LIMIT {MOST_QUERIES:d}"
+    return f"{where} AND time >= (SELECT min(time) FROM ({newest}))"
+
+
+def _queries(pair: tuple[Term, Term], unit_kind: str, where: str, parameters: Parameters) -> str:
+    """Queries: whose, when, where they lie, the hash of the question (0 without one), what they add to the terms.
 
     They have no ``start``: all of them are told one by one, as those on the day of an exposure are.
     """
-    unit = unit_of(of.unit_kind, parameters)
-    where = f"project = {parameters.add(of.project, 'String')} AND {within('time', [of.window], parameters)}"
-    newest = f"SELECT time FROM query WHERE {where} ORDER BY time DESC LIMIT {MOST_QUERIES:d}"
+    unit = unit_of(unit_kind, parameters)
     return (
         f"SELECT sipHash64({unit}) AS unit, toUnixTimestamp64Micro(time) AS moment, toInt64(0) AS start, "
         f"false AS whole, {_words(parameters)} AS words, if(words = '', 0, cityHash64(lowerUTF8(words))) AS key, "
         f"cityHash64(trace_id) AS trace, arrived AS day, {_ROW} AS row, {_numbers(pair, 'query', parameters)} "
-        f"FROM query WHERE {where} AND time >= (SELECT min(time) FROM ({newest})) AND {unit} != ''"
+        f"FROM query WHERE {where} AND {unit} != ''"
     )
 
 
-def _judged(pair: tuple[Term, Term], kinds: list[str], of: UnitQuery, parameters: Parameters) -> str:
+def _judged(pair: tuple[Term, Term], kinds: list[str], where: str, parameters: Parameters) -> str:
     """What ratings and scores add to the queries of a trace."""
-    project, in_time = parameters.add(of.project, "String"), within("time", [of.window], parameters)
     rows = [
         f"SELECT cityHash64(trace_id) AS trace, {_numbers(pair, kind, parameters)} FROM {kind} "
-        f"WHERE project = {project} AND {in_time} AND trace_id != ''"
+        f"WHERE {where} AND trace_id != ''"
         for kind in kinds
     ]
     return f"SELECT trace, sum(x0) AS x0, sum(x1) AS x1 FROM ({' UNION ALL '.join(rows)}) GROUP BY trace"
