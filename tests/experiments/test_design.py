@@ -190,6 +190,12 @@ class TestLife:
             assert horizon(after, NOW + 20 * day) == (NOW + end * day if then == "running" or pause > 2 else None)
             assert after.days_running(NOW + 20 * day) == (15 if then == "running" else pause)
             assert after.days_running(NOW + (pause + 1) * day) == pause  # as it was then, seen from later
+        assert after.days_running(NOW + day) == (1 if then == "running" else 5)
+        moves: list[tuple[int, State]] = [(1, "paused"), (4, "running"), (5, "paused"), (6, then)]
+        for moment, state in moves:
+            running = moved(running, state, NOW + moment * day)
+        assert running.paused_seconds == 4 * DAY.total_seconds()
+        assert horizon(running, NOW + 20 * day) == (NOW + 7 * day if then == "running" else None)
         assert GOOD.days_running(NOW) == 0
 
     def test_pauses_are_kept_in_their_order_whatever_the_clock_says(self) -> None:

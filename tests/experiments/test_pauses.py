@@ -125,6 +125,12 @@ class TestEffects:
             days[key] = sum(arm.unit_days for arm in lab.dashboard.store.units(question).arms)
         assert days == {"plain": 10.0 * UNITS, "paused": 8.0 * UNITS}
 
+    def test_rest_on_pauses_that_no_definition_changes(self, lab: Lab) -> None:
+        kept = lab.dashboard.experiments.get("paused")
+        revised = lab.dashboard.experiments.revise(structs.replace(kept, title="Longer answers", pauses=()))
+        assert (revised.title, revised.pauses) == ("Longer answers", (PAUSE,))
+        assert lab.dashboard.experiments.create(structs.replace(kept, key="copied")).pauses == ()
+
 
 class Asked(DictionaryReader):
     """Keeps what it is asked of units."""
