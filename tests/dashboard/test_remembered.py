@@ -30,6 +30,7 @@ class ManyCountingReader:
         self.watermark = house.reader.watermark
         self.unit_values = house.reader.unit_values
         self.population = house.reader.population
+        self.shared_questions = house.reader.shared_questions
         self.others: list[EventQuery | UnitQuery] = []
 
     def events(self, question: EventQuery) -> EventPage:
