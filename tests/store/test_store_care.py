@@ -264,6 +264,21 @@ class TestAttribution:
         again.store.flush()
         assert again.journal.count("attribution") == 2
 
+    def test_one_flush_is_enough_also_where_the_journal_syncs_by_interval(self, open_site: OpenSite) -> None:
+        moment = START - timedelta(hours=1)
+        site = open_site(durability="interval")
+
+        def models() -> set[str]:
+            rows = site.store.events(EventQuery(kind="attribution", window=Window(moment, START))).items
+            return {row["model"] for row in rows}
+
+        for number, model in enumerate(("small", "large")):  # found by the start, and from memory
+            name = str(number)
+            site.append([Query(event_id=f"q{name}", time=moment, trace_id=name, model=model)])
+            site.append([Feedback(event_id=f"f{name}", time=moment, trace_id=name, rating=5.0)])
+            site.store.flush()
+            assert model in models()
+
 
 class TestWatermark:
     def test_it_covers_what_is_loaded_and_never_goes_back(self, open_site: OpenSite) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from tests.support.dictionary_reader import DictionaryReader
@@ -53,13 +53,16 @@ class Site:
         database: str = "barograph",
         catalogue: Catalogue | None = None,
         segment_bytes: int = 64 * 2**20,
+        durability: Literal["fsync", "interval"] = "fsync",
         **engine: Any,
     ) -> None:
+        """In interval mode nothing is synced for a minute, unless somebody asks for it."""
         self.directory = directory
         self.clock = clock
         self.recorded: list[dict[str, object]] = []
         self.catalogue = catalogue or Catalogue()
-        self.journal = Journal(directory, clock, JournalSettings(segment_bytes=segment_bytes))
+        kept = JournalSettings(segment_bytes=segment_bytes, durability=durability, sync_interval=60)
+        self.journal = Journal(directory, clock, kept)
         settings = EngineSettings(address=address, database=database, **engine)
         self.store = DataStore(self.journal, clock, settings, self.catalogue)
 

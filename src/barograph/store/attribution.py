@@ -108,7 +108,7 @@ class Attributor:
         )
 
     def decide(self) -> int:
-        """Decide what can be decided now; returns how many lines were journaled. Durable on return."""
+        """Decide what can be decided now; returns how many lines were journaled, as durable as any."""
         now = self._clock.monotonic()
         if not self._undecided or not (self._fresh or now - self._tried_at >= RETRY_SECONDS):
             return 0

@@ -117,9 +117,10 @@ class DataStore:
                 raise EngineUnavailable("the store is closed", hint="Open it again; the journal keeps what comes.")
             while not self._round() or self._loader.watermark < goal:
                 pass
-            if self._attributor.decide():
-                while not self._loader.step():
-                    pass
+            self._attributor.decide()
+            self._journal.sync()  # in interval mode what was decided now, or in a round, would come too late
+            while not self._loader.step():
+                pass
         return self._loader.watermark
 
     def _round(self) -> bool:
