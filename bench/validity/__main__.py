@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from bench.validity import interleaving, looks, single, study, through_server, unit_days
+from bench.validity import interleaving, looks, sample_ratio, single, study, through_server, unit_days
 from bench.validity.report import Section, failures, page, with_sections
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "validity.md"
@@ -38,6 +38,7 @@ SECTIONS = {
     "interleaving": Measured(interleaving.measured, 20),
     "unit-days": Measured(unit_days.measured, 20),
     "looks": Measured(looks.measured, 50),
+    "sample-ratio": Measured(sample_ratio.measured, 2),
 }
 
 
@@ -60,7 +61,6 @@ def main() -> int:
         lines: list[Future[list[single.Line]]] = [
             pool.submit(single.one_arm, max(n // 2, 1)),
             pool.submit(single.quantiles, max(n // QUANTILE_PART, 1)),
-            pool.submit(single.sample_ratios, n),
             pool.submit(single.users, n),
             pool.submit(single.adaptive, max(n // 4, 1)),
         ]

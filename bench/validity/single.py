@@ -1,4 +1,4 @@
-"""Error rates of what is not a comparison of two means: one arm, quantiles, sample ratios, users, and the bandit."""
+"""Error rates of what is not a comparison of two means: one arm, quantiles, users, and the bandit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from scipy import special
 from barograph.stats.bandit import chance_best_beta, stratified_difference, thompson_weights
 from barograph.stats.bayes import BetaPosterior
 from barograph.stats.comparison import compare_ratios, welch
-from barograph.stats.sample_ratio import chi_squared
 from barograph.stats.sequential import betting, mixtures
 from barograph.stats.sequential.quantiles import quantile_p_value
-from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
 from barograph.stats.summary import RatioSummary, Summary
 from bench.validity.draws import MOST_QUERIES
 from bench.validity.methods import ALPHA
@@ -93,22 +91,6 @@ def quantiles(repetitions: int) -> list[Line]:
             wrong += any(quantile_p_value(arms[0, :n], arms[1, :n], quantile) < ALPHA for n in looks)
         lines.append(Line(f"quantile {quantile:g} of two arms, lognormal", Rate(wrong, repetitions)))
     return lines
-
-
-def sample_ratios(repetitions: int) -> list[Line]:
-    """The sample ratio looked at after each of 30 days of 500 units, at 0.001 and for this table at 0.05 too."""
-    generator = generator_for("sample ratio")
-    sequential, repeated = 0, 0
-    for _ in range(repetitions):
-        days = generator.multinomial(500, [0.5, 0.5], 30).tolist()
-        sequential += sequential_sample_ratio(days, (0.5, 0.5), concentration=100).p_values[-1] < ALPHA
-    for _ in range(repetitions // 10):
-        counts = generator.multinomial(500, [0.5, 0.5], 30).cumsum(axis=0)
-        repeated += any(chi_squared(day.tolist(), (0.5, 0.5))[2] < ALPHA for day in counts)
-    return [
-        Line("sequential sample ratio, 30 days", Rate(sequential, repetitions)),
-        Line("chi-squared sample ratio on each of 30 days", Rate(repeated, repetitions // 10), claims=False),
-    ]
 
 
 def users(repetitions: int) -> list[Line]:

@@ -350,6 +350,15 @@ class TestSampleRatio:
         assert "valid at any time" in always.sample_ratio.method
         assert always.verdict.finding == "not valid"
 
+    def test_an_arm_that_loses_units_gets_no_verdict_at_the_sizes_at_which_there_are_any(self) -> None:
+        lossy = [
+            moments_of(key, centred(mean, units, seed), group="2026-11-10")
+            for seed, (key, mean, units) in enumerate((("control", 4.0, 293), ("reranked", 4.5, 162)))
+        ]
+        found = compare(experiment(method="always valid"), satisfaction=lossy)
+        assert found.verdict.finding == "not valid"
+        assert "293 instead of 228, 162 instead of 228" in found.verdict.sentence
+
     def test_right_shares_pass_both(self) -> None:
         for method in ("always valid", "fixed horizon"):
             assert not compare(experiment(method=method), satisfaction=self.by_day(0.5)).sample_ratio.mismatch

@@ -22,7 +22,7 @@ from barograph.stats.sequential.group_sequential import (
 )
 from barograph.stats.sequential.quantiles import quantile_p_value
 from barograph.stats.sequential.repeated import LEAST_P_VALUE, Schedule
-from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
+from barograph.stats.sequential.sample_ratio import CONCENTRATIONS, sequential_sample_ratio
 from barograph.stats.summary import RatioSummary, Summary
 from barograph_client.errors import InvalidInput
 
@@ -364,7 +364,7 @@ class TestSampleRatio:
     def test_a_unit_in_an_arm_of_weight_zero_is_a_mismatch(self) -> None:
         found = sequential_sample_ratio([[5, 5, 0], [5, 5, 1]], [1, 1, 0])
         assert found.mismatch
-        assert found.p_values[0] == pytest.approx(1, abs=1e-3)
+        assert found.p_values[0] == 1
         assert found.p_values[1] == 0
 
     def test_alarms_late_counts_that_drift_and_none_that_do_not(self) -> None:
@@ -372,9 +372,38 @@ class TestSampleRatio:
         assert not sequential_sample_ratio([[500, 500]] * 5, [0.5, 0.5]).mismatch
         assert not sequential_sample_ratio([], [0.5, 0.5]).mismatch
 
+    @pytest.mark.parametrize("counts", [(293, 162), (250, 100), (606, 327), (200, 0), (50, 150), (50_800, 49_200)])
+    def test_sees_a_large_mismatch_of_few_units_and_a_small_one_of_many(self, counts: tuple[int, int]) -> None:
+        assert sequential_sample_ratio([counts], [0.5, 0.5]).mismatch
+
+    def test_several_concentrations_cost_no_more_evidence_than_their_number(self) -> None:
+        steps = [[30, 20], [300, 260], [3000, 2900]]
+        mixed = sequential_sample_ratio(steps, [0.5, 0.5]).log_evidence
+        singly = [
+            sequential_sample_ratio(steps, [0.5, 0.5], concentrations=[one]).log_evidence for one in CONCENTRATIONS
+        ]
+        for step, evidence in enumerate(mixed):
+            each = [one[step] for one in singly]
+            assert evidence == pytest.approx(math.log(np.mean(np.exp(each))))
+            assert evidence > max(each) - math.log(len(CONCENTRATIONS)) - 1e-9
+
+    def test_looked_at_after_each_unit_it_alarms_for_nothing_less_often_than_alpha(self) -> None:
+        generator, weights = np.random.default_rng(4), (0.7, 0.2, 0.1)
+        alarms = 0
+        for _ in range(200):
+            arms = np.eye(3, dtype=int)[generator.choice(3, 1000, p=weights)]
+            alarms += sequential_sample_ratio(arms.tolist(), weights, alpha=0.05).mismatch
+        assert alarms <= 10
+
     @pytest.mark.parametrize(
-        ("increments", "weights"), [([[1, -1]], [1, 1]), ([[1, 1]], [1, 0]), ([[1, 1]], [1, math.nan])]
+        ("increments", "weights"),
+        [([[1, -1]], [1, 1]), ([[1, 1]], [1, 0]), ([[1, 1]], [1, math.nan]), ([[1, 1, 1, 1]], [1, 1])],
     )
     def test_refuses_counts_and_weights_that_are_none(self, increments: list[list[int]], weights: list[float]) -> None:
         with pytest.raises(InvalidInput):
             sequential_sample_ratio(increments, weights)
+
+    @pytest.mark.parametrize("concentrations", [(), (0.0,), (10.0, math.nan), (math.inf,)])
+    def test_refuses_concentrations_that_are_none(self, concentrations: tuple[float, ...]) -> None:
+        with pytest.raises(InvalidInput):
+            sequential_sample_ratio([[1, 1]], [1, 1], concentrations=concentrations)

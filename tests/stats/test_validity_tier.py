@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bench.validity import single, study
+from bench.validity import sample_ratio, single, study
 from bench.validity.draws import DISTRIBUTIONS, SPLITS, Distribution, looks_at, run
 from bench.validity.methods import METHODS, by_period, periods, sequence
 from bench.validity.report import Section, failures, page, with_sections
@@ -57,11 +57,19 @@ def test_the_test_by_user_holds_its_rate_and_the_naive_one_by_query_does_not() -
 
 
 def test_what_is_not_a_comparison_of_means_holds_its_rate_too() -> None:
-    lines = [*single.one_arm(300), *single.sample_ratios(300), *single.adaptive(150), *single.quantiles(15)]
+    lines = [*single.one_arm(300), *single.adaptive(150), *single.quantiles(15)]
     assert failures([], [], lines) == []
     assert {line.name for line in lines if line.rate.exceeds()} == {
         line.name for line in lines if not line.claims
     }  # and what is shown beside them does not
+
+
+def test_the_sample_ratio_alarms_for_nothing_at_no_look_and_sees_an_arm_that_loses_units_in_time() -> None:
+    sequential, repeated = sample_ratio.false_alarms(300)
+    assert not sequential.exceeds()
+    assert repeated.exceeds()
+    assert not any(one.blind for one in sample_ratio.delays(15))
+    assert sample_ratio.once(0.55) == pytest.approx(1083, abs=1)
 
 
 def test_the_bandit_loses_less_than_equal_shares() -> None:

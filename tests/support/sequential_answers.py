@@ -25,6 +25,7 @@ from barograph.stats.summary import Summary
 
 Case = dict[str, Any]
 
+LIBRARY_CONCENTRATION = 10_000.0  # the library has one for all sizes of a mismatch, unless it is given another
 LIBRARY_SEARCHES_TO = 0.4999  # the library's search for a one-sided p-value ends here; a p-value can be larger
 
 
@@ -140,12 +141,12 @@ def _sequential_ratio(case: Case) -> Case:
     i = case["inputs"]
     weights = i["null_probabilities"]
     if "dirichlet_concentration_k" not in i:
-        found = sequential_sample_ratio(i["increments"], weights)
+        found = sequential_sample_ratio(i["increments"], weights, concentrations=(LIBRARY_CONCENTRATION,))
         return {
             "p_values": list(found.p_values), "bayes_factors": [math.exp(one) for one in found.log_evidence],
             "posterior_prob_srm": found.probability,
         }  # fmt: skip
-    found = sequential_sample_ratio(i["increments"], weights, concentration=i["dirichlet_concentration_k"])
+    found = sequential_sample_ratio(i["increments"], weights, concentrations=(i["dirichlet_concentration_k"],))
     return {
         "p_value_unclipped_min1": [min(1.0, math.exp(-one)) for one in found.log_evidence],
         "odds": math.exp(found.log_evidence[-1]),
