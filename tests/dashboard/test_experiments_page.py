@@ -123,8 +123,9 @@ def test_an_experiment_with_planned_looks_is_told_as_of_the_last_and_nothing_is_
     assert judged(second) == ["better", "worse", "not settled", "better"]
     text = plain(text_of(full(second)))
     assert "relative change · repeated 95 % interval" in text
-    assert "decided at planned looks (2 of 4 so far)." in text
+    assert "decided at planned looks (as of look 2 of 4)." in text
     assert set(judged(planned)) == {"not settled"}
+    assert "(none of 4 so far)." in plain(text_of(full(planned)))
     assert "relative change · 95 % interval" in plain(text_of(full(planned)))
     assert progress_note(replace(planned, look=1)) == "day 9, look 2 of 4 in 5 days"
 

@@ -59,7 +59,7 @@ def compared(defined: Experiment, answers: list[UnitAnswer], day: float) -> Comp
 @pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
 @pytest.mark.parametrize("weights", [(0.5, 0.5), (0.8, 0.2), (0.4, 0.3, 0.3)], ids=["1:1", "4:1", "three arms"])
 def test_all_looks_together_keep_alpha(weights: tuple[float, ...], spending: str) -> None:
-    defined, runs = experiment(*weights, spending=spending), times(12, 4_000)
+    defined, runs = experiment(*weights, spending=spending), times(8, 4_000)
     wrong = sum(bool(looks_of(defined, seen(defined, seed)).settled) for seed in range(runs))
     assert not Rate(wrong, runs).exceeds(defined.alpha)
 
@@ -113,6 +113,17 @@ class TestACrossing:
         assert later.primary.repeated[1] == then.primary.repeated[1]
         assert "at look 2 of 4" in later.arm_verdicts[1].sentence
         assert later.arm_verdicts[0].sentence.startswith("Not settled at look 4 of 4")
+
+    def test_says_at_which_value_the_sums_of_its_own_look_were_cut_off(self) -> None:
+        defined = experiment(0.4, 0.3, 0.3, caps={GOAL.name: 0.99})
+        two, lifted = (list(seen(defined, 1, units=1_500, lift=lift)) for lift in (0.0, 0.5))
+        answers = [
+            structs.replace(one, arms=(*one.arms[:2], other.arms[2]), cap=30.0 + look)
+            for look, (one, other) in enumerate(zip(two, lifted, strict=True), start=1)
+        ]
+        still, settled = compared(defined, answers, 28).primary.repeated
+        assert f"{REPEATED}, sums a unit up to 34" in still.method
+        assert f"{REPEATED}, sums a unit up to 32" in settled.method
 
     def test_needs_an_open_gate_at_its_own_look(self) -> None:
         defined = experiment(minimum_units=450)

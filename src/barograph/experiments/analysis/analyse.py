@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from msgspec import structs
 
 from barograph.core.metric import Metric
-from barograph.core.unit import counted, format_value
+from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
-from barograph.experiments.analysis.arms import Arm, Arms, arms_of, cells_of
+from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.equivalence import within_margin
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
 from barograph.experiments.analysis.looks import Looks, held_at
-from barograph.experiments.analysis.methods import adjusted, belief, fixed_horizon, with_ends
+from barograph.experiments.analysis.methods import adjusted, belief, capped, fixed_horizon, with_ends
 from barograph.experiments.analysis.sequential import Sequences
 from barograph.experiments.analysis.strangers import Strangers
 from barograph.experiments.analysis.waiting import (
@@ -34,7 +34,6 @@ from barograph.experiments.analysis.waiting import (
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
 from barograph.experiments.verdict import about_looking, judge, overall, to_be_minded
-from barograph.stats.estimate import Estimate
 
 
 def analyse(
@@ -163,27 +162,21 @@ def _compare_metric(
         for key in treatments
         if better is not None and role != "guardrail"
     ]
-    compared = MetricComparison(
+    at_look = () if looks is None else capped(held_at(looks.boundary, arms, control, alpha), metric, cap)
+    if looks is not None and role == "primary":
+        at_look = tuple(looks.settled[one.arm].estimate if one.arm in looks.settled else one for one in at_look)
+    return MetricComparison(
         metric=metric.name, title=metric.title, unit=metric.unit, role=role, better=better,
         per_unit=metric.aggregation in ("count", "sum"),
-        estimates=tuple(
-            with_ends(fixed_horizon(arms[key], arms[control], (key, control), alpha)) for key in treatments
+        estimates=capped(
+            [with_ends(fixed_horizon(arms[key], arms[control], (key, control), alpha)) for key in treatments],
+            metric, cap,
         ),
-        always_valid=tuple(sequences.compare(arms, key, control, alpha) for key in treatments),
-        adjusted=tuple(one for one in with_past if one is not None) if None not in with_past else (),
-        repeated=() if looks is None else _at_look(looks, arms, control, alpha, role),
-        beliefs=tuple(one for one in believed if one is not None),
-        guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences),
-        cap=cap,
+        always_valid=capped([sequences.compare(arms, key, control, alpha) for key in treatments], metric, cap),
+        adjusted=capped([one for one in with_past if one is not None], metric, cap) if None not in with_past else (),
+        repeated=at_look, beliefs=tuple(one for one in believed if one is not None),
+        guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences), cap=cap,
     )  # fmt: skip
-    return compared if cap is None else _capped(compared, format_value(cap, metric.unit))
-
-
-def _at_look(looks: Looks, arms: Mapping[str, Arm], control: str, alpha: float, role: Role) -> tuple[Estimate, ...]:
-    held = held_at(looks.boundary, arms, control, alpha)
-    if role != "primary":
-        return held
-    return tuple(looks.settled[one.arm].estimate if one.arm in looks.settled else one for one in held)
 
 
 def _planned_wait(experiment: Experiment, traffic: Traffic, looks: Looks | None, since: timedelta) -> float | None:
@@ -192,16 +185,6 @@ def _planned_wait(experiment: Experiment, traffic: Traffic, looks: Looks | None,
         return None
     wait = traffic.days_until(experiment.planned_units * awaited(experiment, 0 if looks is None else looks.number))
     return wait if wait is None or looks is None else max(0.0, wait - since / ONE_DAY)
-
-
-def _capped(compared: MetricComparison, cap: str) -> MetricComparison:
-    def said(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
-        return tuple(structs.replace(one, method=f"{one.method}, sums a unit up to {cap}") for one in estimates)
-
-    return structs.replace(
-        compared, estimates=said(compared.estimates), always_valid=said(compared.always_valid),
-        adjusted=said(compared.adjusted), repeated=said(compared.repeated),
-    )  # fmt: skip
 
 
 def _corrected_family(experiment: Experiment, compared: tuple[MetricComparison, ...]) -> tuple[MetricComparison, ...]:

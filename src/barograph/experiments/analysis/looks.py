@@ -18,7 +18,7 @@ from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm, arms_of, cells_of
 from barograph.experiments.analysis.families import corrected
 from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
-from barograph.experiments.analysis.methods import adjusted, fixed_horizon, with_ends
+from barograph.experiments.analysis.methods import adjusted, capped, fixed_horizon, with_ends
 from barograph.experiments.comparison import REPEATED
 from barograph.experiments.design import Experiment
 from barograph.experiments.design import Spending as SpendingName
@@ -88,7 +88,7 @@ class Looks(Struct, frozen=True, kw_only=True):
             if obstacles(experiment, answer, ratio, arms).verdict() is None:
                 found = [
                     settled[one.arm].estimate if one.arm in settled else one
-                    for one in held_at(boundary, arms, experiment.control, experiment.alpha)
+                    for one in capped(held_at(boundary, arms, experiment.control, experiment.alpha), metric, answer.cap)
                 ]
                 for one, p_value in zip(found, corrected([one.p_value for one in found]), strict=True):
                     crossed = p_value is not None and p_value < experiment.alpha

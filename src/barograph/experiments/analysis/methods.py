@@ -6,9 +6,12 @@ Takes ``Arm``s, hands back ``Estimate``s and ``Belief``s. docs/statistics.md has
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from msgspec import structs
 
+from barograph.core.metric import Metric
+from barograph.core.unit import format_value
 from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.comparison import Belief
 from barograph.experiments.design import Direction
@@ -55,6 +58,14 @@ def _ended(effect: Effect | None) -> Effect | None:
 def stratified(estimate: Estimate, arm: Arm) -> Estimate:
     """The estimate, which says so where it was combined from several periods."""
     return structs.replace(estimate, method=f"{estimate.method}, {STRATIFIED}") if arm.periods > 1 else estimate
+
+
+def capped(estimates: Sequence[Estimate], metric: Metric, cap: float | None) -> tuple[Estimate, ...]:
+    """The estimates, which say at which value units' sums were cut off, where they were."""
+    if cap is None:
+        return tuple(estimates)
+    said = f"sums a unit up to {format_value(cap, metric.unit)}"
+    return tuple(structs.replace(one, method=f"{one.method}, {said}") for one in estimates)
 
 
 def adjusted(arm: Arm, baseline: Arm, names: Names, alpha: float) -> Estimate | None:

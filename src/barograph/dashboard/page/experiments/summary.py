@@ -72,7 +72,8 @@ def _standing(found: Comparison) -> Text:
     came = f", {counted(units, found.unit_kind)}"
     if found.planned_units is not None:
         came = f", {units:,} of {counted(found.planned_units, found.unit_kind)}"
-    looks = f" ({found.look} of {found.planned_looks} so far)" if found.planned_looks else ""
+    looks = f" (as of look {found.look} of {found.planned_looks})" if found.look else ""
+    looks = f" (none of {found.planned_looks} so far)" if found.early else looks
     return Text(text=f"{found.state.capitalize()}: {ran}{came}; {DECIDED[found.decided_by]}{looks}.", tone="muted")
 
 
