@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
+from sqlalchemy import Connection
 from tests.experiments.test_guardrails import BROKEN, CHUNKS, START, Failures
 
 from barograph.control.database import ControlPlane
 from barograph.control.experiments import ExperimentRecord, ExperimentRepository
 from barograph.core.metric import Catalogue
+from barograph.experiments import register
 from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.guardrails import GuardrailWatch, stopped_lately
 from barograph.experiments.known import LOOK_SECONDS
 from barograph_client.clock import ManualClock
-from barograph_client.errors import ControlError, UnknownExperiment
+from barograph_client.errors import ControlError, InvalidExperiment, UnknownExperiment
+from barograph_client.experiments.definition import Namespace
 
 
 class Counted(ExperimentRepository):
@@ -117,6 +122,30 @@ def test_while_nothing_changes_a_second_costs_one_small_question_and_no_reading(
         here.clock.advance(LOOK_SECONDS)
     assert here.repository.readings == before[1] + 1
     assert here.repository.looks <= before[0] + 6
+
+
+@pytest.mark.parametrize(
+    ("part", "most", "why"), [((0.4, 1.0), 200, "overlaps with that of theirs"), ((0.5, 1.0), 1, "1 experiments run")]
+)
+def test_of_two_that_start_at_the_same_moment_one_is_refused_where_both_may_not_run(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch, part: tuple[float, float], most: int, why: str
+) -> None:
+    here, there = processes
+    monkeypatch.setattr(register, "MOST_RUNNING", most)
+    for key, (start, end) in (("ours", part), ("theirs", (0.0, 0.5))):
+        here.framework.create(structs.replace(CHUNKS, key=key, namespace=Namespace(name="n", start=start, end=end)))
+    writing = here.plane.writing
+
+    def too_late() -> AbstractContextManager[Connection]:
+        there.framework.start("theirs")
+        return writing()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.plane, "writing", too_late)
+        with pytest.raises(InvalidExperiment, match=why):
+            here.framework.start("ours")
+    assert {one.key: one.state for one in there.framework.list()} == {"ours": "draft", "theirs": "running"}
+    assert [entry.action for entry in there.framework.history("ours")] == ["create"]
 
 
 def test_who_asks_while_another_looks_goes_on_with_what_is_known(processes: tuple[Process, Process]) -> None:

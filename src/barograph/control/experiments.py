@@ -1,17 +1,19 @@
 """The experiments' definitions and states, each change with its entry in the audit log.
 
 What a definition means is known to ``experiments``; here it is a JSON object. Two people who change the same
-experiment are told apart by its version: the second one is refused, not overwritten.
+experiment are told apart by its version: the second one is refused, not overwritten. Each change is counted before
+anything else in its transaction: on PostgreSQL, too, writers wait for each other there, so that what is read
+afterwards stays true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from barograph.control.audit import AuditEntry, AuditLog, write_audit
 from barograph.control.changes import count_change, count_of
@@ -32,6 +34,9 @@ class ExperimentRecord(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+Check = Callable[[list[ExperimentRecord]], None]
+
+
 class ExperimentRepository:
     """Creates, reads and saves experiments; safe to share between threads. All methods may raise ControlError."""
 
@@ -45,7 +50,8 @@ class ExperimentRepository:
         record = ExperimentRecord(
             project=project, key=key, definition=definition, state=state, version=1, created_at=now, updated_at=now
         )
-        with self._plane.writing() as connection:  # holds the write lock: nobody can create the same key between
+        with self._plane.writing() as connection:
+            count_change(connection, "experiments")
             if connection.execute(_one(project, key)).first() is not None:
                 raise InvalidExperiment(
                     "an experiment of that key exists already",
@@ -53,7 +59,6 @@ class ExperimentRepository:
                     value=key,
                 )
             connection.execute(insert(experiments).values(structs.asdict(record)))
-            count_change(connection, "experiments")
             write_audit(
                 connection, time=now, project=project, actor=actor, action="create", subject=_subject(key),
                 detail={"state": state, "definition": definition},
@@ -76,23 +81,23 @@ class ExperimentRepository:
 
     def list(self, project: str, states: Collection[str] | None = None) -> list[ExperimentRecord]:
         """The project's experiments, oldest first, all or those in one of ``states``."""
-        chosen = (
-            select(experiments)
-            .where(experiments.c.project == project)
-            .order_by(experiments.c.created_at, experiments.c.key)
-        )
-        if states is not None:
-            chosen = chosen.where(experiments.c.state.in_(states))
         with self._plane.reading() as connection:
-            return [ExperimentRecord(**row) for row in connection.execute(chosen).mappings()]
+            return _listed(connection, project, states)
 
     def save(
-        self, record: ExperimentRecord, *, actor: str, action: str, detail: JsonObject | None = None
+        self,
+        record: ExperimentRecord,
+        *,
+        actor: str,
+        action: str,
+        detail: JsonObject | None = None,
+        check: Check | None = None,
     ) -> ExperimentRecord:
         """Keep the record's definition and state as the next version.
 
         ``record.version`` must be the version that it was read with; raises ChangedMeanwhile when it is not the
-        newest any more.
+        newest any more. ``check`` is handed the project's experiments as they are before, none of which another
+        writer changes until this one is kept; where it raises, nothing is.
         """
         now = self._plane.clock.now()
         saved = structs.replace(record, version=record.version + 1, updated_at=now)
@@ -106,13 +111,15 @@ class ExperimentRepository:
             .values(definition=saved.definition, state=saved.state, version=saved.version, updated_at=now)
         )
         with self._plane.writing() as connection:
+            count_change(connection, "experiments")
+            if check is not None:
+                check(_listed(connection, record.project))
             if connection.execute(statement).rowcount != 1:
                 raise ChangedMeanwhile(
                     "the experiment was changed by somebody else, or is gone",
                     hint="Read it again and decide on what it is now.",
                     value=record.key,
                 )
-            count_change(connection, "experiments")
             write_audit(
                 connection, time=now, project=record.project, actor=actor, action=action,
                 subject=_subject(record.key), detail={"state": saved.state, "version": saved.version, **(detail or {})},
@@ -122,6 +129,14 @@ class ExperimentRepository:
 
 def _subject(key: str) -> str:
     return f"experiment:{key}"
+
+
+def _listed(connection: Connection, project: str, states: Collection[str] | None = None) -> list[ExperimentRecord]:
+    chosen = select(experiments).where(experiments.c.project == project)
+    if states is not None:
+        chosen = chosen.where(experiments.c.state.in_(states))
+    chosen = chosen.order_by(experiments.c.created_at, experiments.c.key)
+    return [ExperimentRecord(**row) for row in connection.execute(chosen).mappings()]
 
 
 def _one(project: str, key: str) -> Select[*tuple[Any, ...]]:

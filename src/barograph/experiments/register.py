@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from barograph.control.audit import AuditEntry
-from barograph.control.experiments import ExperimentRecord, ExperimentRepository
+from barograph.control.experiments import Check, ExperimentRecord, ExperimentRepository
 from barograph.control.tables import JsonObject
 from barograph.core.metric import Catalogue
 from barograph.experiments.assignment import definitions_of
@@ -135,19 +135,13 @@ class ExperimentRegister:
 
     def _move(self, record: ExperimentRecord, before: Experiment, state: State, action: str, actor: str) -> Experiment:
         after = moved(before, state, self._clock.now())
-        if state == "running":
-            self._check_room(before.key)
-            check_apart(after, self.list("running", "paused"))
-        self._save(record, after, action, actor, {"from": before.state})
-        return after
 
-    def _check_room(self, key: str) -> None:
-        running = [one.key for one in self.list("running") if one.key != key]
-        if len(running) >= MOST_RUNNING:
-            raise InvalidExperiment(
-                f"{MOST_RUNNING} experiments run in this project, which is the most that may",
-                hint=f"Stop or pause one first, such as {running[0]}.",
-            )
+        def check(kept: list[ExperimentRecord]) -> None:
+            _check_room(after.key, kept)
+            check_apart(after, [experiment_of(one) for one in kept if one.state in ("running", "paused")])
+
+        self._save(record, after, action, actor, {"from": before.state}, check if state == "running" else None)
+        return after
 
     def _stop(
         self, record: ExperimentRecord, before: Experiment, reason: str, actor: str, breached: tuple[str, ...] = ()
@@ -189,11 +183,21 @@ class ExperimentRegister:
         return Reweighting(at=at, before=weights_of(before.variants))
 
     def _save(
-        self, record: ExperimentRecord, experiment: Experiment, action: str, actor: str, detail: JsonObject
-    ) -> None:
+        self, record: ExperimentRecord, experiment: Experiment, action: str, actor: str, detail: JsonObject,
+        check: Check | None = None,
+    ) -> None:  # fmt: skip
         changed = structs.replace(record, definition=_definition(experiment), state=experiment.state)
-        self._repository.save(changed, actor=actor, action=action, detail=detail)
+        self._repository.save(changed, actor=actor, action=action, detail=detail, check=check)
         self.refresh()
+
+
+def _check_room(key: str, kept: Iterable[ExperimentRecord]) -> None:
+    running = [one.key for one in kept if one.state == "running" and one.key != key]
+    if len(running) >= MOST_RUNNING:
+        raise InvalidExperiment(
+            f"{MOST_RUNNING} experiments run in this project, which is the most that may",
+            hint=f"Stop or pause one first, such as {running[0]}.",
+        )
 
 
 def weights_of(variants: tuple[Variant, ...]) -> dict[str, float]:
