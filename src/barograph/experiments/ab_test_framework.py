@@ -26,7 +26,7 @@ from barograph.experiments.assignment import previewed
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
 from barograph.experiments.examples import Examples, examples_of
-from barograph.experiments.guardrails import ACTOR, find_breach
+from barograph.experiments.guardrails import ACTOR, checks_now, find_breach
 from barograph.experiments.interleaving import compare_preferences, preference_details
 from barograph.experiments.past_looks import PastLooks
 from barograph.experiments.plan import Plan, PlanQuestion
@@ -201,7 +201,8 @@ class ABTestFramework(ExperimentRegister):
         """The arms compared on data up to now, the sample ratio first, with a verdict in a sentence.
 
         At a fixed horizon the data are those up to the planned end, with planned looks those up to the last look that
-        counts. Raises InvalidExperiment when it never started, and what the reader raises.
+        counts, but for the guardrails' test for any time. Raises InvalidExperiment when it never started, and what the
+        reader raises.
         """
         experiment = self.get(key)
         metrics = {name: self._catalogue.get(name) for name in experiment.metrics}
@@ -210,7 +211,9 @@ class ABTestFramework(ExperimentRegister):
         if experiment.kind == "interleaving":
             return compare_preferences(experiment, metrics, answers, look.at)
         first_days = first_days_of(self._reader, experiment, metrics, look.until)
-        return analyse(experiment, metrics, answers, look.at, first_days, look.looks)
+        guarded = {one.metric: metrics[one.metric] for one in experiment.guardrails}
+        guards = checks_now(experiment, guarded, self._reader, look.at) if look.looks else None
+        return analyse(experiment, metrics, answers, look.at, first_days, look.looks, guards)
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from datetime import datetime, timedelta
@@ -66,15 +66,22 @@ def find_breach(experiment: Experiment, catalogue: Catalogue, reader: UnitReader
     """What is breached of the guardrails that stop; None where nothing is. Raises UnknownMetric, as the reader does."""
     names = [one.metric for one in experiment.guardrails if one.auto_stop]
     metrics = {name: catalogue.get(name) for name in names}
-    until = just_after(now)
-    answers = {name: reader.units(question_of(experiment, name, until)) for name in names}
-    checks = check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
+    checks = checks_now(experiment, metrics, reader, now)
     found = [(metrics[name], check) for name in names for check in checks[name] if check.stopping == "breached"]
     if not found:
         return None
     told = [_sentence(experiment, metric, check) for metric, check in found[:MOST_TOLD]]
     more = [f"{len(found) - MOST_TOLD} more are breached."] if len(found) > MOST_TOLD else []
     return Breach(metrics=tuple(dict.fromkeys(metric.name for metric, _ in found)), sentence=" ".join([*told, *more]))
+
+
+def checks_now(
+    experiment: Experiment, metrics: Mapping[str, Metric], reader: UnitReader, now: datetime
+) -> dict[str, tuple[GuardrailCheck, ...]]:
+    """The checks of those guardrails whose ``metrics`` are given, by what is known now. Raises as the reader does."""
+    until = just_after(now)
+    answers = {name: reader.units(question_of(experiment, name, until)) for name in metrics}
+    return check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
 
 
 def stopped_lately(experiments: Iterable[Experiment], at: datetime) -> dict[str, str]:

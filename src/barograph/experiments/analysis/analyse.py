@@ -43,12 +43,14 @@ def analyse(
     now: datetime,
     first_days: Mapping[str, UnitAnswer] | None = None,
     looks: Looks | None = None,
+    guards: Mapping[str, tuple[GuardrailCheck, ...]] | None = None,
 ) -> Comparison:
     """Compare the arms on every metric of the experiment.
 
     ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for those of
     which it was asked what units did in their first days; answers are by the day of exposure, as ``questions`` asks
-    for them. ``looks`` are the planned ones that have passed: then the answers are those up to the last that counts.
+    for them. ``looks`` are the planned ones that have passed: then the answers are those up to the last that counts,
+    and ``guards`` the checks of guardrails by what is known now: a test for any time waits for no look.
     """
     early = first_days or {}
     first, primary = answers[experiment.primary_metric], metrics[experiment.primary_metric]
@@ -68,6 +70,7 @@ def analyse(
             for name, role, guardrail in _parts(experiment)
         ),
     )
+    compared = _guarded_by(guards or {}, compared)
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to)
     primary_arms = arms[experiment.primary_metric].by_key
@@ -132,6 +135,21 @@ def _checks(
     arms = found.by_key
     return tuple(
         check(arms, sequences, key, experiment, metric, guardrail) for key in arms if key != experiment.control
+    )
+
+
+def _guarded_by(
+    guards: Mapping[str, tuple[GuardrailCheck, ...]], compared: tuple[MetricComparison, ...]
+) -> tuple[MetricComparison, ...]:
+    """With these checks in the place of those that there are, but for the state at one look."""
+
+    def newer(one: MetricComparison) -> tuple[GuardrailCheck, ...]:
+        both = zip(one.guardrails, guards[one.metric], strict=True)
+        return tuple(structs.replace(now, state=then.state) for then, now in both)
+
+    return tuple(
+        structs.replace(one, guardrails=newer(one)) if one.guardrails and one.metric in guards else one
+        for one in compared
     )
 
 
