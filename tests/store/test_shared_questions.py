@@ -22,7 +22,7 @@ from barograph.core.metric import Measure
 from barograph.core.query import Window
 from barograph.core.shared_questions import LONGEST_ANSWER, LONGEST_QUESTION, SharedQuery, SharedQuestions
 from barograph.core.units import UnitQuery
-from barograph.store.units import shared_questions
+from barograph.store.units import shared_questions, sums
 from barograph_client.errors import InvalidQuery
 
 WINDOW = Window(at("2026-10-20 06:30"), at("2026-10-24 17:45"))
@@ -30,8 +30,7 @@ PAUSE = Window(at("2026-10-21 00:00"), at("2026-10-22 10:00"))
 UNITS, QUERIES = 40, 500
 ARMS = ("b", "a")  # the arm c is none of the experiment's any more
 METRICS = (
-    "satisfaction", "accuracy", "score.delta", "response_time.mean", "error_rate", "low_rating_rate", "cost", "queries",
-    "ratings_a_query",
+    "satisfaction", "accuracy", "score.delta", "error_rate", "low_rating_rate", "cost", "queries", "ratings_a_query",
 )  # fmt: skip
 QUESTIONS = (
     "How do I rotate an API key?", "Was kostet das für Ämter?", "ПАРОЛЬ забыт", "用户 登录", HOSTILE, "x" * 5000,
@@ -163,3 +162,11 @@ def test_what_was_retired_is_said(site: Site) -> None:
 def test_what_cannot_be_asked_is_refused(site: Site, question: SharedQuery) -> None:
     with pytest.raises(InvalidQuery):
         site.store.shared_questions(question)
+
+
+def test_arms_that_are_ids_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "MOST_ARMS", 2)
+    with pytest.raises(InvalidQuery, match="more than 2 arms"):
+        site.store.shared_questions(asked())
+    with pytest.raises(InvalidQuery, match="more than 2 arms"):
+        site.store.units(asked().of)

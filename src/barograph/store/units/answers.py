@@ -19,7 +19,7 @@ from barograph.store.filters import Parameters, from_micros
 from barograph.store.units.counted_time import share_of_day
 from barograph.store.units.moments import NOBODY, moments, too_large, with_silent
 from barograph.store.units.statements import by_age, by_arm, unit_counts, values_by_arm
-from barograph.store.units.sums import MOST_ARMS, sums, two_terms
+from barograph.store.units.sums import check_arms, sums, two_terms
 from barograph_client.errors import InvalidQuery
 
 NOTED_EARLY = 0.01  # the share of units from which it is said that they came early
@@ -33,7 +33,7 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
     statement = by_age(of, question) if question.by == "age" else by_arm(of, question, parameters)
     with engine.steady():
         rows = engine.select(statement, parameters.values)
-    _check_arms(rows)
+    check_arms(rows[0]["all_arms"] if rows else 0)
     everyone = [row for row in rows if row["part"] == 0]
     clean = [row for row in rows if row["code"] != 0]
     if question.by == "age":
@@ -83,7 +83,7 @@ def unit_values(engine: Engine, catalogue: Catalogue, question: UnitQuery, most:
     all_units = unit_counts(sums(pair, question, counting))
     with engine.steady():
         arms = engine.select(all_units, counting.values)
-        _check_arms(arms)
+        check_arms(arms[0]["all_arms"] if arms else 0)
         share = min(1.0, most / max(1, sum(arm["units"] for arm in arms)))
         values = values_by_arm(sums(pair, question, parameters, share=share), question)
         rows = engine.select(values, parameters.values)
@@ -113,11 +113,6 @@ def _check(question: UnitQuery) -> None:
         raise InvalidQuery("pauses are in their order, and have no time in common", value=question.pauses)
     if by == "age" and (cap is not None or question.pre_days):
         raise InvalidQuery("what units did by age has neither a pre-period nor a cap", value=by)
-
-
-def _check_arms(rows: Rows) -> None:
-    if rows and rows[0]["all_arms"] > MOST_ARMS:
-        raise InvalidQuery(f"units were exposed to more than {MOST_ARMS} arms", hint="An arm is a name, not an id.")
 
 
 def _arms(rows: Rows, question: UnitQuery) -> list[UnitMoments]:

@@ -26,7 +26,7 @@ from barograph.core.units import UnitQuery
 from barograph.store.engine import Engine
 from barograph.store.filters import Parameters, from_micros, within
 from barograph.store.measures import Term
-from barograph.store.units.sums import ARM_BITS, sums, two_terms, unit_of
+from barograph.store.units.sums import ARM_BITS, check_arms, sums, two_terms, unit_of
 from barograph_client.errors import InvalidQuery
 
 MOST_QUESTIONS = 100
@@ -47,6 +47,7 @@ def shared_questions(
     choice = _choice(catalogue.get(question.of.metric), question, parameters)
     with engine.steady():
         (found,) = engine.select(choice, parameters.values)
+        check_arms(len(found["names"]))
         picks = [[_Pick(*pick) for pick in one[3]] for one in found["chosen"]]
         told = _told(engine, question.of, [pick for one in picks for pick in one]) if picks else {}
     names, questions = found["names"], []

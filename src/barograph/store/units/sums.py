@@ -75,6 +75,12 @@ def two_terms(metric: Metric, unit_kind: str) -> tuple[Term, Term]:
     return of, Term(of.kind, of.name, "n")
 
 
+def check_arms(number: int) -> None:
+    """Refuse an answer about more arms than there is room for. Raises InvalidQuery."""
+    if number > MOST_ARMS:
+        raise InvalidQuery(f"units were exposed to more than {MOST_ARMS} arms", hint="An arm is a name, not an id.")
+
+
 def rolled_up(unit_kind: str) -> bool:
     """Whether the rollup knows units of that kind."""
     return unit_kind in _COLUMNS
