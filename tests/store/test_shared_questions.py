@@ -154,7 +154,7 @@ def test_another_project_and_another_experiment_share_nothing(site: Site) -> Non
 def test_what_was_retired_is_said(site: Site) -> None:
     engine, question = site.store._engine, asked()
     for day, said in ((WINDOW.start.date(), True), (WINDOW.start.date() - timedelta(days=1), False)):
-        found = shared_questions.shared_questions(engine, site.catalogue, question, WINDOW.end, day)
+        found = shared_questions.shared_questions(engine, site.catalogue, question, WINDOW.end, {day})
         assert bool(found.notes) == said
 
 

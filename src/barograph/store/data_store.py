@@ -276,8 +276,7 @@ class DataStore:
     def shared_questions(self, question: SharedQuery) -> SharedQuestions:
         """Questions that units of several arms asked, with an answer of each."""
         self._wait()
-        retired = max(self.retired("query"), default=None)
-        return shared_questions(self._engine, self._catalogue, question, self.watermark(), retired)
+        return shared_questions(self._engine, self._catalogue, question, self.watermark(), self.retired("query"))
 
     def decisions(self, project: str, traces: Sequence[str]) -> dict[str, datetime]:
         """When those of the traces were decided for which there is a query event, or a line that says why not."""

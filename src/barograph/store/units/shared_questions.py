@@ -6,6 +6,7 @@ second statement reads the few rows that are told.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
@@ -35,9 +36,9 @@ _ROW = "cityHash64(event_id)"
 
 
 def shared_questions(
-    engine: Engine, catalogue: Catalogue, question: SharedQuery, complete_to: datetime, retired: date | None = None
+    engine: Engine, catalogue: Catalogue, question: SharedQuery, complete_to: datetime, retired: Collection[date] = ()
 ) -> SharedQuestions:
-    """Questions of several arms. ``retired`` is the newest day of arrival whose raw queries are gone.
+    """Questions of several arms. ``retired`` are days of arrival whose raw queries are gone.
 
     Raises InvalidQuery, UnknownMetric or EngineError.
     """
@@ -61,10 +62,11 @@ def shared_questions(
     )  # fmt: skip
 
 
-def _notes(of: UnitQuery, retired: date | None) -> tuple[str, ...]:
-    if retired is None or of.window.start.date() > retired:
+def _notes(of: UnitQuery, retired: Collection[date]) -> tuple[str, ...]:
+    last = max(retired, default=date.min)
+    if of.window.start.date() > last:
         return ()
-    return (f"Queries that arrived up to {retired} were retired; their questions are not told.",)
+    return (f"Queries that arrived up to {last} were retired; their questions are not told.",)
 
 
 class _Pick(Struct, frozen=True):
