@@ -17,6 +17,7 @@ from barograph.core.query import Window
 from barograph.core.units import UnitAnswer, UnitQuery
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.analysis.analyse import analyse
+from barograph.experiments.analysis.waiting import Traffic
 from barograph.experiments.comparison import Course, MetricComparison
 from barograph.experiments.design import Experiment, Guardrail, Pause, equal_variants, validated
 from barograph.experiments.questions import first_days_of, question_of
@@ -173,6 +174,36 @@ class TestQuestions:
             assert [one.attribution_days for one in reader.questions] == days
             assert all((one.metric, one.pauses) == ("error_rate", ()) for one in reader.questions)
             reader.questions.clear()
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_how_long_it_takes_is_told_by_days_without_a_pause(state: str) -> None:
+    """Forty a day in five days, then nobody for eight: at forty a day it goes on."""
+    values: dict[str, Any] = {"paused_at": START + 5 * DAY}
+    if state == "running":
+        values = {"pauses": (Pause(start=START + 5 * DAY, end=START + 13.3 * DAY),)}
+    defined = experiment(state=state, planned_units=1000, **values)
+    now, metrics = START + 13.5 * DAY, {"response_time.mean": CATALOGUE.get("response_time.mean")}
+    arms = [
+        moments_of(arm, np.random.default_rng(day).normal(2, 1, 20), group=f"2026-11-{10 + day}")
+        for day in range(5)
+        for arm in ARMS
+    ]
+    found = analyse(defined, metrics, {"response_time.mean": answer_of(arms, now)}, now)
+    assert found.needs_more_days == pytest.approx(800 / 40, abs=1)
+    assert "needs about 20 more days at the present traffic (200 of 1,000 planned users)" in found.verdict.sentence
+
+
+def test_units_of_days_with_a_pause_are_among_those_of_complete_days() -> None:
+    """A plan of units ends with the day on which the last came, which is so also of a day with a pause."""
+    by_day = (("2026-11-10", 30), ("2026-11-11", 40), ("2026-11-12", 10))
+    pauses = (Pause(start=START + 8 * HOUR, end=START + 9 * HOUR),)
+    traffic = Traffic.of(by_day, 80, 2.0, START + 2 * DAY, pauses)
+    assert (traffic.whole, traffic.upto, traffic.elapsed) == (70, (40,), 1.375)
+    assert traffic.pace == pytest.approx(40)
+    assert traffic.days_until(110) == pytest.approx(1 + 40 / 40 - 1.375)  # 80 on usual days, 40 of them on the first
+    only = Traffic.of(by_day[:1], 30, 0.5, START + DAY, pauses)
+    assert (only.whole, only.upto, only.pace) == (30, (), 60)
 
 
 def test_cohorts_whose_windows_a_pause_has_cut_short_are_taken_whole() -> None:

@@ -184,6 +184,13 @@ class Experiment(Allocation, frozen=True, kw_only=True):
         """Whether it ever was, or is."""
         return bool(self.pauses) or self.paused_at is not None
 
+    def pauses_until(self, until: datetime) -> tuple[Pause, ...]:
+        """What of its pauses is before ``until``; one that goes on has no end before that."""
+        known = [(one.start, one.end) for one in self.pauses]
+        if self.paused_at is not None:
+            known.append((self.paused_at, until))
+        return tuple(Pause(start=start, end=min(end, until)) for start, end in known if start < until)
+
     @property
     def paused_seconds(self) -> float:
         """By how much its pauses put a planned end in days off; one that began after that end puts nothing off."""

@@ -86,7 +86,7 @@ def compare_preferences(
     units = sum(one.units for one in first.arms if one.arm == INTERLEAVED)
     preferred = {key: Preferred.of(answer) for key, answer in by_ranker.items()}
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
-    traffic = Traffic.of(by_day, units, days, first.complete_to)
+    traffic = Traffic.of(by_day, units, days, first.complete_to, experiment.pauses_until(now))
     progress = Progress(
         days=days, units=units, enough_days=_enough_days(experiment, preferred, traffic),
         planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),

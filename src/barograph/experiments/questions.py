@@ -156,13 +156,5 @@ def question_of(experiment: Experiment, metric: str, until: datetime, *, by: str
         pre_days=experiment.pre_days if adjusted else 0,
         cap=experiment.caps.get(metric) if by != "age" else None,
         changed_at=tuple(change.at for change in experiment.reweighted),
-        pauses=_pauses(experiment, window.end),
+        pauses=tuple(Window(pause.start, pause.end) for pause in experiment.pauses_until(window.end)),
     )
-
-
-def _pauses(experiment: Experiment, until: datetime) -> tuple[Window, ...]:
-    """Those before ``until``; one that goes on has no end before that."""
-    known = [(one.start, one.end) for one in experiment.pauses]
-    if experiment.paused_at is not None:
-        known.append((experiment.paused_at, until))
-    return tuple(Window(start, min(end, until)) for start, end in known if start < until)

@@ -72,7 +72,7 @@ def analyse(
     )
     compared = _guarded_by(guards or {}, compared)
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
-    traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to)
+    traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to, experiment.pauses_until(now))
     primary_arms = arms[experiment.primary_metric].by_key
     progress = Progress(
         days=days, units=traffic.units, enough_days=enough_days(experiment, primary_arms, traffic),

@@ -7,8 +7,9 @@ effect worth finding needs, or until a sequence is narrow enough to find it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
 from barograph.experiments.analysis.strangers import exposed_arms
-from barograph.experiments.design import Experiment
+from barograph.experiments.design import Experiment, Pause
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.planning import days_until
 from barograph.stats.power import days_needed, sample_size
@@ -75,27 +76,36 @@ def awaited(experiment: Experiment, look: int) -> float:
 class Traffic(Struct, frozen=True, kw_only=True):
     """How units come: ``upto`` counts those exposed by the end of each complete day, ``units`` all of them until now.
 
-    ``elapsed`` are the days from the start of the first of these days until now, ``days`` those the experiment ran.
+    ``whole`` are the units of complete days, None where days are not known; ``elapsed`` the days from the start of the
+    first one until now, ``days`` those the experiment ran. Days with a pause tell nothing of how units come: they are
+    in neither ``upto`` nor ``elapsed``, and their units are ``apart``.
     """
 
     units: int
     days: float
     upto: tuple[int, ...] = ()
     elapsed: float = 0.0
+    whole: int | None = None
+    apart: int = 0
 
     @classmethod
-    def of(cls, by_day: tuple[tuple[str, int], ...], units: int, days: float, complete_to: datetime) -> Traffic:
+    def of(
+        cls, by_day: tuple[tuple[str, int], ...], units: int, days: float, complete_to: datetime,
+        pauses: Sequence[Pause] = (),
+    ) -> Traffic:  # fmt: skip
         """From the units exposed on each UTC day; days without any are days too."""
         counts = {moment: count for day, count in by_day if (moment := day_of(day)) is not None}
         if not counts:
             return cls(units=units, days=days)
-        day, total, upto = min(counts), 0, []
-        first = day
-        while day + ONE_DAY <= complete_to:
-            total += counts.get(day, 0)
-            upto.append(total)
-            day += ONE_DAY
-        return cls(units=units, days=days, upto=tuple(upto), elapsed=(complete_to - first) / ONE_DAY)
+        first = min(counts)
+        complete = [first + n * ONE_DAY for n in range((complete_to - first) // ONE_DAY)]
+        usual = [day for day in complete if not any(one.start < day + ONE_DAY and day < one.end for one in pauses)]
+        whole = sum(counts.get(day, 0) for day in complete)
+        upto = tuple(accumulate(counts.get(day, 0) for day in usual))
+        return cls(
+            units=units, days=days, upto=upto, whole=whole, apart=whole - (upto[-1] if upto else 0),
+            elapsed=(complete_to - first) / ONE_DAY - (len(complete) - len(usual)),
+        )  # fmt: skip
 
     def days_until(self, needed: float) -> float | None:
         """More days until so many units have come: by complete days where there are any, else a straight line."""
@@ -103,13 +113,8 @@ class Traffic(Struct, frozen=True, kw_only=True):
             return 0.0
         if not self.upto:
             return days_needed(needed, self.units, self.days)
-        until = days_until(needed, self.upto)
+        until = days_until(needed - self.apart, self.upto)
         return None if until is None else max(0.0, until - self.elapsed)
-
-    @property
-    def whole(self) -> int | None:
-        """The units of complete days; None where days are not known."""
-        return self.upto[-1] if self.upto else 0 if self.elapsed else None
 
     @property
     def pace(self) -> float:
