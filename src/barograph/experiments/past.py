@@ -28,11 +28,6 @@ from barograph.experiments.plan import Baseline, PlanQuestion
 from barograph.stats.sequential import asymptotic
 from barograph_client.errors import InvalidInput
 
-_LARGEST_SKEW: dict[Method, float] = {
-    "fixed horizon": gate.LARGEST_SKEW,
-    "always valid": asymptotic.LARGEST_SKEW,
-    "group sequential": gate.LARGEST_SKEW_AT_LOOKS,
-}
 LENGTHS = (7, 14, 28)  # days of the past that are asked for, where there are so many
 
 
@@ -118,7 +113,8 @@ def gated_until(baseline: Baseline, method: Method) -> int:
     """
     if baseline.skewness is None or (method != "always valid" and baseline.basis == "share"):
         return 0
-    return math.ceil((baseline.skewness / _LARGEST_SKEW[method]) ** 2)
+    largest = asymptotic.LARGEST_SKEW if method == "always valid" else gate.LARGEST_SKEW
+    return math.ceil((baseline.skewness / largest) ** 2)
 
 
 def _named(unit_kind: str) -> str:

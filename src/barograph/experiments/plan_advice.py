@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from barograph.core.unit import counted, format_value
-from barograph.experiments.design import Method
 from barograph.experiments.past import gated_until
 from barograph.experiments.plan import Plan
 from barograph.stats.sequential.asymptotic import FEWEST_UNITS
@@ -73,8 +72,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
         kept = 1 - question.correlation**2
         found.append(f"Adjusted for the pre-period (CUPED), which leaves {_share(kept)} of the variance.")
     last = plan.baselines[-1]
-    planned: Method = "fixed horizon" if question.method == "always valid" else question.method
-    once, at_any_time = gated_until(last, planned), gated_until(last, "always valid")
+    once, at_any_time = gated_until(last, "fixed horizon"), gated_until(last, "always valid")
     if last.skewness is None:
         found.append("How skewed the values are is not known: where they are, it takes longer.")
     elif once > question.minimum_units:

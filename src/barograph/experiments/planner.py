@@ -102,7 +102,6 @@ class _Planner:
         self._units = units_by_day(distinct, LONGEST)
         self._unit_days = np.concatenate(([0.0], np.cumsum((self._units[1:] + self._units[:-1]) / 2)))
         self._alpha = question.alpha / (len(question.weights) - 1)
-        self._once: Method = "fixed horizon" if question.method == "always valid" else question.method
         self._history = len(distinct)
         self._kept = 1 - question.correlation**2  # of the variance, beside the pre-period (Deng and others 2013)
 
@@ -135,7 +134,7 @@ class _Planner:
         """What it takes to find the effect, each way; nothing finds one that the metric has no room for."""
         if not effect < self.most_effect:
             return Need(effect=effect, units=None, days=None, any_time_days=None, half_settled_days=None)
-        fixed, settled = self.least_days(effect, self._once), self.least_days(effect, "always valid")
+        fixed, settled = self.least_days(effect, "fixed horizon"), self.least_days(effect, "always valid")
         coverage, half = self._question.coverage, None
         if settled is not None:
             days = range(1, settled + 1)
@@ -200,7 +199,7 @@ class _Planner:
     def _found(self, effect: float, days: int, coverage: float) -> float:
         """The chance that one look at the end of that day tells the arms apart."""
         base, n, n_control = self._arms(days, coverage)
-        if min(n, n_control) < self._fewest(base, self._once):
+        if min(n, n_control) < self._fewest(base, "fixed horizon"):
             return 0.0
         alpha = self._alpha_at(days)
         if base.basis == "share" and self._kept == 1:
@@ -266,6 +265,6 @@ class _Planner:
         else:
             standardised = self._standardised(effect, base)
             needed = sample_size(standardised, alpha=alpha, power=question.power, ratio=ratio)
-        fewest = self._fewest(base, self._once) / min(1.0, ratio)
+        fewest = self._fewest(base, "fixed horizon") / min(1.0, ratio)
         units = max(needed, fewest) / control / base.measured
         return math.ceil(units) if math.isfinite(units) else None
