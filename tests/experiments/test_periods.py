@@ -73,6 +73,21 @@ def test_the_difference_is_that_of_post_stratification() -> None:
     assert expected is not None
     assert found.value == pytest.approx(expected.value)
     assert found.standard_error == pytest.approx(expected.standard_error)
+    assert found.degrees == pytest.approx(expected.degrees, rel=0.01)
+    assert found.p_value == pytest.approx(expected.p_value, rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["fixed horizon", "always valid"])
+def test_a_few_units_that_stand_for_a_whole_period_are_taken_for_a_few(method: str) -> None:
+    defined = experiment(
+        method=method, variants=(Variant(key="control", weight=0.02), Variant(key="reranked", weight=0.98))
+    )
+    found = compare(defined, rising(effect=0.5, sizes=((500, 500), (12, 988))))
+    assert found.estimates[0].arm_n == 1488
+    assert found.estimates[0].absolute is not None
+    assert found.estimates[0].absolute.degrees == pytest.approx(11, abs=3)
+    if method == "always valid":
+        assert any("a sequence needs 100 units" in warning for warning in found.deciding[0].warnings)
 
 
 @pytest.mark.parametrize("method", ["fixed horizon", "always valid"])

@@ -42,7 +42,7 @@ def compare_means(
     p-value, with the reason in the warnings) an arm of fewer than two units and arms that do not vary at all. The
     p-value is that of the absolute difference.
     """
-    _require_alpha(alpha)
+    require_alpha(alpha)
     warnings: list[str] = []
     effect: Effect | None = None
     if min(arm.n, baseline.n) == 0:
@@ -123,7 +123,8 @@ def welch(
     if refusal:
         return Effect(value=difference), (refusal,)
     a, b = arm.mean_variance, baseline.mean_variance
-    effect = t_effect(difference, math.sqrt(a + b), satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, null)
+    degrees = satterthwaite((a, arm.n - 1), (b, baseline.n - 1))
+    effect = t_effect(difference, math.sqrt(a + b), degrees, alpha, alternative, null)
     constant = not (arm.varies and baseline.varies)
     return effect, ("one arm does not vary: the other carries the whole uncertainty",) if constant else ()
 
@@ -161,7 +162,7 @@ def relative_difference(
     error = math.hypot(arm_share, baseline_share * arm.mean / baseline.mean)
     if error == 0:  # an arm that is zero in every unit is the whole baseline away, however uncertain that is
         return Effect(value=value), ("the arm is zero in every unit: the relative effect has no interval",)
-    effect = t_effect(value, error, satterthwaite(a, arm.n, b, baseline.n), alpha, alternative, 0.0)
+    effect = t_effect(value, error, satterthwaite((a, arm.n - 1), (b, baseline.n - 1)), alpha, alternative, 0.0)
     return effect, (CLOSE_TO_ZERO,) if _weak_baseline(baseline) else ()
 
 
@@ -184,7 +185,7 @@ def log_relative_difference(
     value = (arm.mean - baseline.mean) / baseline.mean
     if max(value, arm_share, baseline_share, baseline.mean / arm.mean) > LARGEST_SHARE:
         return None, ("a mean is zero, or as good as: there is no ratio of them",)
-    degrees = satterthwaite(arm_share**2, arm.n, baseline_share**2, baseline.n)
+    degrees = satterthwaite((arm_share**2, arm.n - 1), (baseline_share**2, baseline.n - 1))
     # expm1 and log1p keep the digits of a difference that is tiny beside the means
     logarithm = math.log1p(value)
     reach = t_quantile(1 - alpha / 2, degrees) * math.hypot(arm_share, baseline_share)
@@ -224,13 +225,14 @@ def non_inferiority(
     return welch(arm, baseline, alpha=alpha, alternative="less", null=margin)
 
 
-def satterthwaite(a: float, n_a: int, b: float, n_b: int) -> float:
-    """The degrees of freedom of a difference of means whose variances are ``a`` and ``b``.
+def satterthwaite(*parts: tuple[float, float]) -> float:
+    """The degrees of freedom of a sum of independent variances, each given with its own; not all may be zero.
 
-    (a + b)² / (a² / (n_a - 1) + b² / (n_b - 1)), in shares so that no square over- or underflows.
+    Source: Satterthwaite, "An approximate distribution of estimates of variance components" (Biometrics Bulletin
+    1946): (sum of v)² / (sum of v² / degrees), in shares so that no square over- or underflows.
     """
-    share = a / (a + b)
-    return 1 / (share * share / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
+    whole = math.fsum(variance for variance, _ in parts)
+    return 1 / math.fsum((variance / whole) ** 2 / degrees for variance, degrees in parts)
 
 
 def t_effect(
@@ -304,6 +306,7 @@ def _exp_less_one(power: float) -> float:
         return math.inf
 
 
-def _require_alpha(alpha: float) -> None:
+def require_alpha(alpha: float) -> None:
+    """Raises InvalidInput for an alpha that is no risk of an interval."""
     if not 0 < alpha <= 0.5:
         raise InvalidInput("alpha must lie between 0 and 0.5", hint="0.05 is usual.", value=alpha)

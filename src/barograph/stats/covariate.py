@@ -152,7 +152,7 @@ def compare_lin(
         absolute, relative = Effect(value=difference), None
         warnings.append("nothing varies beside the pre-period: no test applies")
     else:
-        degrees = satterthwaite(ours.variance, ours.degrees + 1, theirs.variance, theirs.degrees + 1)
+        degrees = satterthwaite((ours.variance, ours.degrees), (theirs.variance, theirs.degrees))
         absolute = t_effect(difference, math.sqrt(variance), degrees, alpha, alternative)
         relative = None
         refused: tuple[str, ...] = (AS_GOOD_AS_ZERO,)

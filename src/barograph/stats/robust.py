@@ -39,7 +39,7 @@ def trimmed_welch(
     other, b, other_kept = _trimmed(finite_array(baseline), trim)
     if a + b == 0:
         return Effect(value=value - other), ("what is left of the arms does not vary: no test applies",)
-    degrees = satterthwaite(a, kept, b, other_kept)
+    degrees = satterthwaite((a, kept - 1), (b, other_kept - 1))
     return t_effect(value - other, math.sqrt(a + b), degrees, alpha, alternative), ()
 
 

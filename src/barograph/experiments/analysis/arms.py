@@ -17,12 +17,12 @@ from barograph.core.metric import Metric
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.unit_sums import UnitSums
 from barograph.experiments.design import Experiment
-from barograph.stats.bandit import FEWEST_UNITS
-from barograph.stats.comparison import weak_denominator
+from barograph.stats.bandit import FEWEST_IN_PERIOD
+from barograph.stats.comparison import satterthwaite, weak_denominator
 from barograph.stats.joint import PairSummary
 from barograph.stats.sequential.asymptotic import skewness_of_share
 from barograph.stats.skewness import skewness_of_ratio, skewness_of_sums
-from barograph.stats.summary import RatioSummary, Summary, exact_sum
+from barograph.stats.summary import ROUNDING_SHARE, RatioSummary, Summary, exact_sum
 
 INTEGER_TOLERANCE = 1e-9  # relative; moments of 0/1 values satisfy sum of squares = sum up to rounding
 
@@ -36,7 +36,8 @@ class Arm(Struct, frozen=True, kw_only=True):
     ``units`` carry a measurement (for a count or a sum every exposed unit does: none is zero); ``values`` is what
     tests of means are made of, with ``skew`` (None: not known); ``ratio`` is set where they are linearised, and
     ``successes`` where each unit is a yes or a no. ``pairs`` are values before and since. ``unit_days`` is the clock.
-    ``periods`` counts the periods of constant weights that ``values`` were combined from.
+    ``periods`` counts the periods of constant weights that ``values`` were combined from; of several, ``values.n`` is
+    one more than the degrees of freedom of their mean's error, which the smallest periods decide.
     """
 
     units: int = 0
@@ -52,6 +53,11 @@ class Arm(Struct, frozen=True, kw_only=True):
     def varies(self) -> bool:
         """Whether its units differ, so that the spread of its mean can be known; yes-or-no needs no spread."""
         return self.successes is not None or self.values.varies
+
+    @property
+    def unit_variance(self) -> float:
+        """The variance of a unit's value; of several periods, that which would explain the error of their mean."""
+        return self.values.mean_variance * self.units
 
     @property
     def uneven(self) -> bool:
@@ -104,12 +110,13 @@ def _combined(metric: Metric, by_period: Sequence[Mapping[str, UnitSums]]) -> Ar
     """Over periods between which the weights changed, each period by the units of all arms in it.
 
     Post-stratification (Cochran, Sampling Techniques, 5A; ``stats.bandit.stratified_difference``): a time in which
-    everything is better does not count for the arm that had more units then. The result is a summary whose mean and
-    ``mean_variance`` are those of the combined mean, so that every test of means may be made of it. What units did
-    before is not combined.
+    everything is better does not count for the arm that had more units then. The result is a summary whose mean,
+    ``mean_variance`` and degrees of freedom are those of the combined mean, so that every test of means may be made
+    of it. A period with fewer than ``FEWEST_IN_PERIOD`` units in an arm is left out. What units did before is not
+    combined.
     """
     arms = [plain_arms(metric, sums) for sums in by_period]
-    used = [one for one in arms if min(arm.values.n for arm in one.values()) >= FEWEST_UNITS]
+    used = [one for one in arms if min(arm.values.n for arm in one.values()) >= FEWEST_IN_PERIOD]
     lost = sum(any(arm.units for arm in one.values()) for one in arms) - len(used)
     warnings = (f"{lost} of {len(arms)} periods between changes of the weights lack units in an arm and are left out",)
     sizes = [sum(arm.units for arm in one.values()) for one in used]
@@ -121,13 +128,12 @@ def _combined(metric: Metric, by_period: Sequence[Mapping[str, UnitSums]]) -> Ar
 def _weighted(parts: Sequence[Arm], shares: Sequence[float]) -> Arm:
     if not parts:
         return Arm()
-    n = sum(part.values.n for part in parts)
     values = _weighted_summary([part.values for part in parts], shares)
     skew: float | None = None
     known = [part.skew for part in parts if part.skew is not None]
     if len(known) == len(parts):  # third cumulants of independent means add up as variances do
         whole = values.mean_variance
-        skew = math.sqrt(n) * math.fsum(
+        skew = math.sqrt(values.n) * math.fsum(
             each / math.sqrt(part.values.n) * share**3 * (part.values.mean_variance / whole) ** 1.5
             for share, each, part in zip(shares, known, parts, strict=True)
             if values.varies
@@ -139,10 +145,14 @@ def _weighted(parts: Sequence[Arm], shares: Sequence[float]) -> Arm:
 
 
 def _weighted_summary(parts: Sequence[Summary], shares: Sequence[float]) -> Summary:
-    n = sum(part.n for part in parts)
     mean = exact_sum(share * part.mean for share, part in zip(shares, parts, strict=True))
-    variance = exact_sum(share * share * part.mean_variance for share, part in zip(shares, parts, strict=True))
-    return Summary(n, mean, variance * n * (n - 1))
+    variances = [share * share * part.mean_variance for share, part in zip(shares, parts, strict=True)]
+    whole = exact_sum(variances)
+    if whole == 0:
+        return Summary(sum(part.n for part in parts), mean)
+    degrees = satterthwaite(*((one, part.n - 1) for one, part in zip(variances, parts, strict=True)))
+    n = math.floor(degrees * (1 + ROUNDING_SHARE)) + 1  # rounded down: a little too wide
+    return Summary(n, mean, whole * n * (n - 1))
 
 
 def _of_sums(arm: UnitSums, binary: bool) -> Arm:

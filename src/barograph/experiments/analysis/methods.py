@@ -41,7 +41,7 @@ def fixed_horizon(arm: Arm, baseline: Arm, names: Names, alpha: float, *, exact:
         )
     if arm.ratio is not None and baseline.ratio is not None:
         return compare_ratios(arm.ratio, baseline.ratio, alpha=alpha, names=names)
-    return stratified(compare_means(arm.values, baseline.values, alpha=alpha, names=names), arm)
+    return stratified(compare_means(arm.values, baseline.values, alpha=alpha, names=names), arm, baseline)
 
 
 def with_ends(estimate: Estimate) -> Estimate:
@@ -55,9 +55,12 @@ def _ended(effect: Effect | None) -> Effect | None:
     return structs.replace(effect, low=None, high=None)
 
 
-def stratified(estimate: Estimate, arm: Arm) -> Estimate:
-    """The estimate, which says so where it was combined from several periods."""
-    return structs.replace(estimate, method=f"{estimate.method}, {STRATIFIED}") if arm.periods > 1 else estimate
+def stratified(estimate: Estimate, arm: Arm, baseline: Arm) -> Estimate:
+    """The estimate, which says so where it was combined from several periods, and counts their units."""
+    if arm.periods == 1:
+        return estimate
+    said = f"{estimate.method}, {STRATIFIED}"
+    return structs.replace(estimate, method=said, arm_n=arm.units, baseline_n=baseline.units)
 
 
 def capped(estimates: Sequence[Estimate], metric: Metric, cap: float | None) -> tuple[Estimate, ...]:

@@ -122,7 +122,7 @@ class Sequences(Struct, frozen=True, kw_only=True):
                 relative=Effect(value=found.relative.value) if found.relative else None,
                 warnings=(f"not valid here: few or very uneven measurements a unit in {' and '.join(weak)}",),
             )  # fmt: skip
-        found = stratified(structs.replace(found, alpha=alpha), arm)
+        found = stratified(structs.replace(found, alpha=alpha), arm, baseline)
         return cut_off(found) if self.shares else found
 
     def bounded(self, key: str, control: str, alpha: float, scales: tuple[float, float] = (1.0, 1.0)) -> Estimate:

@@ -151,7 +151,7 @@ def enough_days(experiment: Experiment, arms: Mapping[str, Arm], traffic: Traffi
 
 
 def _sample_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
-    wanted = experiment.minimum_effect * abs(control.values.mean) / math.sqrt(control.values.variance)
+    wanted = experiment.minimum_effect * abs(control.values.mean) / math.sqrt(control.unit_variance)
     needed = sample_size(
         wanted, alpha=experiment.alpha / treatments, power=experiment.power, ratio=max(arm.units, 1) / control.units
     )
@@ -160,7 +160,7 @@ def _sample_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffi
 
 def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
     wanted = experiment.minimum_effect * abs(control.values.mean)
-    spread = control.values.variance * (1 / max(arm.units, 1) + 1 / control.units)
+    spread = control.unit_variance * (1 / max(arm.units, 1) + 1 / control.units)
     clock, two = arm.unit_days + control.unit_days, arm.units + control.units
     return days_until_narrow(experiment, wanted, spread, clock, two, traffic, treatments)
 
