@@ -377,6 +377,10 @@ def test_days_retired_by_an_earlier_version_are_still_counted(open_site: OpenSit
     for metric, sums_of_it in expected.items():
         (arm,) = site.store.units(UnitQuery(experiment="reranker", metric=metric, window=WINDOW)).arms
         assert (arm.arm, arm.numerator_mean, arm.denominator_mean) == ("a", *sums_of_it)
+    question = UnitQuery(experiment="reranker", metric="queries", window=WINDOW)
+    evening = (Window(at("2026-10-20 18:00"), at("2026-10-21 00:00")), Window(at("2026-10-22 23:00"), WINDOW.end))
+    (arm,) = site.store.units(structs.replace(question, pauses=evening)).arms
+    assert arm.numerator_mean == 3.0  # of the second day, which has a pause, the raw rows are gone
     later = Exposure(
         event_id="later", time=at("2026-10-22 09:00"), experiment="reranker", arm="a", unit_kind="user",
         unit_id="user-1", tags={"plan": "paid"},
