@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from tests.support.dictionary_reader import DictionaryReader, Record, number
 
 from barograph.core.metric import Metric
@@ -27,6 +27,7 @@ from barograph.core.shared_questions import (
 )
 from barograph.core.units import (
     EARLY_SECONDS,
+    HOUR_SECONDS,
     MOST_VALUES,
     REST,
     PopulationAnswer,
@@ -78,9 +79,15 @@ class Exposed(Struct):
         on, first = self.at.date(), self.at.date() - days * DAY
         return _sum([(n, d) for moment, n, d in self.events if first <= moment.date() < on])
 
-    @property
-    def early(self) -> bool:
-        return any(timedelta() < self.at - moment <= timedelta(seconds=EARLY_SECONDS) for moment, _, _ in self.events)
+    def earlier(self, start: datetime) -> dict[str, bool]:
+        """Whether it did something before its exposure: just before, in the hour, or since an hour before the start."""
+        hour = timedelta(seconds=HOUR_SECONDS)
+        since = {
+            "just_before": self.at - timedelta(seconds=EARLY_SECONDS),
+            "hour_before": self.at - hour,
+            "any_before": start - hour,
+        }
+        return {name: any(first <= moment < self.at for moment, _, _ in self.events) for name, first in since.items()}
 
     def ages(self) -> Iterator[tuple[int, Pair, float]]:
         """UTC days that it reached and that count: the number since the exposure's, the sums on it, how much counts."""
@@ -102,6 +109,7 @@ class UnitsReader(DictionaryReader):
         if question.cap is not None and clean:
             cap = float(np.quantile([one.since()[0] for one in clean], question.cap))
         arms: dict[tuple[str, int, str], list[tuple[Pair, float, Pair]]] = {}
+        earlier: dict[tuple[str, int, str], Counter[str]] = {}
         values = Counter(one.tags.get(question.by.removeprefix("tag."), "") for one in clean)
         frequent = sorted(values, key=lambda value: (-values[value], value))[:MOST_VALUES]
         for one in clean:
@@ -118,14 +126,17 @@ class UnitsReader(DictionaryReader):
             days = one.days(one.at, one.until)
             row = (n if cap is None else min(n, cap), d), days, one.before(question.pre_days)
             arms.setdefault((arm, period, group), []).append(row)
+            earlier.setdefault((arm, period, group), Counter()).update(one.earlier(question.window.start))
         return UnitAnswer(
-            arms=tuple(_moments(*place, rows, pre=question.pre_days > 0) for place, rows in sorted(arms.items())),
+            arms=tuple(
+                structs.replace(_moments(*place, rows, pre=question.pre_days > 0), **earlier.get(place, {}))
+                for place, rows in sorted(arms.items())
+            ),
             contaminated=len(exposed) - len(clean),
             first_exposure=min((one.at for one in exposed), default=None),
             last_exposure=max((one.at for one in exposed), default=None),
             complete_to=self.watermark(),
             cap=cap,
-            early_units=sum(one.early for one in clean),
         )
 
     def unit_values(self, question: UnitQuery, most: int) -> tuple[UnitValues, ...]:

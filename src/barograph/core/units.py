@@ -13,6 +13,7 @@ from msgspec import Struct
 from barograph.core.query import Window
 
 EARLY_SECONDS = 10  # before its exposure: what a unit did then may be late by a clock, or by the order of two calls
+HOUR_SECONDS = 3600  # a unit's doings shortly before its exposure, which no arm can have caused
 MOST_VALUES = 50  # of a tag that stand alone, those with most units
 REST = "(the rest)"  # the group of all others
 
@@ -74,6 +75,10 @@ class UnitMoments(Struct, frozen=True, kw_only=True):
     ``positive_units`` and ``negative_units`` count the signs of the numerators. ``unit_days`` sums the days from each
     unit's exposure to the end of what was counted, without pauses. ``group`` is what ``by`` asked for (an ISO day, a
     number of days, a tag's value), ``period`` how many changes of weights were before the exposure.
+
+    ``just_before``, ``hour_before`` and ``any_before`` count units with an event of the metric before their exposure:
+    in the ``EARLY_SECONDS`` before, in the ``HOUR_SECONDS`` before, and at any time from ``HOUR_SECONDS`` before the
+    window on. Raw events alone are looked at, also those in pauses; by age nothing is told of it.
     """
 
     arm: str
@@ -90,6 +95,9 @@ class UnitMoments(Struct, frozen=True, kw_only=True):
     positive_units: int = 0
     negative_units: int = 0
     unit_days: float = 0.0
+    just_before: int = 0
+    hour_before: int = 0
+    any_before: int = 0
     pre: PreMoments | None = None
     group: str = ""
     period: int = 0
@@ -108,7 +116,6 @@ class UnitAnswer(Struct, frozen=True, kw_only=True):
     last_exposure: datetime | None
     complete_to: datetime
     cap: float | None = None
-    early_units: int = 0
     notes: tuple[str, ...] = ()
 
 

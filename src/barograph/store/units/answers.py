@@ -36,10 +36,7 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
     check_arms(rows[0]["all_arms"] if rows else 0)
     everyone = [row for row in rows if row["part"] == 0]
     clean = [row for row in rows if row["code"] != 0]
-    if question.by == "age":
-        arms, early = _ages(clean, question), sum(row["units"] for row in clean if row["age"] == -1)
-    else:
-        arms, early = _arms(clean, question), sum(row["early_units"] for row in clean)
+    arms = _ages(clean, question) if question.by == "age" else _arms(clean, question)
     arms.sort(key=lambda one: (one.arm, one.period, len(one.group) if question.by == "age" else 0, one.group))
     units = sum(row["units"] for row in everyone)
     return UnitAnswer(
@@ -49,8 +46,7 @@ def unit_answer(engine: Engine, catalogue: Catalogue, question: UnitQuery, compl
         last_exposure=from_micros(max(row["last_at"] for row in everyone)) if everyone else None,
         complete_to=complete_to,
         cap=next((row["cap"] for row in rows), None) if question.cap is not None else None,
-        early_units=early,
-        notes=(*_tag_note(question, rows), *_early_note(early, units)),
+        notes=(*_tag_note(question, rows), *_early_note(sum(one.just_before for one in arms), units)),
     )
 
 
@@ -119,7 +115,8 @@ def _arms(rows: Rows, question: UnitQuery) -> list[UnitMoments]:
     return [
         moments(
             row, question.metric, arm=row["arm"], group=_group(question.by, row["grp"]), period=row["period"],
-            unit_days=row["unit_days"],
+            unit_days=row["unit_days"], just_before=row["just_before"], hour_before=row["hour_before"],
+            any_before=row["any_before"],
         )
         for row in rows
     ]  # fmt: skip

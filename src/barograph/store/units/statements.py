@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from barograph.core.units import MOST_VALUES, REST, UnitQuery
+from barograph.core.units import EARLY_SECONDS, HOUR_SECONDS, MOST_VALUES, REST, UnitQuery
 from barograph.store.filters import Parameters
-from barograph.store.units.counted_time import DAY
+from barograph.store.units.counted_time import DAY, micros
 from barograph.store.units.moments import PRE_NUMBERS, aggregates
 from barograph.store.units.sums import ARM_BITS, Sums
 
 _PLACE = ("code", "grp", "period")
-_UNIT = ("n", "d", "p", "q", "at", "until", "early")  # a unit's numbers
+_UNIT = ("n", "d", "p", "q", "at", "until", "latest")  # a unit's numbers
 _CODE = f"toUInt16(bitAnd(place, {2**ARM_BITS - 1})) AS code"
 _NAMED = "m.*, if(code = 0, '', arms[code]) AS arm, length(arms) AS all_arms"
-_FACTS = "countIf(early) AS early_units, min(at) AS first_at, max(at) AS last_at"
+_SECOND = 1_000_000  # microseconds
 
 
 def unit_counts(of: Sums) -> str:
@@ -44,9 +44,10 @@ def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
     if question.cap is not None:
         units, cap = _capped(units, question.cap, pre, parameters), "any(cap)"
     place, days = ", ".join(_PLACE), f"sum({of.pauses.without('at', 'until')}) / {DAY} AS unit_days"
+    facts = f"{_before(question, parameters)}, min(at) AS first_at, max(at) AS last_at"
     return (
         f"WITH {of.exposed}{tops} SELECT {_NAMED} FROM ("
-        f"SELECT 0 AS part, {place}, {aggregates(pre=pre)}, {days}, {_FACTS}, {values} AS values, {cap} AS cap "
+        f"SELECT 0 AS part, {place}, {aggregates(pre=pre)}, {days}, {facts}, {values} AS values, {cap} AS cap "
         f"FROM ({units}) GROUP BY {place}) AS m"
     )
 
@@ -54,13 +55,13 @@ def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
 def by_age(of: Sums, question: UnitQuery) -> str:
     """Moments over what units did on each day of age, and how many reached it: who did nothing then has no row.
 
-    Part 1 are sums of units that did something, by age, and at -1 those that came early; part 0 are all units by their
-    first day and the age that they reached, with the days of their first and last day, and of how many these count.
+    Part 1 are sums of units that did something, by age; part 0 are all units by their first day and the age that they
+    reached, with the days of their first and last day, and of how many these count.
     """
     days = f"intDiv(moment, {DAY}) - intDiv(at, {DAY})"
     active = (
-        f"SELECT unit, any(place) AS place, if({of.counts}, {days}, -1) AS age, sum(x0) AS n, sum(x1) AS d "
-        f"FROM ({_met(of, question, 'INNER')}) WHERE {of.counts} OR {of.early} GROUP BY unit, age"
+        f"SELECT unit, any(place) AS place, {days} AS age, sum(x0) AS n, sum(x1) AS d "
+        f"FROM ({_met(of, question, 'INNER')}) WHERE {of.counts} GROUP BY unit, age"
     )
     born, last = f"intDiv(at, {DAY})", f"intDiv(until - 1, {DAY})"
     first_time = of.pauses.without("at", f"least(until, ({born} + 1) * {DAY})")
@@ -80,6 +81,14 @@ def by_age(of: Sums, question: UnitQuery) -> str:
     return f"WITH {of.exposed} SELECT {_NAMED} FROM ({' UNION ALL '.join(parts)}) AS m"
 
 
+def _before(question: UnitQuery, parameters: Parameters) -> str:
+    """How many units did something before their exposure, by how long before. The ``latest`` of others is 0."""
+    first = parameters.add(max(1, micros(question.window.start) - HOUR_SECONDS * _SECOND), "Int64")
+    within = {"just_before": EARLY_SECONDS, "hour_before": HOUR_SECONDS}
+    counts = [f"countIf(at - latest <= {seconds * _SECOND}) AS {name}" for name, seconds in within.items()]
+    return ", ".join([*counts, f"countIf(latest >= {first}) AS any_before"])
+
+
 def _met(of: Sums, question: UnitQuery, join: str) -> str:
     """Rows where they meet their units."""
     tag = ", e.tag AS tag" if question.by.startswith("tag.") else ""
@@ -92,7 +101,7 @@ def _met(of: Sums, question: UnitQuery, join: str) -> str:
 
 def _units(of: Sums, question: UnitQuery, *, pre: bool) -> str:
     """A row a unit: where it belongs, and its sums. Only rows of its time count; without any they are zero."""
-    numbers = {"n": f"sumIf(x0, {of.counts})", "d": f"sumIf(x1, {of.counts})", "early": f"max({of.early})"}
+    numbers = {"n": f"sumIf(x0, {of.counts})", "d": f"sumIf(x1, {of.counts})", "latest": f"maxIf(moment, {of.before})"}
     if pre:
         numbers |= {"p": f"sumIf(x0, {of.earlier})", "q": f"sumIf(x1, {of.earlier})"}
     tag = ", any(tag) AS tag" if question.by.startswith("tag.") else ""

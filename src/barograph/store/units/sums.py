@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from barograph.core.metric import Metric
 from barograph.core.query import Window
-from barograph.core.units import EARLY_SECONDS, UnitQuery
+from barograph.core.units import HOUR_SECONDS, UnitQuery
 from barograph.store.filters import Parameters, within
 from barograph.store.measures import ATTRIBUTED, COUNT, QUERY_NUMBERS, Term, terms
 from barograph.store.units.counted_time import DAY, Pauses, micros
@@ -45,7 +45,7 @@ class Sums(Struct, frozen=True, kw_only=True):
     at: str
     counts: str  # it was done since the exposure, in the time that counts
     earlier: str  # it is of the pre-period
-    early: str  # it came just before the exposure
+    before: str  # it is known to the microsecond, and came before the exposure
     group: str
     period: str
     pauses: Pauses
@@ -90,7 +90,7 @@ def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *
     """The subqueries of a question. With a ``share``, of so many of its units only, by the hash of their ids."""
     pre = parameters.add(question.pre_days, "UInt16")
     window, rolled = question.window, rolled_up(question.unit_kind)
-    longest = timedelta(days=0 if rolled else question.pre_days + 1, seconds=EARLY_SECONDS)
+    longest = timedelta(days=0 if rolled else question.pre_days + 1, seconds=HOUR_SECONDS)
     read = Window(window.start - longest, window.end)
     rows = [
         raw_rows(kind, pair, question.project, question.unit_kind, read, parameters)
@@ -114,7 +114,7 @@ def sums(pair: tuple[Term, Term], question: UnitQuery, parameters: Parameters, *
         at=f"toInt64(bitShiftRight(place, {ARM_BITS})) AS at, {until} AS until",
         counts=_counts(pauses, rolled=rolled),
         earlier=earlier,
-        early=f"NOT whole AND moment < at AND moment >= at - {EARLY_SECONDS * 1_000_000:d}",
+        before="NOT whole AND moment < at",
         group=_group(question),
         period=_period(question, parameters),
         pauses=pauses,
