@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from barograph.stats.bandit import (
     NormalBelief,
+    Places,
     chance_best_beta,
     chance_best_normal,
     stratified_difference,
@@ -100,6 +101,26 @@ class TestBandit:
         assert sum(chance_best_normal(beliefs)) == pytest.approx(1, abs=1e-7)
         assert sum(chance_best_normal(beliefs, places=2)) == pytest.approx(2, abs=1e-7)
 
+    @pytest.mark.parametrize("places", [1, 2])
+    @pytest.mark.parametrize("offset", [1e6, 1e12, -1e12])
+    def test_an_offset_of_all_means_costs_no_digits(self, offset: float, places: Places) -> None:
+        beliefs = [
+            NormalBelief(mean=offset + mean, variance=variance)
+            for mean, variance in ((0.0, 1e-6), (2**-10, 1e-6), (2**-9, 4e-6))  # such means a float holds beside 1e12
+        ]
+        plain = [NormalBelief(mean=one.mean - offset, variance=one.variance) for one in beliefs]
+        found = chance_best_normal(beliefs, places=places)
+        assert found == pytest.approx(chance_best_normal(plain, places=places), rel=1e-12)
+        assert sum(found) == pytest.approx(places, abs=1e-9)
+
+    @pytest.mark.parametrize("far", [1e12, -1e12, 1e300, -1.7e308])
+    def test_an_arm_that_is_far_off_leaves_the_others_to_themselves(self, far: float) -> None:
+        near = [NormalBelief(mean=0.0, variance=1.0), NormalBelief(mean=0.5, variance=1.0)]
+        places: Places = 2 if far > 0 else 1
+        found = chance_best_normal([*near, NormalBelief(mean=far, variance=1e-6)], places=places)
+        assert found[:2] == pytest.approx(chance_best_normal(near))
+        assert found[2] == pytest.approx(float(far > 0))
+
     def test_every_arm_is_explored(self) -> None:
         weights = thompson_weights([0.0, 1e-9, 0.06, 0.94], exploration=0.1)
         assert weights[:3] == (0.1, 0.1, 0.1)
@@ -115,6 +136,18 @@ class TestBandit:
         for one in (Summary(), Summary.from_values([1.0]), Summary.from_values([1.0, 1.0])):
             with pytest.raises(InvalidInput):
                 NormalBelief.of(one)
+        for mean, variance in ((math.nan, 1.0), (math.inf, 1.0), (0.0, 0.0), (0.0, math.inf), (0.0, math.nan)):
+            with pytest.raises(InvalidInput):
+                NormalBelief(mean=mean, variance=variance)
+
+    def test_a_prior_draws_a_belief_as_precisions_add_and_a_tiny_error_leaves_it_no_say(self) -> None:
+        belief = NormalBelief.of(Summary.from_variance(100, 2.0, 4.0), prior_mean=1.0, prior_variance=0.12)
+        assert (belief.mean, belief.variance) == pytest.approx((1.75, 0.03))
+        tiny = NormalBelief.of(Summary.from_values([0.0, 1e-140]), prior_variance=1.0)
+        assert tiny.mean == pytest.approx(5e-141)
+        for mean, variance in ((0.0, 0.0), (math.nan, 1.0), (0.0, -1.0)):
+            with pytest.raises(InvalidInput):
+                NormalBelief.of(Summary.from_values([0.0, 1.0]), mean, variance)
 
     def test_a_better_day_does_not_count_for_the_arm_that_had_more_units_on_it(self) -> None:
         generator = np.random.default_rng(4)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from barograph.stats.estimate import Alternative
 from barograph.stats.sequential import asymptotic, betting, bounded, mixtures
@@ -284,6 +286,27 @@ class TestGroupSequential:
     def test_a_second_look_at_the_same_data_is_the_same_look(self) -> None:
         bounds = group_sequential_bounds([0.5, 0.5, 1.0], spending=power_family(1))
         assert bounds[0] == bounds[1]
+
+    @pytest.mark.parametrize("information", [(0.5, 0.51), (0.5, 0.5002), (0.9, 0.901)])
+    def test_two_looks_close_to_each_other_spend_what_they_say(self, information: tuple[float, float]) -> None:
+        first, second = group_sequential_bounds(information)
+        reach = 12 * second.increment
+        nodes, weights = np.polynomial.legendre.leggauss(200)  # of the sums below the first bound, above the second
+        x = first.score + reach * (nodes - 1) / 2
+        density = np.exp(-0.5 * (x / first.deviation) ** 2) / (first.deviation * math.sqrt(2 * math.pi))
+        spent = reach / 2 * weights @ (density * special.ndtr((x - second.score) / second.increment))
+        assert second.spent_here == pytest.approx(spent, rel=0.005)
+
+    def test_looks_very_close_to_each_other_need_little_memory(self) -> None:
+        tracemalloc.start()
+        try:
+            bounds = group_sequential_bounds([0.5, 0.50015, 0.5003, 1.0])
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert [one.z for one in bounds] == pytest.approx([2.9626, 2.9884, 2.9989, 1.9686], abs=1e-3)
+        assert peak < 50e6
+        assert group_sequential_bounds([0.5, 0.50005, 1.0])[1] == bounds[0]
 
     def test_spends_all_of_alpha_at_the_end_whatever_the_function(self) -> None:
         for spending in (power_family(2), obrien_fleming(0.05), pocock(0.05)):

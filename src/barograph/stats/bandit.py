@@ -23,25 +23,36 @@ from barograph_client.errors import InvalidInput
 EXPLORATION = 0.05  # the least weight of an arm
 FEWEST_UNITS = 2  # of an arm, before anything is learnt from it
 FEWEST_IN_PERIOD = 10  # of an arm in a period: with five a p-value below 0.05 is a chance of 0.06, with two of 0.12
+FARTHEST_APART = 80.0  # standard deviations of the widest arm, between the means of two
 Floats = NDArray[np.float64]
 Places = Literal[1, 2]
 METHOD = "difference stratified by period"
 
 
 class NormalBelief(Struct, frozen=True, kw_only=True):
-    """What is believed of an arm's mean."""
+    """What is believed of an arm's mean. Refuses (InvalidInput) what is not finite, and a variance of zero or less."""
 
     mean: float
     variance: float
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and 0 < self.variance < math.inf):
+            raise InvalidInput("a belief needs a finite mean and a variance above zero", value=self)
+
     @classmethod
     def of(cls, summary: Summary, prior_mean: float = 0.0, prior_variance: float = math.inf) -> NormalBelief:
-        """After these units, from a normal prior (flat unless given); Refuses an arm of fewer than two units."""
+        """After these units, from a normal prior (flat unless given).
+
+        Refuses (InvalidInput) an arm of fewer than two units that differ, and a prior without a finite mean or a
+        variance above zero.
+        """
         error = summary.mean_variance if summary.n >= FEWEST_UNITS else 0.0
         if not error > 0:
             raise InvalidInput("a belief needs two units that differ", value=summary.n)
-        precision = 1 / error + 1 / prior_variance
-        return cls(mean=(summary.mean / error + prior_mean / prior_variance) / precision, variance=1 / precision)
+        if not (math.isfinite(prior_mean) and prior_variance > 0):
+            raise InvalidInput("a prior needs a finite mean and a variance above zero", value=prior_variance)
+        drawn = error / (error + prior_variance)  # to the prior; nothing where that is flat
+        return cls(mean=summary.mean * (1 - drawn) + prior_mean * drawn, variance=error * (1 - drawn))
 
 
 def chance_best_normal(
@@ -50,18 +61,20 @@ def chance_best_normal(
     """The probability of each arm to be the best, or with two ``places`` one of the two best, by quadrature.
 
     That of one arm is the integral of its density times the probability that the other arms (all but one of them) are
-    below. Where lower is better, the same of the negatives. Refuses fewer than two arms and variances that are not
-    above zero.
+    below. Where lower is better, the same of the negatives. Only how far the means lie apart counts, so that an offset
+    costs no digits. Refuses (InvalidInput) fewer than two arms, and those of which ``NormalBelief`` is none.
     """
-    if len(arms) < 2 or not min(one.variance for one in arms) > 0:
-        raise InvalidInput("a best arm needs two arms with variances above zero", value=len(arms))
+    if len(arms) < 2:
+        raise InvalidInput("a best arm needs two arms at least", value=len(arms))
     from scipy.special import ndtr
 
-    sign = 1.0 if higher_is_better else -1.0
-    beliefs = [(sign * one.mean, math.sqrt(one.variance)) for one in arms]
-    x, weights = panels(beliefs)
-    z = np.array([(x - mean) / deviation for mean, deviation in beliefs])
-    densities = np.exp(-0.5 * z * z) / np.array([[deviation * math.sqrt(2 * math.pi)] for _, deviation in beliefs])
+    deviations = np.sqrt([one.variance for one in arms])
+    means = _near_each_other(np.array([one.mean for one in arms]), float(deviations.max()))
+    if not higher_is_better:
+        means = -means
+    x, weights = panels(list(zip(means.tolist(), deviations.tolist(), strict=True)))
+    z = (x - means[:, None]) / deviations[:, None]
+    densities = np.exp(-0.5 * z * z) / (deviations[:, None] * math.sqrt(2 * math.pi))
     return _chances(densities, ndtr(z), weights, places)
 
 
@@ -140,6 +153,16 @@ def stratified_difference(
         baseline_n=sum(one.n for one in baseline), absolute=effect, relative=None, alpha=alpha, method=METHOD,
         warnings=tuple(warnings),
     )  # fmt: skip
+
+
+def _near_each_other(means: Floats, deviation: float) -> Floats:
+    """The means around zero, far ones less far apart: at ``FARTHEST_APART`` deviations their order is certain."""
+    order = np.argsort(means)
+    with np.errstate(over="ignore"):  # a gap beyond any number is shortened too
+        gaps = np.minimum(np.diff(means[order]), FARTHEST_APART * deviation)
+    placed = np.empty_like(means)
+    placed[order] = np.concatenate([np.zeros(1), np.cumsum(gaps)])
+    return np.asarray(placed - placed.max() / 2)
 
 
 def _chances(densities: Floats, below: Floats, weights: Floats, places: Places) -> tuple[float, ...]:

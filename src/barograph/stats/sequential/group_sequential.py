@@ -23,7 +23,10 @@ Spending = Callable[[float], float]  # of the share of information to the share 
 FARTHEST = 8.0  # standard errors: a bound beyond is none
 _STEP = 0.05  # of the grid, in standard deviations of an increment
 _LEAST = 1e-7  # of alpha left to spend at a look: less buys no bound
-_LEAST_GROWTH = 1e-5  # of information between looks: less is no new look
+_LEAST_GROWTH = 1e-4  # of information between looks: less is no new look
+_STEP_AHEAD = 0.1  # of the grid at most, in standard deviations of the next increment
+_REACH = 9.0  # standard deviations of an increment, beyond which none goes
+_ROWS = 128  # of the grid at a time: memory grows with the grid, not with its square
 
 
 class Bound(Struct, frozen=True, kw_only=True):
@@ -86,7 +89,7 @@ def group_sequential_bounds(
     of what there is at the last of these looks (Lan, DeMets, "Group sequential procedures: calendar versus information
     time", Statistics in Medicine 1989). Assumes a z statistic with independent normal increments: a comparison of means
     with many units at each look. Refuses (InvalidInput) shares that do not increase or lie outside (0, 1], and other
-    sides than 1 and 2. A look with less than 1e-5 of new information is the look before once more; one at which next to
+    sides than 1 and 2. A look with less than 1e-4 of new information is the look before once more; one at which next to
     no alpha is left has no bound (8).
     """
     if sides not in (1, 2) or not 0 < alpha < 0.5:
@@ -103,11 +106,13 @@ def group_sequential_bounds(
         if before and time - before.information <= _LEAST_GROWTH:
             bounds.append(before)
             continue
-        if before:
-            walk = walk.on(before.increment, -FARTHEST * before.deviation, before.score, before.intervals)
         earlier = before.spent if before else 0.0
         spent = min(1.0, share_spent(min(moment, 1.0))) * alpha / sides
         increment = math.sqrt(time - (before.information if before else 0.0))
+        if before:
+            start, end = -FARTHEST * before.deviation, before.score
+            finer = math.ceil((end - start) / (_STEP_AHEAD * increment))  # where much less comes than before
+            walk = walk.on(before.increment, start, end, max(before.intervals, finer))
         deviation = math.sqrt(time)
         score = walk.bound(spent - earlier, increment, FARTHEST * deviation)
         if score == FARTHEST * deviation:
@@ -162,8 +167,12 @@ class _Walk:
         return float(brentq(lambda score: self.beyond(score, increment) - risk, -farthest, farthest, xtol=1e-12))
 
     def on(self, increment: float, start: float, end: float, intervals: int) -> _Walk:
-        """The walk after the next increment, below the bound ``end``."""
+        """The walk after the next increment, below the bound ``end``; summed over what an increment reaches."""
         grid = np.linspace(start, end, intervals + 1)
-        away = (grid[:, None] - self._grid) / increment
-        density = np.exp(-0.5 * away * away) @ self._mass / (increment * math.sqrt(2 * math.pi))
-        return _Walk(grid, density)
+        density = np.empty_like(grid)
+        for first in range(0, grid.size, _ROWS):
+            rows = grid[first : first + _ROWS]
+            near = np.searchsorted(self._grid, (rows[0] - _REACH * increment, rows[-1] + _REACH * increment))
+            away = (rows[:, None] - self._grid[near[0] : near[1]]) / increment
+            density[first : first + _ROWS] = np.exp(-0.5 * away * away) @ self._mass[near[0] : near[1]]
+        return _Walk(grid, density / (increment * math.sqrt(2 * math.pi)))
