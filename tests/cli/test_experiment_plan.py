@@ -91,6 +91,7 @@ def test_it_goes_by_the_whole_days_that_were_recorded(answers: tuple[list[Finish
     assert last["value"] == pytest.approx(0.7, abs=0.02)
     assert plan["need"]["units"] > 50
     assert plan["question"]["coverage"] == 0.5
+    assert plan["foreseen_days"] == 2 * DAYS
 
 
 def test_people_get_advice_and_tables_in_eighty_columns(answers: tuple[list[Finished], list[Finished]]) -> None:
@@ -105,6 +106,7 @@ def test_people_get_advice_and_tables_in_eighty_columns(answers: tuple[list[Fini
     assert "2 treatments share alpha" in arms.stdout
     assert "14 whole days" in always.stdout
     assert "a user" in always.stdout
+    assert "Where no days stand, it takes more than 28 days." in always.stdout
     assert "barograph experiment create --key KEY --arms control:0.6,treatment1:0.2," in arms.stderr
 
 

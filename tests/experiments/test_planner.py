@@ -38,12 +38,19 @@ USERS = 1500
 CATALOGUE = Catalogue()
 
 
-def drawn(days: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+def drawn(days: int, generator: np.random.Generator, often: float = 0.35) -> tuple[Floats, Floats]:
     """Queries and sums of accuracy by day and user, of users who differ."""
-    often = generator.gamma(0.8, 0.35, USERS)
+    rates = generator.gamma(0.8, often, USERS)
     well = generator.normal(0.7, 0.12, USERS)
-    queries = generator.poisson(often, (days, USERS)).astype(np.float64)
+    queries = generator.poisson(rates, (days, USERS)).astype(np.float64)
     return queries, queries * well + np.sqrt(queries) * 0.15 * generator.standard_normal((days, USERS))
+
+
+def drawn_once(days: int, generator: np.random.Generator, often: float) -> tuple[Floats, Floats]:
+    """As ``drawn``, the sums over the days alone."""
+    queries = generator.poisson(generator.gamma(0.8, often, USERS) * days).astype(np.float64)
+    well = generator.normal(0.7, 0.12, USERS)
+    return queries, queries * well + np.sqrt(queries) * 0.15 * generator.standard_normal(USERS)
 
 
 def past_of(numerators: Floats, denominators: Floats, lengths: Sequence[int] = (7, 14, 28)) -> Past:
@@ -114,6 +121,31 @@ class TestPower:
             p_value = compare_means(treated, control).p_value
             hits += p_value is not None and p_value <= 0.05
         assert 0.74 <= hits / 300 <= 0.93
+
+    @pytest.mark.parametrize(("times", "promised"), [(0.93, True), (0.7, False)])
+    def test_what_is_promised_beyond_the_past_is_kept_and_what_would_not_be_is_not_promised(
+        self, times: float, promised: bool
+    ) -> None:
+        generator, hits, lengths = np.random.default_rng(8), 0, []
+        for _ in range(10):  # each past tells the spread in its own way
+            queries, accuracy = drawn(14, generator, often=0.05)
+            past = past_of(accuracy, queries)
+            reaches = {(one.days, one.coverage): one.effect for one in planned("accuracy", past, effect=0.1).reaches}
+            effect = (reaches[14, 1.0] or 0) * times
+            found = planned("accuracy", past, effect=effect)
+            assert found.foreseen_days == 28
+            assert (found.need.days is not None) == promised
+            lengths.append(found.need.days or found.foreseen_days)
+            for _ in range(50):
+                queries, accuracy = drawn_once(lengths[-1], generator, often=0.05)
+                arms = np.where(queries > 0, split(USERS, found, generator), -1)
+                treated, control = (
+                    RatioSummary.from_values(accuracy[arms == k] * (1 + effect * k), queries[arms == k]) for k in (1, 0)
+                )
+                p_value = compare_ratios(treated, control).p_value
+                hits += p_value is not None and p_value <= 0.05
+        assert 14 < min(lengths) <= max(lengths) <= 28
+        assert (0.75 if promised else 0.5) <= hits / 500 <= (0.87 if promised else 0.75)
 
     def test_a_share_of_users_is_found_as_often_as_planned(self) -> None:
         yes = np.zeros((28, USERS))
@@ -240,7 +272,9 @@ class TestNumbers:
 
     def test_a_few_large_values_take_as_many_units_as_the_gate_of_the_analysis_asks_for(self) -> None:
         values = np.random.default_rng(6).lognormal(0.0, 1.2, (1, 3000))
-        found = planned("tokens.input", past_of(values, np.ones_like(values), [1]), effect=2.0, method="always valid")
+        answer = past_of(values, np.ones_like(values), [1]).longest
+        past = Past(date(2026, 11, 28), {2: structs.replace(answer, distinct_units=(3000, 6000))})
+        found = planned("tokens.input", past, effect=2.0, method="always valid")
         skewness = found.baselines[-1].skewness
         assert skewness is not None
         assert found.need.units == 2 * math.ceil((skewness / 0.4) ** 2)
@@ -300,23 +334,48 @@ class TestAdvice:
     def test_says_so_where_no_time_is_enough_and_where_it_would_take_too_long(self) -> None:
         answer = of_two(1, 0.35).longest
         stopped = Past(date(2026, 11, 28), {14: structs.replace(answer, distinct_units=(*range(40, 54),))})
-        ends = Past(stopped.until, {14: structs.replace(answer, distinct_units=(200,) * 14)})
-        slow, never = (planned("cost", past, effect=0.06) for past in (stopped, ends))
+        steady = Past(stopped.until, {60: structs.replace(answer, distinct_units=tuple(range(10, 610, 10)))})
+        few = Past(stopped.until, {13: structs.replace(answer, distinct_units=tuple(range(80, 1041, 80)))})
+        slow, *unknown = (planned("cost", past, effect=0.06) for past in (steady, stopped, few))
         assert slow.advised_days is None
-        assert said(slow).startswith("To find a change of 6 % takes ")
-        assert never.advised_days is None
-        assert never.need.days is None
-        assert said(never).startswith("No number of days finds a change of 6 % here; 28 days find 13.9 % or more.")
+        assert said(slow) == "To find a change of 6 % takes 108 days; 28 days find 11.8 % or more."
+        assert any("Of more than 120 days it says nothing" in note for note in slow.notes)
+        for found, past, most in zip(unknown, (14, 13), (28, 13), strict=True):
+            assert found.need.days is found.advised_days is None
+            assert said(found).startswith(
+                f"To find a change of 6 % takes more than {most} days, which is as far as {past} days of past can say; "
+            )
+            assert said(found).endswith(
+                "You could look for a larger change, adjust for the pre-period, cap the largest values or take a "
+                "metric that spreads less."
+            )
+        assert said(planned("cost", stopped, effect=0.06, days=90)) == said(unknown[0])
+        ways = said(planned("cost", stopped, effect=0.06, history_days=14))
+        assert ways.endswith("a metric that spreads less or plan by a longer past.")
+
+    def test_more_days_than_are_foreseen_are_enough_where_fewer_are(self) -> None:
+        found = planned("cost", of_two(1, 0.35), effect=0.06, days=90)
+        assert said(found).startswith("90 days are enough: ")
+        assert (found.advised_days, found.advised_units) == (90, 2800)
+        assert {one.days for one in found.reaches} == {7, 14, 28}
 
 
 class TestPast:
-    def test_between_two_lengths_lies_a_straight_line_and_beyond_them_the_nearest(self, queries_past: Past) -> None:
+    def test_between_two_lengths_lies_a_straight_line_and_beyond_the_longest_spread_goes_on_to_grow(
+        self, queries_past: Past
+    ) -> None:
         known = baselines(CATALOGUE.get("queries"), "user", queries_past)
         assert [one.days for one in known] == [7, 14, 28]
         assert known[0].value < known[1].value < known[2].value
         assert at(known, 3) == known[0]
         assert at(known, 14) == known[1]
-        assert at(known, 99) == known[2]
+        half, whole, twice = (at(known, days) for days in (14, 28, 56))
+        spread = [one.deviation / one.value for one in (half, whole, twice)]
+        assert spread[2] - spread[1] == pytest.approx(spread[1] - spread[0])
+        assert (twice.value, twice.units, twice.days) == (known[2].value, known[2].units, 56)
+        falls = [structs.replace(one, deviation=one.value / one.days) for one in known]
+        assert at(falls, 56) == structs.replace(falls[2], days=56)
+        assert at(known[2:], 56) == structs.replace(known[2], days=56)
         assert at(known, 21).value == pytest.approx((known[1].value + known[2].value) / 2)
         assert at(known, 21).deviation == pytest.approx((known[1].deviation + known[2].deviation) / 2)
 

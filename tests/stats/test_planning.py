@@ -79,18 +79,38 @@ def test_days_follow_the_past_and_not_a_straight_line_through_units_that_come_ba
 def test_beyond_the_past_units_come_at_the_pace_of_its_last_week_and_not_of_a_quiet_sunday() -> None:
     distinct = [100 * day for day in range(1, 14)] + [1300]
     assert days_until(1300 + 600, distinct) == 14 + 7  # 600 in the last seven days
-    assert units_by_day(distinct, 21)[[0, 1, 13, 14, 21]].tolist() == [0, 100, 1300, 1300, 1900]
-    assert units_by_day(distinct, 3).tolist() == [0, 100, 200, 300]
 
 
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(1, 60))
-def test_units_by_day_and_days_until_are_each_others_inverse(more: list[int], days: int) -> None:
-    distinct = np.cumsum(more).tolist()
-    units = units_by_day(distinct, days)
-    found = days_until(float(units[-1]), distinct)
-    assert found is not None
-    assert found <= days + 1e-9
-    assert np.interp(found, np.arange(days + 1), units) == pytest.approx(units[-1])
+class TestUnitsByDay:
+    def test_within_the_past_are_those_of_the_past(self) -> None:
+        assert units_by_day([100, 150, 180], 2).tolist() == [0, 100, 150]
+
+    def test_come_for_ever_where_they_always_came_and_never_where_they_stopped(self) -> None:
+        assert units_by_day([100 * day for day in range(1, 15)], 28).tolist() == [100 * day for day in range(29)]
+        assert units_by_day([200] * 14, 28)[-1] == pytest.approx(200, abs=1)
+        assert units_by_day([0] * 14, 28)[-1] == 0
+
+    @pytest.mark.parametrize("past", [14, 28, 60])
+    @pytest.mark.parametrize(("shape", "scale"), [(0.3, 0.5), (0.5, 0.2), (1.0, 0.1), (2.5, 0.1), (1e6, 5e-8)])
+    def test_of_a_population_with_gamma_rates_come_as_it_has_them(self, past: int, shape: float, scale: float) -> None:
+        all_days = np.arange(1, 2 * past + 1)
+        come = 10_000 * -np.expm1(-shape * np.log1p(scale * all_days))
+        found = units_by_day(np.rint(come[:past]).astype(int).tolist(), 2 * past)
+        assert found[past + 1 :] == pytest.approx(come[past:], rel=0.01)
+
+    @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 80))
+    def test_come_ever_more_slowly(self, more: list[int], days: int) -> None:
+        units = units_by_day(np.cumsum(more).tolist(), len(more) + days)
+        assert units.shape == (len(more) + days + 1,)
+        later = np.diff(units[len(more) :])
+        assert (later >= 0).all()
+        assert (np.diff(later) <= 1e-5).all()
+        assert later[0] <= max(1, sum(more)) / len(more) + 1e-5
+
+    def test_of_a_count_that_falls_are_refused(self) -> None:
+        for bad in ([], [10, 5]):
+            with pytest.raises(InvalidInput):
+                units_by_day(bad, 3)
 
 
 class TestSimulation:

@@ -75,7 +75,8 @@ def plan(
 
     The spread of the metric from unit to unit, and how many different ones come by the day, are those of the past.
     A user's sums grow with the days that the user is watched, and who comes back is no new user: so two weeks are
-    not twice one week, and the past is looked at in windows of 7, 14 and 28 days.
+    not twice one week, and the past is looked at in windows of 7, 14 and 28 days. It says nothing of more than twice
+    its own days.
 
     \b
     barograph experiment plan --metric accuracy
@@ -165,11 +166,14 @@ def _needs(plan: Plan) -> Table:
 
 
 def _beyond(plan: Plan) -> str:
-    """Which changes of the table cannot be, as the metric has no room for them."""
-    most = plan.most_effect
-    if most is None or all(need.effect < most for need in plan.needs):
-        return ""
-    return f"A change of {_percent(most)} or more is impossible: it would take {plan.title.lower()} beyond its range."
+    """Which changes of the table cannot be, as the metric has no room for them, and which take too long to say."""
+    most, said = plan.most_effect, []
+    if any(None in (need.days, need.any_time_days) for need in plan.needs if most is None or need.effect < most):
+        said.append(f"Where no days stand, it takes more than {counted(plan.foreseen_days, 'day')}.")
+    if most is not None and any(need.effect >= most for need in plan.needs):
+        title = plan.title.lower()
+        said.append(f"A change of {_percent(most)} or more is impossible: it would take {title} beyond its range.")
+    return " ".join(said)
 
 
 def _reaches(plan: Plan) -> Table:

@@ -3,7 +3,8 @@
 Reads what ``UnitReader.population`` answers, hands ``Baseline``s to ``planner``. A window of so many days of the past
 is what an experiment of so many days sees when every unit is exposed with its first act: a unit's sums grow with the
 days that it is watched, and so does its spread, each metric in its own way. So the past is asked for several lengths;
-between two of them a straight line is drawn, and beyond the ends the nearest one is taken.
+between two of them a straight line is drawn, below the shortest it is taken itself. Beyond the longest the spread goes
+on to grow as it did, if it did.
 """
 
 from __future__ import annotations
@@ -85,10 +86,12 @@ def baselines(metric: Metric, unit_kind: str, past: Past) -> tuple[Baseline, ...
 
 
 def at(known: Sequence[Baseline], days: int) -> Baseline:
-    """The baseline of an experiment of so many days: between two known ones, or the nearest."""
+    """The baseline of an experiment of so many days: between two known ones, the shortest, or beyond the longest."""
     above = bisect.bisect_left([one.days for one in known], days)
-    if above == 0 or above == len(known):
-        return known[min(above, len(known) - 1)]
+    if above == len(known):
+        return _later(known, days)
+    if above == 0:
+        return known[0]
     left, right = known[above - 1 : above + 1]
     share = (days - left.days) / (right.days - left.days)
 
@@ -103,6 +106,25 @@ def at(known: Sequence[Baseline], days: int) -> Baseline:
         value=between(left.value, right.value), deviation=between(left.deviation, right.deviation), basis=right.basis,
         skewness=skewness,
     )  # fmt: skip
+
+
+def _later(known: Sequence[Baseline], days: int) -> Baseline:
+    """The longest, spread over more days: beside the value by a straight line in the logarithm of the days.
+
+    The line goes through the longest of half as many days, or the shortest. Spread that falls is left as it is, since
+    it falls ever less.
+    """
+    last = known[-1]
+    first = next((one for one in reversed(known) if 2 * one.days <= last.days), known[0])
+    grown = _relative(last) - _relative(first)
+    if not grown > 0:
+        return structs.replace(last, days=days)
+    more = grown * math.log(days / last.days) / math.log(last.days / first.days)
+    return structs.replace(last, days=days, deviation=last.deviation + more * abs(last.value))
+
+
+def _relative(baseline: Baseline) -> float:
+    return baseline.deviation / abs(baseline.value)
 
 
 def gated_until(baseline: Baseline, method: Method) -> int:

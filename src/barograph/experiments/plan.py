@@ -19,6 +19,8 @@ Basis = Literal["mean", "ratio", "share"]
 
 LONGEST = 3660  # days, as an experiment may be planned for
 LONGEST_HISTORY = 366
+LEAST_TO_FORESEE = 14  # days of the past: of fewer, the days of the week are not told apart
+FORESEEN = 2  # times the past, as far as ``stats.planning.units_by_day`` is to be followed
 LARGEST_EFFECT = 10.0  # a thousand per cent: what finds no less finds nothing
 EXPLAINED = "`barograph experiment plan --help` says what each number means."
 
@@ -71,8 +73,9 @@ class Baseline(Struct, frozen=True, kw_only=True):
 
 
 class Need(Struct, frozen=True, kw_only=True):
-    """What it takes to find an effect with the power asked for; None where no number of days or units is enough.
+    """What it takes to find an effect with the power asked for.
 
+    Days are None where none up to ``Plan.foreseen_days`` are enough; both are where the metric has no room for it.
     ``units`` (all arms together) and ``days`` are for one look at the planned end, or for the last of the planned
     looks, as all of them together find no less. ``any_time_days`` are for intervals that may be looked at all the time:
     after so many days that share of such experiments is settled, and half of them, or more, after
@@ -87,7 +90,10 @@ class Need(Struct, frozen=True, kw_only=True):
 
 
 class Reach(Struct, frozen=True, kw_only=True):
-    """What so many days at this coverage find, by the method asked for: units of all arms, and the least effect."""
+    """What so many days at this coverage find, by the method asked for: units of all arms, and the least effect.
+
+    None where no effect is found, or none that the metric has room for.
+    """
 
     days: int
     coverage: float
@@ -99,10 +105,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The answer to a ``PlanQuestion``.
 
     ``need`` is for the effect asked for, ``needs`` has smaller and larger ones beside it; ``reaches`` goes through days
-    and coverages. ``most_effect`` is the change that would take the metric to the end of its range, as a rating to 5:
+    and coverages. All of it is told for ``foreseen_days`` at most, the double of the past: what comes later is not
+    known from it. ``most_effect`` is the change that would take the metric to the end of its range, as a rating to 5:
     none is as large (None where there is no end). ``days_with_everybody`` is what it takes at full coverage.
     ``advised_days`` is what to plan an experiment with: the days asked for where these are enough, else whole weeks;
-    ``advised_units`` (all arms together) will have come by then. They are None where twelve weeks are not enough.
+    ``advised_units`` (all arms together) will have come by then, or sooner. They are None where twelve weeks are not
+    enough, or ``foreseen_days``.
     ``baselines`` come from the past of the lengths that they name, of which the ``history_days`` from ``history_from``
     on (UTC) are the longest, and ``distinct_units`` counts who had come by the end of each of these. ``advice`` is a
     sentence; ``notes`` say what the plan rests on.
@@ -116,6 +124,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     history_days: int
     baselines: tuple[Baseline, ...]
     distinct_units: tuple[int, ...]
+    foreseen_days: int
     need: Need
     needs: tuple[Need, ...]
     reaches: tuple[Reach, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from barograph.core.unit import counted, format_value
 from barograph.experiments.past import gated_until
-from barograph.experiments.plan import Plan
+from barograph.experiments.plan import LONGEST_HISTORY, Plan
 from barograph.stats.sequential.asymptotic import FEWEST_UNITS
 
 WEEK = 7
@@ -18,7 +18,9 @@ def advice(plan: Plan) -> str:
     change = f"a change of {_share(question.effect)}"
     days, are = counted(question.days or 0, "day"), "is" if question.days == 1 else "are"
     if takes is None:
-        return f"No number of days finds {change} here; {_found(plan)}. You could {_ways_out(plan)}."
+        start = f"To find {change} takes more than {counted(plan.foreseen_days, 'day')}"
+        past = f"which is as far as {counted(plan.history_days, 'day')} of past can say"
+        return f"{start}, {past}; {_found(plan)}. You could {_ways_out(plan)}."
     if plan.advised_days is None:
         return f"To find {change} takes {counted(takes, 'day')}{_everybody(plan, takes)}; {_found(plan)}."
     if question.days is not None and question.days < takes:
@@ -41,14 +43,15 @@ def notes(plan: Plan) -> tuple[str, ...]:
     if days < question.history_days:
         found.append(f"Records of {unit}s begin {counted(days, 'whole day')} ago: it is planned by these.")
     if days < 2 * WEEK:
-        found.append("With less than two weeks of past, days of the week are not told apart.")
+        found.append("With less than two weeks of past, days of the week are not told apart, nor later days foreseen.")
     if plan.advised_days is not None and plan.advised_days % WEEK:
         found.append("Whole weeks are safer: users of a Sunday may be others than those of a Monday.")
     takes = plan.need.any_time_days if question.method == "always valid" else plan.need.days
     if max(takes or 0, *(one.days for one in plan.reaches)) > days:
         found.append(
-            f"Beyond the past's {counted(days, 'day')} new {unit}s are taken to come as in its last ones, and to "
-            f"differ as over all {days}."
+            f"Beyond the past's {counted(days, 'day')} new {unit}s are taken to come ever more slowly, as the curve "
+            f"of these goes on, and {unit}s to differ no less than in them. Of more than {plan.foreseen_days} days it "
+            "says nothing."
         )
     if len(plan.baselines) > 1 and plan.baselines[0].basis == "mean":
         lengths = [str(one.days) for one in plan.baselines]
@@ -90,7 +93,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
 def _found(plan: Plan) -> str:
     """What is found in the days asked for, or in the most that are shown, at the coverage asked for."""
     question = plan.question
-    days = question.days or max(one.days for one in plan.reaches)
+    shown = {one.days for one in plan.reaches}
+    days = question.days if question.days in shown else max(shown)
     found = {(one.days, one.coverage): one.effect for one in plan.reaches}
     effect = found[days, question.coverage]
     verb = "finds" if days == 1 else "find"
@@ -105,12 +109,16 @@ def _everybody(plan: Plan, takes: int) -> str:
 
 
 def _ways_out(plan: Plan) -> str:
-    ways = ["look for a larger change"]
-    if plan.question.coverage < 1:
+    question, ways = plan.question, ["look for a larger change"]
+    if question.coverage < 1:
         ways.append("raise the coverage")
-    if not plan.question.correlation:
+    if not question.correlation:
         ways.append("adjust for the pre-period")
+    if plan.baselines[-1].basis == "mean":
+        ways.append("cap the largest values")
     ways.append("take a metric that spreads less")
+    if question.history_days <= plan.history_days < LONGEST_HISTORY:
+        ways.append("plan by a longer past")
     return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
 

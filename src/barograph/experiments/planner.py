@@ -1,12 +1,13 @@
 """What an experiment would take: units, days, and the change that it can find, from the system's own past.
 
-Reads ``Baseline``s and how many different units come by the day (``past``), hands a ``Plan`` to the framework. The
-power is that of the tests that ``analysis`` makes: Welch's t (noncentral t) for means and linearised ratios, the score
-test for shares of units, and for intervals that may be looked at all the time the asymptotic confidence sequence on its
-clock of unit-days, tightest at the end that is planned for. Planned looks are taken as the last one alone, by its
-bound: no less is found at all of them. For the latter the chance to be settled by a day is taken
-as that of being so at its end; who was settled before and is not any more counts too, so that the days told are rather
-too many. Several treatments share alpha (Bonferroni; the analysis corrects by Holm, which never needs more).
+Reads ``Baseline``s and how many different units come by the day (``past``), hands a ``Plan`` to the framework, which
+tells of days up to twice the past and of none beyond. The power is that of the tests that ``analysis`` makes: Welch's t
+(noncentral t) for means and linearised ratios, the score test for shares of units, and for intervals that may be looked
+at all the time the asymptotic confidence sequence on its clock of unit-days, tightest at the end that is planned for.
+For these the chance to be settled by a day is taken as that of being so at its end; who was settled before and is not
+any more counts too, so that the days told are rather too many. Planned looks are taken as the last one alone, by its
+bound: no less is found at all of them. Several treatments share alpha (Bonferroni; the analysis corrects by Holm, which
+never needs more).
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from barograph.experiments.analysis.sequential import Tuning
 from barograph.experiments.design import Experiment, Method, equal_variants
 from barograph.experiments.metric_checks import comparable
 from barograph.experiments.past import Past, ask_past, at, baselines, gated_until
-from barograph.experiments.plan import LARGEST_EFFECT, LONGEST, Baseline, Need, Plan, PlanQuestion, Reach, check
+from barograph.experiments.plan import (
+    FORESEEN,
+    LARGEST_EFFECT,
+    LEAST_TO_FORESEE,
+    Baseline,
+    Need,
+    Plan,
+    PlanQuestion,
+    Reach,
+    check,
+)
 from barograph.experiments.plan_advice import advice, notes
 from barograph.stats.distributions import normal_tail
 from barograph.stats.planning import power_of_shares, sample_size_of_shares, units_by_day
@@ -70,16 +81,15 @@ def plan(question: PlanQuestion, metric: Metric, past: Past) -> Plan:
     days = question.days
     whole_weeks = None if takes is None or takes > LONGEST_ADVISED else -(-takes // WEEK) * WEEK
     advised = days if takes is not None and days is not None and days >= takes else whole_weeks
+    shown = {one for one in (*DAYS, days) if one is not None and one <= planner.foreseen} or {planner.foreseen}
     reaches = [
-        planner.reach(one, coverage)
-        for one in sorted({*DAYS, *([] if days is None else [days])})
-        for coverage in sorted({*COVERAGES, question.coverage})
+        planner.reach(one, coverage) for one in sorted(shown) for coverage in sorted({*COVERAGES, question.coverage})
     ]
     effects = (question.effect * times for times in BESIDE)
     found = Plan(
         question=question, title=metric.title, unit=metric.unit, better=metric.better,
         history_from=past.until - timedelta(days=past.days), history_days=past.days, baselines=known,
-        distinct_units=past.longest.distinct_units, need=need,
+        distinct_units=past.longest.distinct_units, foreseen_days=planner.foreseen, need=need,
         most_effect=planner.most_effect if math.isfinite(planner.most_effect) else None,
         needs=tuple(planner.need(effect) for effect in effects if effect <= LARGEST_EFFECT), reaches=tuple(reaches),
         days_with_everybody=planner.least_days(question.effect, question.method, coverage=1.0),
@@ -99,10 +109,11 @@ class _Planner:
         self._metric = metric
         self._known = known
         self._sign = -1 if metric.better == "lower" else 1
-        self._units = units_by_day(distinct, LONGEST)
+        self._history = len(distinct)
+        self.foreseen = self._history * (FORESEEN if self._history >= LEAST_TO_FORESEE else 1)
+        self._units = units_by_day(distinct, self.foreseen)
         self._unit_days = np.concatenate(([0.0], np.cumsum((self._units[1:] + self._units[:-1]) / 2)))
         self._alpha = question.alpha / (len(question.weights) - 1)
-        self._history = len(distinct)
         self._kept = 1 - question.correlation**2  # of the variance, beside the pre-period (Deng and others 2013)
 
     @property
@@ -127,8 +138,9 @@ class _Planner:
         return ends[0] if self._sign < 0 else ends[1]
 
     def units_by(self, days: int, coverage: float | None = None) -> int:
-        """How many take part by the end of so many days."""
-        return math.floor(float(self._units[days]) * (self._question.coverage if coverage is None else coverage))
+        """How many take part by the end of so many days, or of the last that is foreseen."""
+        share = self._question.coverage if coverage is None else coverage
+        return math.floor(float(self._units[min(days, self.foreseen)]) * share)
 
     def need(self, effect: float) -> Need:
         """What it takes to find the effect, each way; nothing finds one that the metric has no room for."""
@@ -141,7 +153,7 @@ class _Planner:
             half = next((day for day in days if self._settled(effect, day, coverage, settled) >= HALF), None)
         return Need(
             effect=effect,
-            units=self._needed_units(effect, self._history if fixed is None else fixed),
+            units=self._needed_units(effect, self.foreseen if fixed is None else fixed),
             days=fixed,
             any_time_days=settled,
             half_settled_days=half,
@@ -170,7 +182,7 @@ class _Planner:
         return Reach(days=days, coverage=coverage, units=self.units_by(days, coverage), effect=effect)
 
     def least_days(self, effect: float, method: Method, *, coverage: float | None = None) -> int | None:
-        """The first whole day at whose end the effect is found with the power asked for; None where there is none.
+        """The first whole day at whose end the effect is found with the power asked for; None where none is foreseen.
 
         Day by day within the past, where the spread changes with the days; beyond it by halving.
         """
@@ -182,9 +194,9 @@ class _Planner:
             return self._settled(effect, days, share, days) >= self._question.power
 
         within = next((days for days in range(1, self._history + 1) if enough(days)), None)
-        if within is not None or not enough(LONGEST):
+        if within is not None or not enough(self.foreseen):
             return within
-        low, high = self._history, LONGEST
+        low, high = self._history, self.foreseen
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle) else (middle, high)

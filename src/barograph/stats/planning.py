@@ -23,6 +23,11 @@ SIMULATIONS = 1_000  # the power is then known to three percentage points
 WEEK = 7  # days
 MOST_DRAWS = 500_000_000  # units drawn in all simulations together
 FEWEST_DETECTED = 1e-12  # a difference of shares below this is none
+_LIKELY = (5.0, 5.0)  # the middle of the bends and falls of a pace that are looked through, from 0 to the double
+_STEPS = np.linspace(-1, 1, 21)
+_ROUNDS, _CLOSER = 4, 0.2  # each time closer to the likeliest
+_LEAST_BEND = 1e-6
+_DECIMALS = 6  # of units
 
 Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 PValue = Callable[[NDArray[np.float64], NDArray[np.float64]], float | None]
@@ -105,10 +110,43 @@ def days_until(needed_units: float, distinct_units: Sequence[int]) -> float | No
 
 
 def units_by_day(distinct_units: Sequence[int], days: int) -> NDArray[np.float64]:
-    """How many different units come by the end of day 0, 1, … ``days``: the inverse of ``days_until``, and as it."""
+    """How many different units come by the end of day 0, 1, … ``days``, from how many had in the past.
+
+    Beyond the past the pace of new ones falls as its own curve says: r (1 + θt)^-c new ones at day t, with r, θ > 0 and
+    c >= 0 of the largest Poisson likelihood for the new units of each day. With c > 1 that is what comes of units whose
+    rates are gamma distributed with shape c - 1, who are r / (θ(c - 1)) in all; with c = 1 the logarithmic series; with
+    less they are never all there (Engen, "On species frequency models", Biometrika 61, 1974; Efron and Thisted,
+    Biometrika 63, 1976); with c = 0 as many come each day. Such curves are to be followed to the double of what is
+    known, and not much farther (Colwell and others, Journal of Plant Ecology 5, 2012). It takes some weeks: the days
+    of the week are not told apart. Refuses an empty or a falling count.
+    """
     counts = _counts(distinct_units)
-    known = np.asarray(counts, dtype=np.float64)[: days + 1]
-    return np.concatenate((known, known[-1] + _pace(counts) * np.arange(1, days + 2 - known.size)))
+    known = np.asarray(counts, dtype=np.float64)
+    if days < known.size:
+        return known[: days + 1]
+    new, end = np.diff(known), known.size - 1
+    middle, reach = np.array(_LIKELY), np.array(_LIKELY)
+    for _ in range(_ROUNDS):
+        steps = np.maximum(middle[:, np.newaxis] + reach[:, np.newaxis] * _STEPS, 0)
+        shapes = _shapes(steps[0], steps[1], end, days)
+        likelihood = (new * np.log(np.maximum(shapes[..., :end], np.finfo(np.float64).tiny))).sum(axis=-1)
+        at = np.unravel_index(likelihood.argmax(), likelihood.shape)
+        middle, reach, likeliest = np.array([steps[0, at[0]], steps[1, at[1]]]), reach * _CLOSER, shapes[at]
+    later = known[-1] * (1 + np.cumsum(likeliest[end:]))
+    return np.concatenate((known, np.round(later, _DECIMALS)))
+
+
+def _shapes(bends: NDArray[np.float64], falls: NDArray[np.float64], end: int, days: int) -> NDArray[np.float64]:
+    """New units of each day beside those up to the day ``end``, for each bend and fall of the pace's curve.
+
+    The pace is (1 + θt)^-c. The bend is log(1 + θ end), the fall the root of the logarithm of the pace at first over
+    that at ``end``: of one fall, a small bend is nearly exponential, and a large one begins steeply.
+    """
+    bend = np.maximum(bends, _LEAST_BEND)[:, np.newaxis, np.newaxis]
+    rest = 1 - falls[np.newaxis, :, np.newaxis] ** 2 / bend
+    rest = np.where(np.abs(rest) < _LEAST_BEND, _LEAST_BEND, rest)
+    upto = np.expm1(rest * np.log1p(np.expm1(bend) / end * np.arange(days + 1))) / rest
+    return np.diff(upto) / upto[..., [end]]
 
 
 def _counts(distinct_units: Sequence[int]) -> list[int]:
