@@ -62,6 +62,15 @@ class Lab:
         if exposure.event_id not in {event.get("event_id") for event in self.events}:
             self.events.append({"kind": "exposure", **structs.asdict(exposure)})
 
+    def begin(self, experiment: Experiment, users: int, lift: float) -> np.random.Generator:
+        """Start the experiment and serve so many users; the generator that chance comes from."""
+        generator = np.random.default_rng(5)
+        self.framework.create(experiment)
+        self.framework.start(experiment.key)
+        for number in range(users):
+            self.serve(f"user-{number}", lift, generator)
+        return generator
+
     def serve(self, unit: str, lift: float, generator: np.random.Generator) -> None:
         """One visit: exposure, some queries, perhaps a rating."""
         arm = self.framework.expose("rerank", unit)
@@ -450,11 +459,7 @@ class TestCompare:
         assert len(found.second_opinions) == 6
 
     def test_a_real_lift_is_settled_when_the_plan_is_through(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(RERANK)
-        lab.framework.start("rerank")
-        for n in range(250):
-            lab.serve(f"user-{n}", 0.7, generator)
+        generator = lab.begin(RERANK, 250, 0.7)
         lab.clock.advance(3 * 86400)
         early = lab.framework.compare("rerank")
         assert early.verdict.finding == "not settled"
@@ -477,11 +482,7 @@ class TestCompare:
     def test_what_comes_after_the_planned_end_is_not_counted_so_that_looking_again_is_no_other_test(
         self, lab: Lab, plan: dict[str, Any]
     ) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(RERANK, **plan))
-        lab.framework.start("rerank")
-        for n in range(300):
-            lab.serve(f"user-{n}", 0.0, generator)
+        generator = lab.begin(structs.replace(RERANK, **plan), 300, 0.0)
         lab.clock.advance(7 * 86400)
         then = lab.framework.compare("rerank")
         assert sum(then.units.values()) == 300
@@ -498,11 +499,7 @@ class TestCompare:
     def test_the_verdict_waits_until_the_store_knows_all_that_came_before_the_planned_end(
         self, lab: Lab, plan: dict[str, Any]
     ) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(RERANK, **plan))
-        lab.framework.start("rerank")
-        for n in range(300):
-            lab.serve(f"user-{n}", 1.0, generator)
+        lab.begin(structs.replace(RERANK, **plan), 300, 1.0)
         lab.clock.advance(10 * 86400)
         lab.reader.complete_to = START + timedelta(hours=3)
         behind = lab.framework.compare("rerank")
@@ -515,11 +512,7 @@ class TestCompare:
     def test_what_happens_at_the_very_instant_of_the_planned_end_is_past_it(
         self, lab: Lab, plan: dict[str, Any]
     ) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(RERANK, **plan))
-        lab.framework.start("rerank")
-        for n in range(300):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(structs.replace(RERANK, **plan), 300, 0.0)
         end = START + timedelta(days=7) if "planned_units" not in plan else datetime(2026, 11, 11, tzinfo=UTC)
         lab.clock.advance((end - lab.clock.now()).total_seconds())
         then, details = lab.framework.compare("rerank"), lab.framework.details("rerank")
@@ -537,11 +530,7 @@ class TestCompare:
         assert lab.framework.details("rerank").arms == details.arms
 
     def test_a_plan_of_units_ends_with_the_day_of_the_last_and_not_in_its_midst(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(RERANK, planned_days=None, planned_units=300))
-        lab.framework.start("rerank")
-        for n in range(310):
-            lab.serve(f"user-{n}", 2.0, generator)
+        lab.begin(structs.replace(RERANK, planned_days=None, planned_units=300), 310, 2.0)
         lab.clock.advance(1)
         with patch.object(lab.reader, "units", wraps=lab.reader.units) as asked:
             found = lab.framework.compare("rerank")
@@ -564,11 +553,7 @@ class TestCompare:
         assert (estimate.arm_value if arm == "reranked" else estimate.baseline_value) == 5.0
 
     def test_a_unit_seen_in_two_arms_is_left_out_and_counted(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(RERANK)
-        lab.framework.start("rerank")
-        for n in range(200):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(RERANK, 200, 0.0)
         arm = lab.framework.assign("rerank", "user-7")
         other = "control" if arm == "reranked" else "reranked"
         lab.record(Exposure(event_id="x", time=lab.clock.now(), experiment="rerank", arm=other, unit_id="user-7"))
@@ -578,11 +563,7 @@ class TestCompare:
         assert sum(found.units.values()) == 199
 
     def test_a_stopped_experiment_does_not_see_what_comes_later(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(RERANK)
-        lab.framework.start("rerank")
-        for n in range(100):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(RERANK, 100, 0.0)
         lab.framework.stop("rerank")
         then = lab.framework.compare("rerank")
         lab.clock.advance(86400)
@@ -596,11 +577,7 @@ class TestPlannedLooks:
     LOOKED_AT = structs.replace(RERANK, planned_days=8, method="group sequential", minimum_units=20)
 
     def test_a_verdict_comes_at_a_look_and_stays_whatever_is_seen_later(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(self.LOOKED_AT)
-        lab.framework.start("rerank")
-        for n in range(120):
-            lab.serve(f"user-{n}", 0.5, generator)
+        generator = lab.begin(self.LOOKED_AT, 120, 0.5)
         lab.clock.advance(86400)
         before = lab.framework.compare("rerank")
         assert (before.look, before.verdict.finding) == (0, "not settled")
@@ -629,11 +606,7 @@ class TestPlannedLooks:
         assert sum(arm.units for arm in lab.framework.details("rerank").arms) == 300
 
     def test_guardrails_are_told_as_they_are_now_also_when_a_look_has_settled_the_goal(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(self.LOOKED_AT, planned_days=2))
-        lab.framework.start("rerank")
-        for n in range(160):
-            lab.serve(f"user-{n}", 0.8, generator)
+        generator = lab.begin(structs.replace(self.LOOKED_AT, planned_days=2), 160, 0.8)
         lab.clock.advance(86400)
         first = lab.framework.compare("rerank")
         assert first.metrics[2].guardrails[0].stopping == "not valid"
@@ -647,11 +620,7 @@ class TestPlannedLooks:
         assert later.verdict.sentence == first.verdict.sentence.split(";")[0] + "."
 
     def test_looks_that_have_passed_are_asked_for_once_and_again_after_an_hour(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(structs.replace(self.LOOKED_AT, secondary_metrics=(), guardrails=()))
-        lab.framework.start("rerank")
-        for n in range(100):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(structs.replace(self.LOOKED_AT, secondary_metrics=(), guardrails=()), 100, 0.0)
         lab.clock.advance(5 * 86400)
         with patch.object(lab.reader, "units", wraps=lab.reader.units) as asked:
             first = lab.framework.compare("rerank")
@@ -663,22 +632,14 @@ class TestPlannedLooks:
             assert asked.call_count == 4
 
     def test_a_look_has_not_come_before_the_store_knows_all_of_it(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(self.LOOKED_AT)
-        lab.framework.start("rerank")
-        for n in range(100):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(self.LOOKED_AT, 100, 0.0)
         lab.clock.advance(5 * 86400)
         for known, look in ((1, 0), (3, 1), (4, 2)):
             lab.reader.complete_to = START + timedelta(days=known)
             assert lab.framework.compare("rerank").look == look
 
     def test_a_pause_puts_off_the_looks_to_come_and_none_that_has_passed(self, lab: Lab) -> None:
-        generator = np.random.default_rng(5)
-        lab.framework.create(self.LOOKED_AT)
-        lab.framework.start("rerank")
-        for n in range(100):
-            lab.serve(f"user-{n}", 0.0, generator)
+        lab.begin(self.LOOKED_AT, 100, 0.0)
         lab.clock.advance(3 * 86400)
         first = lab.framework.compare("rerank")
         assert (first.look, first.complete_to) == (1, START + timedelta(days=2))
