@@ -8,31 +8,21 @@ import numpy as np
 import pytest
 from msgspec import structs
 from numpy.typing import NDArray
-from tests.experiments.unit_moments import START, answer_of, moments_of
+from tests.experiments.unit_moments import CATALOGUE, START, answer_of, experiment, moments_of
 
-from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer, UnitMoments, UnitValues
 from barograph.experiments.analysis import second_opinions
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.detail import detail
 from barograph.experiments.comparison import Comparison, Course, Details
-from barograph.experiments.design import Experiment, Reweighting, equal_variants, validated
+from barograph.experiments.design import Experiment, Reweighting, equal_variants
 from barograph.experiments.questions import question_of
 from barograph.stats.covariate import compare_lin
 from barograph.stats.estimate import Estimate
 from barograph.stats.joint import PairSummary
 from barograph.stats.multiplicity import benjamini_hochberg, holm
 
-CATALOGUE = Catalogue()
 Floats = NDArray[np.float64]
-
-
-def experiment(**values: object) -> Experiment:
-    base = Experiment(
-        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
-        started_at=START, planned_days=10,
-    )  # fmt: skip
-    return validated(structs.replace(base, **values), CATALOGUE)
 
 
 def by_group(effects: dict[str, float], units: int = 150, deviation: float = 0.5) -> UnitAnswer:

@@ -8,27 +8,17 @@ import numpy as np
 import pytest
 from msgspec import structs
 from numpy.typing import NDArray
-from tests.experiments.unit_moments import START, answer_of, moments_of
+from tests.experiments.unit_moments import CATALOGUE, START, answer_of, experiment, moments_of
 
-from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer, UnitMoments
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
+from barograph.experiments.design import Experiment, Guardrail, equal_variants
 from barograph.stats.covariate import compare_cuped
 from barograph.stats.joint import PairSummary, RatioPairSummary
 from barograph.stats.multiplicity import benjamini_hochberg, holm
 
-CATALOGUE = Catalogue()
 Floats = NDArray[np.float64]
-
-
-def experiment(**values: object) -> Experiment:
-    base = Experiment(
-        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
-        started_at=START, planned_days=10,
-    )  # fmt: skip
-    return validated(structs.replace(base, **values), CATALOGUE)
 
 
 def compare(defined: Experiment, days: float = 10, /, **answers: UnitAnswer | list[UnitMoments]) -> Comparison:

@@ -1,4 +1,4 @@
-"""The moments that a store would answer, from units one by one: what they did, since when, and what they did before."""
+"""An experiment, and the moments that a store would answer: from units one by one, since when, and from before."""
 
 from __future__ import annotations
 
@@ -6,15 +6,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import ArrayLike, NDArray
 
+from barograph.core.metric import Catalogue
 from barograph.core.units import PreMoments, UnitAnswer, UnitMoments
+from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.stats.joint import RatioPairSummary
 from barograph.stats.summary import RatioSummary, Summary
 
 START = datetime(2026, 11, 10, tzinfo=UTC)
 
+CATALOGUE = Catalogue()
+
 Floats = NDArray[np.float64]
+
+
+def experiment(**values: object) -> Experiment:
+    """One that runs since ``START``, with ten days planned; ``values`` are what it has otherwise."""
+    base = Experiment(
+        key="rerank", variants=equal_variants("control", "reranked"), primary_metric="satisfaction", state="running",
+        started_at=START, planned_days=10,
+    )  # fmt: skip
+    return validated(structs.replace(base, **values), CATALOGUE)
 
 
 def moments_of(
