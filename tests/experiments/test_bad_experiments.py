@@ -17,7 +17,7 @@ from tests.support.store_site import at
 from barograph.core.metric import Measure, Metric
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison
-from barograph.experiments.design import Experiment, Guardrail, Variant, equal_variants
+from barograph.experiments.design import Experiment, Guardrail, Method, Variant, equal_variants
 from barograph.visualize.visualizer import Format
 from barograph_client.clock import ManualClock
 from barograph_client.errors import InvalidEvent, InvalidExperiment, InvalidQuery, UnknownMetric
@@ -270,6 +270,47 @@ class TestExposures:
         found = lab.compare(key)
         assert found.estimates[0].baseline_value == 1.5
         assert any("40 of 80 units did something in the 10 seconds before" in one for one in found.warnings)
+
+    @pytest.mark.parametrize(
+        ("behind", "method"),
+        [(5, "fixed horizon"), (60, "always valid"), (20 * 60, "group sequential"), (2 * 86_400, "fixed horizon")],
+    )
+    def test_a_clock_that_is_behind_in_one_arm_makes_no_verdict(self, lab: Lab, behind: float, method: Method) -> None:
+        """Both arms do the same; the queries of one bear a time that is too early, so that its first ones are lost."""
+        planned = None if method == "always valid" else 13.0
+        key = lab.running(
+            f"behind-{behind}", primary_metric="queries", better="higher", method=method, planned_days=planned
+        )
+        lab.clock.advance(14 * 86_400)
+        exposed = -11 * 86_400  # three days after the start
+        for number in range(2 * UNITS):
+            arm, unit = (CONTROL, TREATED)[number % 2], f"{key}-{number}"
+            lab.expose(key, arm, unit, after=exposed)
+            first = exposed + 1 - (behind if arm == TREATED else 0)
+            for query in range(2 + (number // 2) % 3):
+                lab.ask(unit, after=first + query * behind)
+        found = lab.compare(key, days=0.1)
+        p_value = found.deciding[0].p_value
+        assert p_value is not None
+        assert p_value < 0.001  # what would have been said
+        assert_silent(found)
+        assert found.verdict.finding == "not valid"
+        assert f"120 of 120 users of {TREATED} did something" in found.verdict.sentence
+        assert f"0 of 120 users of {CONTROL} (p = " in found.verdict.sentence
+        assert "which no arm can cause: the clocks differ by arm" in found.verdict.sentence
+
+    def test_a_clock_that_is_behind_in_all_arms_hides_what_came_first_and_makes_no_difference(self, lab: Lab) -> None:
+        key = lab.running("all-behind", planned_days=0.5, primary_metric="queries", better="higher")
+        for number in range(80):
+            arm, unit = (CONTROL, TREATED)[number % 2], f"{key}-{number}"
+            lab.expose(key, arm, unit)
+            for query in range(1 + (number // 2) % 3):
+                lab.ask(unit, after=query * 100 - 5)
+        found = lab.compare(key)
+        assert found.verdict.finding == "not settled"
+        assert found.estimates[0].absolute is not None
+        assert found.estimates[0].absolute.value == 0
+        assert any("80 of 80 units did something in the 10 seconds before" in one for one in found.warnings)
 
     def test_exposures_before_the_start_or_after_the_stop_are_not_counted(self, lab: Lab) -> None:
         key = lab.running("bounds")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from scipy import stats
+from tests.experiments.unit_moments import moments_of
 from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue, Measure, Metric
@@ -54,6 +55,23 @@ def compare(
     answers |= {name: answer(*those) for name, those in (guards or {}).items()}
     metrics: dict[str, Metric] = {name: CATALOGUE.get(name) for name in answers}
     return analyse(defined, metrics, answers, START + timedelta(days=days))
+
+
+def compare_earlier(
+    defined: Experiment,
+    hour: tuple[int, int] = (0, 0),
+    ever: tuple[int, int] = (0, 0),
+    units: tuple[int, int] = (800, 800),
+) -> Comparison:
+    """The second arm is better; so many units of each did something in the hour before, or at any time before."""
+    arms = [
+        structs.replace(
+            moments_of(key, ratings(3.8 + 0.4 * n, units[n], n)), hour_before=hour[n], any_before=max(hour[n], ever[n]),
+        )
+        for n, key in enumerate(("control", "reranked"))
+    ]  # fmt: skip
+    answers = {"satisfaction": answer(*arms)}
+    return analyse(defined, {"satisfaction": CATALOGUE.get("satisfaction")}, answers, START + timedelta(days=10))
 
 
 def ratings(mean: float, n: int, seed: int) -> np.ndarray:
@@ -221,6 +239,40 @@ class TestGate:
         assert found.verdict.finding == "not valid"
         assert found.verdict.sentence.startswith("Not valid: the arms did not get their shares of users: 800 instead")
         assert found.verdict.p_value is None
+
+    @pytest.mark.parametrize("method", ["fixed horizon", "always valid", "group sequential"])
+    def test_units_that_did_more_before_their_exposure_in_one_arm_close_it(self, method: str) -> None:
+        found = compare_earlier(experiment(method=method), hour=(24, 80))
+        assert found.verdict.finding == "not valid"
+        assert found.verdict.sentence.startswith(
+            "Not valid: 80 of 800 users of reranked did something in the hour before their exposure, 24 of 800 users "
+            "of control (p = "
+        )
+        assert not any("exposure" in warning for warning in found.warnings)
+        found = compare_earlier(experiment(method=method), ever=(700, 500))
+        assert "700 of 800 users of control did something before their exposure, since the start" in (
+            found.verdict.sentence
+        )
+
+    @pytest.mark.parametrize(("hour", "told"), [((480, 480), 0), ((480, 440), 0), ((0, 10), 1), ((24, 50), 1)])
+    def test_a_little_more_before_the_exposure_is_told_at_most(self, hour: tuple[int, int], told: int) -> None:
+        found = compare_earlier(experiment(), hour=hour)
+        assert found.verdict.finding == "better"
+        assert sum("which no arm can cause: it is chance, or" in one for one in found.warnings) == told
+
+    def test_a_mismatch_of_the_sample_ratio_is_not_told_as_clocks_that_differ(self) -> None:
+        found = compare_earlier(experiment(), hour=(480, 300), units=(800, 500))
+        assert "shares of users" in found.verdict.sentence
+        assert "before their exposure" not in found.verdict.sentence
+
+    def test_another_metric_whose_clocks_differ_is_not_believed_and_named(self) -> None:
+        arms = {key: ratings(4.0, 400, n) for n, key in enumerate(("control", "reranked"))}
+        rows = [moments(key, once_each(np.resize([0.0, 1.0], 400))) for key in arms]
+        rows[1] = structs.replace(rows[1], hour_before=200)
+        found = compare(experiment(secondary_metrics=("error_rate",)), 10, guards={"error_rate": rows}, **arms)
+        (said,) = (one for one in found.warnings if "exposure" in one)
+        assert said.startswith("error_rate is not to be believed: 200 of 400 users of reranked did something")
+        assert found.verdict.finding == "not settled"
 
     def test_few_units_settle_nothing(self) -> None:
         found = compare(experiment(), 10, control=ratings(3.0, 29, 1), reranked=ratings(4.5, 29, 2))

@@ -60,6 +60,7 @@ class Failures(DictionaryReader):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__([], clock.now)
         self.failed: dict[str, int] = HEALTHY
+        self.before: dict[str, int] = {}  # units that did something in the hour before their exposure
         self.questions: list[UnitQuery] = []
         self.first_days: list[UnitQuery] = []
         self.meanwhile: Callable[[UnitQuery], object] = lambda question: None
@@ -72,7 +73,7 @@ class Failures(DictionaryReader):
         else:
             self.first_days.append(question)
         return UnitAnswer(
-            arms=tuple(arm(key, count) for key, count in failed.items()),
+            arms=tuple(structs.replace(arm(key, failed[key]), hour_before=self.before.get(key, 0)) for key in failed),
             contaminated=0, first_exposure=START, last_exposure=START, complete_to=self.watermark(),
         )  # fmt: skip
 
@@ -146,6 +147,16 @@ class TestABreach:
         assert shorten(found.stop_reason, 400) == found.stop_reason  # as in verdicts: no sign of it is escaped
         newest = f.history("chunks")[0]
         assert (newest.action, newest.actor, newest.detail["reason"]) == ("stop", "guardrail", found.stop_reason)
+
+    def test_by_clocks_that_differ_between_the_arms_stops_it_too_and_says_so(self, lab: Lab) -> None:
+        f = lab.running()
+        lab.reader.failed, lab.reader.before = BROKEN, {"small": 3_000}
+        found = f.guard("chunks")
+        assert found.state == "stopped"
+        assert "and the margin is 1 point. But 3,000 of 4,000 users of small did something" in (
+            found.stop_reason.replace("\u202f", " ")
+        )
+        assert found.stop_reason.endswith("the clocks differ by arm, or one is exposed after what it is about.")
 
     def test_of_what_the_control_never_does_has_one_bound_alone(self, lab: Lab) -> None:
         lab.framework.create(structs.replace(CHUNKS, guardrails=(Guardrail(metric="error_rate", margin=0.1),)))

@@ -20,8 +20,10 @@ from msgspec import Struct
 from barograph.core.metric import Catalogue, Metric
 from barograph.core.reader import UnitReader
 from barograph.core.unit import format_value
+from barograph.core.units import UnitAnswer
 from barograph.core.worker import Loop
 from barograph.experiments.analysis.analyse import check_guardrails
+from barograph.experiments.analysis.gate import check_sample_ratio, find_disorder
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment
 from barograph.experiments.questions import first_days_of, just_after, question_of
@@ -66,11 +68,14 @@ def find_breach(experiment: Experiment, catalogue: Catalogue, reader: UnitReader
     """What is breached of the guardrails that stop; None where nothing is. Raises UnknownMetric, as the reader does."""
     names = [one.metric for one in experiment.guardrails if one.auto_stop]
     metrics = {name: catalogue.get(name) for name in names}
-    checks = checks_now(experiment, metrics, reader, now)
+    answers, checks = _looked_at(experiment, metrics, reader, now)
     found = [(metrics[name], check) for name in names for check in checks[name] if check.stopping == "breached"]
     if not found:
         return None
-    told = [_sentence(experiment, metric, check) for metric, check in found[:MOST_TOLD]]
+    told = [
+        f"{_sentence(experiment, metric, check)}{_doubt(experiment, answers[metric.name])}"
+        for metric, check in found[:MOST_TOLD]
+    ]
     more = [f"{len(found) - MOST_TOLD} more are breached."] if len(found) > MOST_TOLD else []
     return Breach(metrics=tuple(dict.fromkeys(metric.name for metric, _ in found)), sentence=" ".join([*told, *more]))
 
@@ -79,9 +84,21 @@ def checks_now(
     experiment: Experiment, metrics: Mapping[str, Metric], reader: UnitReader, now: datetime
 ) -> dict[str, tuple[GuardrailCheck, ...]]:
     """The checks of those guardrails whose ``metrics`` are given, by what is known now. Raises as the reader does."""
+    return _looked_at(experiment, metrics, reader, now)[1]
+
+
+def _looked_at(
+    experiment: Experiment, metrics: Mapping[str, Metric], reader: UnitReader, now: datetime
+) -> tuple[dict[str, UnitAnswer], dict[str, tuple[GuardrailCheck, ...]]]:
     until = just_after(now)
     answers = {name: reader.units(question_of(experiment, name, until)) for name in metrics}
-    return check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
+    return answers, check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
+
+
+def _doubt(experiment: Experiment, answer: UnitAnswer) -> str:
+    """That clocks which differ by arm may be all of a breach. It stops all the same: no verdict can come of it."""
+    disorder = find_disorder(experiment, answer, check_sample_ratio(experiment, answer))
+    return f" But {disorder.sentence}." if disorder is not None and disorder.many else ""
 
 
 def stopped_lately(experiments: Iterable[Experiment], at: datetime) -> dict[str, str]:

@@ -17,7 +17,7 @@ from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.equivalence import within_margin
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.gate import check_sample_ratio, obstacles
+from barograph.experiments.analysis.gate import check_sample_ratio, find_disorder, obstacles
 from barograph.experiments.analysis.guardrail_checks import check
 from barograph.experiments.analysis.looks import Looks, held_at
 from barograph.experiments.analysis.methods import adjusted, belief, capped, fixed_horizon, with_ends
@@ -222,6 +222,19 @@ def _corrected_family(experiment: Experiment, compared: tuple[MetricComparison, 
     return tuple(given)
 
 
+def _out_of_order(experiment: Experiment, answers: Mapping[str, UnitAnswer]) -> list[str]:
+    """Metrics whose events and exposures are in another order in one arm; nothing where the gate tells it already."""
+    found = []
+    for name, answer in answers.items():
+        disorder = find_disorder(experiment, answer, check_sample_ratio(experiment, answer))
+        primary = name == experiment.primary_metric
+        if disorder is not None and primary and disorder.many:
+            return []
+        if disorder is not None:
+            found.append(f"{name}{' is not to be believed' if disorder.many else ''}: {disorder.sentence}")
+    return found
+
+
 def _needs(experiment: Experiment, progress: Progress) -> float | None:
     return progress.more_days(experiment) if experiment.stopped_at is None else None
 
@@ -245,6 +258,7 @@ def _warnings(
             f"{counted(strangers.units, experiment.unit_kind)} exposed to arms that the definition does not have "
             f"({', '.join(strangers.arms)}): left out"
         )
+    found += _out_of_order(experiment, answers)
     if experiment.was_paused:
         found.append(
             f"it was paused: what {experiment.unit_kind}s did meanwhile, all with the control's configuration, is not "

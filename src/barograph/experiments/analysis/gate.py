@@ -1,20 +1,21 @@
-"""The gate before any verdict: the sample ratio first, then units in other arms or in two, too few, and skew."""
+"""The gate before any verdict: the sample ratio, the order of exposures and events, strangers, too few, and skew."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arm
-from barograph.experiments.analysis.strangers import Strangers, seen_in_two
+from barograph.experiments.analysis.strangers import MOST_LEFT_OUT, Strangers, seen_in_two
 from barograph.experiments.comparison import Finding
 from barograph.experiments.design import Experiment
 from barograph.stats.sample_ratio import SampleRatio, sample_ratio
 from barograph.stats.sequential.asymptotic import skewness_of_means
 from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
+from barograph_client.errors import shorten
 
 # A mean skewed by so much moves each tail of a test at 5 % by a half of it and more (the first term of Edgeworth's
 # expansion for Student's t, (2 z² + 1) phi(z) / 6 times the skewness); at 10:1 the two tails no longer make up for
@@ -22,6 +23,9 @@ from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
 # of 6,000 at four planned ones.
 LARGEST_SKEW = 0.4
 ANY_TIME = "multinomial sequence by day, valid at any time"
+MINDED_ALPHA = 0.01  # from where on it is told that the arms' units did not do as much before their exposure
+_BEFORE = {"hour_before": "in the hour before their exposure", "any_before": "before their exposure, since the start"}
+_DISORDER = "the clocks differ by arm, or one is exposed after what it is about"
 
 
 class Obstacles(Struct, frozen=True, kw_only=True):
@@ -73,6 +77,48 @@ def weights_in(experiment: Experiment, period: int) -> list[float]:
     return [variant.weight for variant in experiment.variants]
 
 
+class Disorder(Struct, frozen=True, kw_only=True):
+    """Units of one arm did something before their exposure more often than those of another, and not by chance.
+
+    ``many`` says that no number of the metric may be believed: else they are too few, or it may be chance after all.
+    """
+
+    sentence: str
+    many: bool
+
+
+def find_disorder(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio) -> Disorder | None:
+    """Is the order of exposures and events the same in all arms? None where it is, or cannot be told.
+
+    No arm can cause what its units did before, so those that did something then are shared out among the arms as all
+    units are. Events that are stamped too early in one arm, or exposures too late, put all units that lose an event
+    among them. They are held against the weights as the units are, in the hour before and at any time before, at alpha
+    over these two. Where the units themselves did not get their shares, it cannot be told.
+    """
+    if ratio.mismatch:
+        return None
+    minded = None
+    for name, when in _BEFORE.items():
+        earlier = tuple(structs.replace(one, units=getattr(one, name)) for one in answer.arms)
+        found = check_sample_ratio(experiment, structs.replace(answer, arms=earlier))
+        p_value = 1.0 if found.p_value is None else min(1.0, len(_BEFORE) * found.p_value)
+        shares = {
+            count / whole: f"{count:,} of {whole:,} {experiment.unit_kind}s of {shorten(variant.key, 40)}"
+            for count, whole, variant in zip(found.counts, ratio.counts, experiment.variants, strict=True)
+            if whole
+        }
+        if p_value >= MINDED_ALPHA or len(shares) < 2:
+            continue
+        low, high = min(shares), max(shares)
+        many = p_value < found.alpha and high - low > MOST_LEFT_OUT
+        seen = f"{shares[high]} did something {when}, {shares[low]} (p = {p_value:.2g}), which no arm can cause"
+        told = Disorder(sentence=f"{seen}: {'' if many else 'it is chance, or '}{_DISORDER}", many=many)
+        if many:
+            return told
+        minded = minded or told
+    return minded
+
+
 def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm]) -> Obstacles:
     """Why no verdict may be given, the sample ratio first."""
     faults: list[str] = []
@@ -81,6 +127,9 @@ def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, ar
             f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
         )
         faults.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
+    disorder = find_disorder(experiment, answer, ratio)
+    if disorder is not None and disorder.many:
+        faults.append(f"{disorder.sentence}; mend that and begin a new experiment")
     strangers = Strangers.of(experiment, answer)
     if strangers.many:
         faults.append(
