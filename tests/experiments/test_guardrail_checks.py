@@ -15,9 +15,11 @@ from barograph.core.metric import Catalogue
 from barograph.core.units import UnitMoments
 from barograph.experiments.analysis.analyse import analyse, check_guardrails
 from barograph.experiments.analysis.arms import arms_of, cells_of
-from barograph.experiments.analysis.sequential import Sequences, Tuning, within_unit_interval
+from barograph.experiments.analysis.checkpoints import FIRST, GROWTH, last_checkpoint
+from barograph.experiments.analysis.sequential import Sequences, Tuning
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment, Guardrail, equal_variants, validated
+from barograph.stats.chernoff import ratio_bounds
 
 CATALOGUE = Catalogue()
 Floats = NDArray[np.float64]
@@ -32,10 +34,12 @@ def experiment(*guardrails: Guardrail, **values: object) -> Experiment:
 
 
 def checked(defined: Experiment, metric: str, arms: list[UnitMoments], days: float = 3.0) -> GuardrailCheck:
-    """Of arms whose units were there for their first day, so that all they did is what they did in it."""
-    answers = {metric: answer_of(arms, START + timedelta(days=days))}
-    first_days = answers if within_unit_interval(CATALOGUE.get(metric)) else {}
-    (found,) = check_guardrails(defined, {metric: CATALOGUE.get(metric)}, answers, first_days)[metric]
+    """So many days after the start, and as if nobody had done anything since the last checkpoint."""
+    now = START + timedelta(days=days)
+    answers, checkpoint = {metric: answer_of(arms, now)}, last_checkpoint(START, now)
+    assert checkpoint is not None
+    checkpoint = structs.replace(checkpoint, answers=answers)
+    (found,) = check_guardrails(defined, {metric: CATALOGUE.get(metric)}, answers, checkpoint)[metric]
     return found
 
 
@@ -124,26 +128,28 @@ class TestStopping:
         guardrail = Guardrail(metric="error_rate", margin=0.5)
         defined, metric = experiment(guardrail), CATALOGUE.get("error_rate")
         generator = np.random.default_rng(5)
-        for rates, way in (((0.4, 0.5), "asymptotic"), ((0.0, 0.3), "bounded")):
+        for rates, way in (((0.4, 0.5), "asymptotic"), ((0.0, 0.3), "at a checkpoint")):
             arms = [
-                moments_of(key, generator.binomial(2, rate, 60).astype(float), np.full(60, 2.0), unit_days=90.0,
-                           group=f"2026-11-{10 + day}")
-                for day in range(6)
+                moments_of(key, generator.binomial(2, rate, 360).astype(float), np.full(360, 2.0), unit_days=540.0)
                 for key, rate in zip(("control", "reranked"), rates, strict=True)
-            ]  # fmt: skip
-            found, answer = checked(defined, metric.name, arms, 8.0), answer_of(arms, START + timedelta(days=8))
-            sequences = Sequences.of(defined, metric, answer, answer)
-            sequences = structs.replace(sequences, tuning=sequences.tuning.part(1 / 20))
-            if way == "bounded":
-                effect = sequences.bounded("reranked", "control", 0.025, (1 / 1.5, 1.0)).absolute
-                assert effect is not None
-                assert effect.low is not None
-                assert found.worsening_low == pytest.approx(0.5 + 1.5 * effect.low)
-            else:
+            ]
+            found, answer = checked(defined, metric.name, arms, 8.0), answer_of(arms)
+            if way == "asymptotic":
+                sequences = Sequences.of(defined, metric, answer)
+                sequences = structs.replace(sequences, tuning=sequences.tuning.part(1 / 20))
                 by_key, names = arms_of(metric, defined, cells_of(arms)).by_key, ("reranked", "control")
                 effect = sequences.asymptotic(by_key["reranked"], by_key["control"], names, 0.025, "greater").relative
                 assert effect is not None
                 assert found.worsening_low == effect.low
+            else:
+                checkpoint = last_checkpoint(START, START + timedelta(days=8))
+                assert checkpoint is not None
+                pairs = structs.replace(checkpoint, answers={metric.name: answer}).pairs(
+                    metric.name, "reranked", "control"
+                )
+                low, high = ratio_bounds(pairs, alpha=0.025 * checkpoint.share)
+                assert found.worsening_low == low - 1
+                assert (high, found.worsening_high) == (np.inf, None)
 
     def test_it_is_not_tested_before_there_is_enough_to_test_and_says_why(self) -> None:
         found = checked(experiment(SLOWER), "response_time.mean", two(10.0, 20.0, n=60))
@@ -159,26 +165,44 @@ class TestStopping:
         assert found.stopping == "not valid"
         assert found.reason
 
-    @pytest.mark.parametrize("baseline", [0.0, 0.003])
+    @pytest.mark.parametrize("window", [None, 7.0])
+    @pytest.mark.parametrize("rates", [(0.0, 1.0), (0.05, 1.0), (0.0, 0.5), (1.0, 0.5)])
     @pytest.mark.parametrize("relative", [True, False])
-    def test_a_rate_that_is_too_skewed_is_stopped_by_units_whose_first_day_is_over(
-        self, relative: bool, baseline: float
+    def test_what_an_arm_always_or_never_does_is_tested_too(
+        self, relative: bool, rates: tuple[float, float], window: float | None
     ) -> None:
-        guardrail = Guardrail(metric="error_rate", margin=0.05, relative=relative)
-        generator = np.random.default_rng(2)
+        guardrail = Guardrail(
+            metric="error_rate" if rates[1] > rates[0] else "accuracy", margin=0.05, relative=relative
+        )
         arms = [
-            moments_of(key, generator.binomial(3, rate, 30).astype(float), np.full(30, 3.0), unit_days=45.0,
-                       group=f"2026-11-{10 + day}")
-            for day in range(10)
-            for key, rate in (("control", baseline), ("reranked", 0.5))
-        ]  # fmt: skip
-        for defined in (experiment(guardrail), experiment(guardrail, attribution_days=1.0)):
-            found = checked(defined, "error_rate", arms, 12.0)
-            assert found.stopping == "breached"
-            assert found.worsening_low is not None
-            assert found.worsening_low > 0.05
-        early = [structs.replace(one, group="2026-11-21") for one in arms]
-        assert checked(experiment(guardrail), "error_rate", early, 12.0).stopping == "not valid"
+            moments_of(key, np.repeat([1.0, 0.0], [round(rate * 60), 60 - round(rate * 60)]), unit_days=5.0)
+            for key, rate in zip(("control", "reranked"), rates, strict=True)
+        ]
+        found = checked(experiment(guardrail, attribution_days=window), guardrail.metric, arms, 0.2)
+        assert found.stopping == "breached"
+        assert found.worsening_low is not None
+        share = rates[0] if relative else 1.0
+        assert 0.05 < found.worsening_low < (abs(rates[1] - rates[0]) / share if share else np.inf)
+        early = [structs.replace(one, units=3, measured_units=3) for one in arms]
+        assert checked(experiment(guardrail), guardrail.metric, early, 0.2).stopping == "open"
+
+    def test_each_period_of_constant_weights_has_a_control_of_its_own(self) -> None:
+        """Everything fails more often in the second period, which the treatment has most of."""
+        guardrail = Guardrail(metric="error_rate", margin=0.1, relative=False)
+        sizes, rates = {"control": (180, 20), "reranked": (20, 180)}, (0.1, 0.9)
+        arms = [
+            moments_of(key, np.repeat([1.0, 0.0], [round(n * rate), n - round(n * rate)]), period=period, unit_days=n)
+            for key, by_period in sizes.items()
+            for period, (n, rate) in enumerate(zip(by_period, rates, strict=True))
+        ]
+        assert checked(experiment(guardrail), "error_rate", arms).stopping == "open"
+        mixed = [structs.replace(one, period=0) for one in arms]
+        assert checked(experiment(guardrail), "error_rate", mixed).stopping == "breached"
+
+    def test_what_is_no_share_has_no_checkpoint(self) -> None:
+        arms = [moments_of(key, np.full(300, value)) for key, value in (("control", 0.0), ("reranked", 1.0))]
+        found = checked(experiment(SLOWER), "response_time.mean", arms)
+        assert (found.stopping, found.worsening_low) == ("not valid", None)
 
     @pytest.mark.parametrize("better", ["lower", "higher"])
     def test_at_the_relative_margin_itself_a_rare_case_stops_no_more_experiments_than_alpha(self, better: str) -> None:
@@ -186,7 +210,7 @@ class TestStopping:
             guardrail, rates = Guardrail(metric="error_rate", margin=0.5), (0.02, 0.03)
         else:
             guardrail, rates = Guardrail(metric="accuracy", margin=0.5), (0.04, 0.02)
-        generator, repetitions, stopped = np.random.default_rng(11), times(30, 2_000), 0
+        generator, repetitions, stopped = np.random.default_rng(11), times(10, 2_000), 0
         for _ in range(repetitions):
             arms = []
             for day in range(12):
@@ -228,3 +252,21 @@ def test_both_looks_at_a_guardrail_say_the_same() -> None:
     metrics = {name: CATALOGUE.get(name) for name in answers}
     whole = analyse(defined, metrics, answers, START + timedelta(days=2)).metrics[1].guardrails[0]
     assert whole == checked(defined, "response_time.mean", arms)
+
+
+class TestCheckpoints:
+    def test_share_the_risk_without_an_end(self) -> None:
+        found = [last_checkpoint(START, START + FIRST * GROWTH**number) for number in range(60)]
+        shares = [one.share for one in found if one is not None]
+        assert len(shares) == 60
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1 - 20 / 80)
+        assert shares[0] < 2 * shares[8]
+
+    def test_are_the_same_whenever_one_looks(self) -> None:
+        assert last_checkpoint(START, START + FIRST - timedelta(microseconds=1)) is None
+        first, second = START + FIRST, START + FIRST * GROWTH
+        for until, at in ((first, first), (second - timedelta(seconds=1), first), (second, second)):
+            found = last_checkpoint(START, until)
+            assert found is not None
+            assert found.at == at

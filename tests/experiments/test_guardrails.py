@@ -52,9 +52,9 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Failures(DictionaryReader):
-    """Answers with so many units of each arm that met an error, all in their first day.
+    """Answers with so many units of each arm that met an error.
 
-    ``questions`` are about all that units did, and ``meanwhile`` is called with them; ``first_days`` are the others.
+    ``questions`` are up to now, and ``meanwhile`` is called with them; ``checkpoints`` are the others.
     """
 
     def __init__(self, clock: ManualClock) -> None:
@@ -62,16 +62,16 @@ class Failures(DictionaryReader):
         self.failed: dict[str, int] = HEALTHY
         self.before: dict[str, int] = {}  # units that did something in the hour before their exposure
         self.questions: list[UnitQuery] = []
-        self.first_days: list[UnitQuery] = []
+        self.checkpoints: list[UnitQuery] = []
         self.meanwhile: Callable[[UnitQuery], object] = lambda question: None
 
     def units(self, question: UnitQuery) -> UnitAnswer:
         failed = self.failed
-        if question.attribution_days is None:
+        if question.by == "day":
             self.questions.append(question)
             self.meanwhile(question)
         else:
-            self.first_days.append(question)
+            self.checkpoints.append(question)
         return UnitAnswer(
             arms=tuple(structs.replace(arm(key, failed[key]), hour_before=self.before.get(key, 0)) for key in failed),
             contaminated=0, first_exposure=START, last_exposure=START, complete_to=self.watermark(),
@@ -127,10 +127,10 @@ class TestABreach:
         lab.framework.start("chunks")
         lab.clock.advance(5 * 86_400)
         lab.framework.guard("chunks")
-        assert {one.window.end for one in lab.reader.questions} == {one.window.end for one in lab.reader.first_days}
-        assert lab.reader.first_days[0].window.end > lab.clock.now()
+        assert lab.reader.questions[0].window.end > lab.clock.now()
+        assert START + timedelta(days=4) < lab.reader.checkpoints[0].window.end <= lab.clock.now()
         lab.framework.compare("chunks")
-        assert lab.reader.first_days[-1].window.end < START + timedelta(days=3, minutes=1)
+        assert START + timedelta(days=2) < lab.reader.checkpoints[-1].window.end <= START + timedelta(days=3)
 
     def test_stops_the_experiment_and_says_why_with_the_numbers(self, lab: Lab) -> None:
         f = lab.running()
@@ -168,9 +168,8 @@ class TestABreach:
 
     def test_asks_for_the_guardrails_that_stop_and_for_nothing_else(self, lab: Lab) -> None:
         lab.running().guard("chunks")
-        for asked in (lab.reader.questions, lab.reader.first_days):
+        for asked in (lab.reader.questions, lab.reader.checkpoints):
             assert [(one.experiment, one.metric) for one in asked] == [("chunks", "error_rate")]
-        assert lab.reader.first_days[0].attribution_days == 1.0
 
     def test_gives_everybody_the_configuration_of_the_control_at_once(self, lab: Lab) -> None:
         f = lab.running()

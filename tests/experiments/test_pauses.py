@@ -20,7 +20,7 @@ from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.waiting import Traffic
 from barograph.experiments.comparison import Course, MetricComparison
 from barograph.experiments.design import Experiment, Guardrail, Pause, equal_variants, validated
-from barograph.experiments.questions import first_days_of, question_of
+from barograph.experiments.questions import checkpoint_of, question_of, whole_windows
 from barograph_client.clock import ManualClock
 
 START = datetime(2026, 11, 10, 9, tzinfo=UTC)
@@ -164,13 +164,16 @@ class TestQuestions:
         assert window == Window(PAUSE.start, PAUSE.start + DAY)
         assert question_of(resting, "queries", PAUSE.start).pauses == ()
 
-    def test_of_first_days_leave_nothing_out_as_whoever_pauses_has_seen_them(self) -> None:
-        reader = Asked()
+    def test_of_windows_and_checkpoints_leave_nothing_out_as_whoever_pauses_has_seen_them(self) -> None:
+        reader, until = Asked(), START + 20 * DAY
         guarded = {"guardrails": (Guardrail(metric="error_rate", margin=0.05),), "pauses": (PAUSE,)}
         windowed = {**guarded, "attribution_days": 2.0}
-        for values, days in ((guarded, [1.0]), (windowed, [2.0]), ({**windowed, "pauses": ()}, [])):
+        for values, days in ((guarded, [None]), (windowed, [2.0, 2.0]), ({**windowed, "pauses": ()}, [2.0])):
             defined = experiment(**values)
-            first_days_of(reader, defined, {name: CATALOGUE.get(name) for name in defined.metrics}, START + 20 * DAY)
+            metrics = {name: CATALOGUE.get(name) for name in defined.metrics}
+            reader.complete_to = until
+            whole_windows(reader, defined, metrics, until)
+            checkpoint_of(reader, defined, metrics, until)
             assert [one.attribution_days for one in reader.questions] == days
             assert all((one.metric, one.pauses) == ("error_rate", ()) for one in reader.questions)
             reader.questions.clear()

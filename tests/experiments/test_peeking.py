@@ -20,7 +20,7 @@ from tests.support.soak import times
 from barograph.core.metric import Catalogue
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.analyse import analyse
-from barograph.experiments.analysis.sequential import within_unit_interval
+from barograph.experiments.analysis.checkpoints import last_checkpoint
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Variant, validated
 
@@ -75,39 +75,37 @@ def experiment(crowd: Crowd, metric: str, **values: Any) -> Experiment:
 def looks(
     defined: Experiment, crowd: Crowd, metric: str, seed: int, at: tuple[int, ...] | range
 ) -> Iterator[Comparison]:
-    """The comparison on each of these days."""
+    """The comparison on each of these days, as if nobody had done anything since the last checkpoint before.
+
+    A checkpoint's answer is that of the first look after it.
+    """
     generator = np.random.default_rng([20261128, seed])
     arms = np.zeros(0, dtype=np.int64)
     days, habits = arms.copy(), np.zeros(0)
-    sums = np.zeros((2, 2, 0))  # whole, and in the first day; numerators, and denominators
+    sums, seen = np.zeros((2, 0)), {}  # numerators, and denominators; answers at checkpoints
     for day in range(max(at)):
         arms = np.r_[arms, generator.choice(len(crowd.weights), crowd.a_day, p=crowd.weights)]
         days = np.r_[days, np.full(crowd.a_day, day)]
         habits = np.r_[habits, np.exp(generator.normal(0, 0.3, crowd.a_day))]
-        sums = np.concatenate([sums, np.zeros((2, 2, crowd.a_day))], axis=2)
-        more = np.array(crowd.act(generator, habits, arms))
-        sums += more * np.array([np.ones(days.size), day == days])[:, None]
+        sums = np.c_[sums, np.zeros((2, crowd.a_day))] + np.array(crowd.act(generator, habits, arms))
         if day + 1 in at:
-            whole, first = (_answer(arms, days, *sums[part], day + 1, limit) for part, limit in ((0, None), (1, 1.0)))
-            answers = dict.fromkeys((defined.primary_metric, metric), whole)
-            guards = [one.metric for one in defined.guardrails if within_unit_interval(CATALOGUE.get(one.metric))]
             now = START + timedelta(days=day + 1)
+            checkpoint, answer = last_checkpoint(START, now), _answer(arms, days, *sums, day + 1)
+            assert checkpoint is not None
+            checkpoint = structs.replace(checkpoint, answers={metric: seen.setdefault(checkpoint.at, answer)})
+            answers = dict.fromkeys((defined.primary_metric, metric), answer)
             metrics = {name: CATALOGUE.get(name) for name in answers}
-            yield analyse(defined, metrics, answers, now, dict.fromkeys(guards, first))
+            yield analyse(defined, metrics, answers, now, checkpoint=checkpoint)
 
 
-def _answer(
-    arms: NDArray[np.int64], days: NDArray[np.int64], above: Floats, below: Floats, now: int, window: float | None
-) -> UnitAnswer:
+def _answer(arms: NDArray[np.int64], days: NDArray[np.int64], above: Floats, below: Floats, now: int) -> UnitAnswer:
     cells = []
     for arm in np.unique(arms):
         for day in np.unique(days):
             here = (arms == arm) & (days == day)
-            age = now - float(day) - 0.5
-            part = age if window is None else min(age, window)
             cells.append(
                 moments_of(
-                    f"arm-{arm}", above[here], below[here], unit_days=part * int(here.sum()),
+                    f"arm-{arm}", above[here], below[here], unit_days=(now - float(day) - 0.5) * int(here.sum()),
                     group=(START + timedelta(days=int(day))).date().isoformat(),
                 )
             )  # fmt: skip

@@ -22,8 +22,6 @@ from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph.stats.estimate import Estimate
 from barograph.stats.exact import clopper_pearson_interval
 from barograph.stats.sequential import asymptotic
-from barograph.stats.sequential.bounded import compare_bounded_means
-from barograph.stats.summary import Summary
 
 CATALOGUE = Catalogue()
 ALPHA = 0.05
@@ -278,26 +276,6 @@ class TestClosedWindows:
         half = sequences.bounded("reranked", "control", ALPHA / 2)
         assert shared.method == half.method
         assert bounds(shared) == bounds(half)
-
-    def test_values_may_be_scaled_before_they_are_compared(self) -> None:
-        generator = np.random.default_rng(3)
-        values = [generator.uniform(0, 1, (8, 100)) for _ in range(2)]
-        arms = [
-            moments_of(key, day, group=f"2026-11-{10 + index}")
-            for key, days in zip(("control", "reranked"), values, strict=True)
-            for index, day in enumerate(days)
-        ]
-        defined = experiment(primary_metric="accuracy", attribution_days=1.0, planned_units=1_600)
-        answer = answer_of(arms, START + timedelta(days=20))
-        found = Sequences.of(defined, CATALOGUE.get("accuracy"), answer).bounded(
-            "reranked", "control", ALPHA, (0.5, 0.8)
-        )
-        scaled = [
-            [Summary.from_values(day * scale) for day in days]
-            for days, scale in zip(reversed(values), (0.5, 0.8), strict=True)
-        ]
-        expected = compare_bounded_means(*scaled, alpha=ALPHA, planned_n=1_600)
-        assert bounds(found) == pytest.approx(bounds(expected))
 
     @pytest.mark.parametrize(
         ("metric", "bounded"),

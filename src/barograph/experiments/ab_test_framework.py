@@ -31,7 +31,15 @@ from barograph.experiments.interleaving import compare_preferences, preference_d
 from barograph.experiments.past_looks import PastLooks
 from barograph.experiments.plan import Plan, PlanQuestion
 from barograph.experiments.planner import plan_from
-from barograph.experiments.questions import Look, answers_of, first_days_of, just_after, look_at, question_of
+from barograph.experiments.questions import (
+    Look,
+    answers_of,
+    checkpoint_of,
+    just_after,
+    look_at,
+    question_of,
+    whole_windows,
+)
 from barograph.experiments.reallocation import Reallocation, check_adaptive, reallocated
 from barograph.experiments.register import DEFAULT_ACTOR, ExperimentRegister, unknown
 from barograph.stats.bandit import EXPLORATION
@@ -210,10 +218,11 @@ class ABTestFramework(ExperimentRegister):
         answers = answers_of(self._reader, experiment, metrics, look)
         if experiment.kind == "interleaving":
             return compare_preferences(experiment, metrics, answers, look.at)
-        first_days = first_days_of(self._reader, experiment, metrics, look.until)
+        whole = whole_windows(self._reader, experiment, metrics, look.until)
+        checkpoint = checkpoint_of(self._reader, experiment, metrics, look.until)
         guarded = {one.metric: metrics[one.metric] for one in experiment.guardrails}
         guards = checks_now(experiment, guarded, self._reader, look.at) if look.looks else None
-        return analyse(experiment, metrics, answers, look.at, first_days, look.looks, guards)
+        return analyse(experiment, metrics, answers, look.at, whole, look.looks, checkpoint, guards)
 
     def details(self, key: str) -> Details:
         """What costs further questions: the effect by the units' age and in slices, their spread, second opinions.

@@ -26,7 +26,7 @@ from barograph.experiments.analysis.analyse import check_guardrails
 from barograph.experiments.analysis.gate import check_sample_ratio, find_disorder
 from barograph.experiments.comparison import GuardrailCheck
 from barograph.experiments.design import Experiment
-from barograph.experiments.questions import first_days_of, just_after, question_of
+from barograph.experiments.questions import checkpoint_of, just_after, question_of
 from barograph_client.clock import Clock
 from barograph_client.errors import BarographError, ChangedMeanwhile, shorten
 
@@ -92,7 +92,7 @@ def _looked_at(
 ) -> tuple[dict[str, UnitAnswer], dict[str, tuple[GuardrailCheck, ...]]]:
     until = just_after(now)
     answers = {name: reader.units(question_of(experiment, name, until)) for name in metrics}
-    return answers, check_guardrails(experiment, metrics, answers, first_days_of(reader, experiment, metrics, until))
+    return answers, check_guardrails(experiment, metrics, answers, checkpoint_of(reader, experiment, metrics, until))
 
 
 def _doubt(experiment: Experiment, answer: UnitAnswer) -> str:

@@ -15,8 +15,9 @@ from barograph.core.metric import Metric
 from barograph.core.query import Window
 from barograph.core.reader import UnitReader
 from barograph.core.units import UnitAnswer, UnitQuery
+from barograph.experiments.analysis.checkpoints import Checkpoint, last_checkpoint
 from barograph.experiments.analysis.looks import Looks
-from barograph.experiments.analysis.sequential import FIRST_DAY, within_unit_interval
+from barograph.experiments.analysis.sequential import within_unit_interval
 from barograph.experiments.analysis.waiting import exposed_by_day
 from barograph.experiments.design import Experiment
 from barograph.experiments.horizon import horizon, looks_passed
@@ -97,29 +98,48 @@ def answers_of(reader: UnitReader, experiment: Experiment, metrics: Iterable[str
     return {name: _as_of(what, look.until, answer) for name, answer in answers.items()}
 
 
-def first_days_of(
+def whole_windows(
     reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], until: datetime
 ) -> dict[str, UnitAnswer]:
-    """What units did in their first days, up to ``until``: values between 0 and 1 that are final soon.
+    """What units did in their attribution windows, pauses and all, up to ``until``: of metrics between 0 and 1.
 
-    Of guardrails among ``metrics`` in the first day, for rates that are rare. Where an attribution is declared in its
-    days, and only after a pause: other answers have final values themselves, but a pause has cut some of them short.
-    Whoever paused it had seen these, so that what is left would be no fair sample: here nothing is left out. Raises as
-    ``answers_of`` does.
+    Only after a pause, which has cut some windows short. Whoever paused it had seen these, so that what is left would
+    be no fair sample: here nothing is left out. Raises as ``answers_of`` does.
     """
-    days, names = experiment.attribution_days, [*metrics]
-    if days is None:
-        days, names = FIRST_DAY, [one.metric for one in experiment.guardrails if one.metric in metrics]
-    elif not experiment.was_paused:
+    if experiment.attribution_days is None or not experiment.was_paused:
         return {}
     answers = {
-        name: reader.units(structs.replace(question_of(experiment, name, until), attribution_days=days, pauses=()))
-        for name in names
-        if within_unit_interval(metrics[name])
+        name: reader.units(structs.replace(question_of(experiment, name, until), pauses=()))
+        for name, metric in metrics.items()
+        if within_unit_interval(metric)
     }
     return {
         name: structs.replace(answer, complete_to=min(until, answer.complete_to)) for name, answer in answers.items()
     }
+
+
+def checkpoint_of(
+    reader: UnitReader, experiment: Experiment, metrics: Mapping[str, Metric], until: datetime
+) -> Checkpoint | None:
+    """The last checkpoint before ``until``, with what units did up to it: of guardrails among ``metrics`` in [0, 1].
+
+    None before the first, and where there is no such guardrail. It has not come while the reader does not know yet all
+    that came before it, and there is none after a stop. What units did in pauses is not left out, as whoever paused it
+    had seen what was there. Raises as ``answers_of`` does.
+    """
+    names = [one.metric for one in experiment.guardrails if one.metric in metrics]
+    names = [name for name in names if within_unit_interval(metrics[name])]
+    if experiment.started_at is None or not names:
+        return None
+    until = min(until, reader.watermark(), experiment.stopped_at or until)
+    checkpoint = last_checkpoint(experiment.started_at, until)
+    if checkpoint is None:
+        return None
+    answers = {
+        name: reader.units(structs.replace(question_of(experiment, name, checkpoint.at, by=""), pauses=()))
+        for name in names
+    }
+    return structs.replace(checkpoint, answers=answers)
 
 
 def just_after(now: datetime) -> datetime:

@@ -14,6 +14,7 @@ from barograph.core.metric import Metric
 from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
 from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
+from barograph.experiments.analysis.checkpoints import Checkpoint
 from barograph.experiments.analysis.courses import course_by_day
 from barograph.experiments.analysis.equivalence import within_margin
 from barograph.experiments.analysis.families import corrected
@@ -41,35 +42,38 @@ def analyse(
     metrics: Mapping[str, Metric],
     answers: Mapping[str, UnitAnswer],
     now: datetime,
-    first_days: Mapping[str, UnitAnswer] | None = None,
+    windows: Mapping[str, UnitAnswer] | None = None,
     looks: Looks | None = None,
+    checkpoint: Checkpoint | None = None,
     guards: Mapping[str, tuple[GuardrailCheck, ...]] | None = None,
 ) -> Comparison:
     """Compare the arms on every metric of the experiment.
 
-    ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``first_days`` for those of
-    which it was asked what units did in their first days; answers are by the day of exposure, as ``questions`` asks
-    for them. ``looks`` are the planned ones that have passed: then the answers are those up to the last that counts,
-    and ``guards`` the checks of guardrails by what is known now: a test for any time waits for no look.
+    ``metrics`` and ``answers`` have an entry for each metric that the experiment names, ``windows`` for those of which
+    pauses have cut attribution windows short, with all that was in these; answers are by the day of exposure, as
+    ``questions`` asks for them. ``checkpoint`` is the last one, with answers of guardrails in [0, 1]; None before the
+    first. ``looks`` are the planned ones that have passed: then the answers are those up to the last that counts, and
+    ``guards`` the checks of guardrails by what is known now: a test for any time waits for no look.
     """
-    early = first_days or {}
+    cut_short = windows or {}
     first, primary = answers[experiment.primary_metric], metrics[experiment.primary_metric]
     keys = [variant.key for variant in experiment.variants]
     counts = {key: sum(one.units for one in first.arms if one.arm == key) for key in keys}
     ratio = check_sample_ratio(experiment, first)
     arms = {name: arms_of(metrics[name], experiment, cells_of(answer.arms)) for name, answer in answers.items()}
     sequences = {
-        name: Sequences.of(experiment, metrics[name], answer, early.get(name)) for name, answer in answers.items()
+        name: Sequences.of(experiment, metrics[name], answer, cut_short.get(name)) for name, answer in answers.items()
     }
     compared = _corrected_family(
         experiment,
         tuple(
             _compare_metric(
-                experiment, metrics[name], role, arms[name], sequences[name], answers[name].cap, guardrail, looks
+                experiment, metrics[name], role, arms[name], sequences[name], answers[name].cap, guardrail, looks,
+                checkpoint,
             )
             for name, role, guardrail in _parts(experiment)
         ),
-    )
+    )  # fmt: skip
     compared = _guarded_by(guards or {}, compared)
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to, experiment.pauses_until(now))
@@ -114,15 +118,14 @@ def check_guardrails(
     experiment: Experiment,
     metrics: Mapping[str, Metric],
     answers: Mapping[str, UnitAnswer],
-    first_days: Mapping[str, UnitAnswer] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, tuple[GuardrailCheck, ...]]:
     """The checks of the guardrails that ``answers`` has an entry for, by metric: one for each treatment."""
-    early = first_days or {}
     return {
         one.metric: _checks(
             experiment, metrics[one.metric], one,
             arms_of(metrics[one.metric], experiment, cells_of(answers[one.metric].arms)),
-            Sequences.of(experiment, metrics[one.metric], answers[one.metric], early.get(one.metric)),
+            Sequences.of(experiment, metrics[one.metric], answers[one.metric]), checkpoint,
         )
         for one in experiment.guardrails
         if one.metric in answers
@@ -130,11 +133,18 @@ def check_guardrails(
 
 
 def _checks(
-    experiment: Experiment, metric: Metric, guardrail: Guardrail, found: Arms, sequences: Sequences
+    experiment: Experiment,
+    metric: Metric,
+    guardrail: Guardrail,
+    found: Arms,
+    sequences: Sequences,
+    checkpoint: Checkpoint | None,
 ) -> tuple[GuardrailCheck, ...]:
     arms = found.by_key
     return tuple(
-        check(arms, sequences, key, experiment, metric, guardrail) for key in arms if key != experiment.control
+        check(arms, sequences, key, experiment, metric, guardrail, checkpoint)
+        for key in arms
+        if key != experiment.control
     )
 
 
@@ -170,6 +180,7 @@ def _compare_metric(
     cap: float | None,
     guardrail: Guardrail | None,
     looks: Looks | None,
+    checkpoint: Checkpoint | None,
 ) -> MetricComparison:
     arms, control, alpha = found.by_key, experiment.control, experiment.alpha
     treatments = [key for key in arms if key != control]
@@ -193,7 +204,8 @@ def _compare_metric(
         always_valid=capped([sequences.compare(arms, key, control, alpha) for key in treatments], metric, cap),
         adjusted=capped([one for one in with_past if one is not None], metric, cap) if None not in with_past else (),
         repeated=at_look, beliefs=tuple(one for one in believed if one is not None),
-        guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences), cap=cap,
+        guardrails=() if guardrail is None else _checks(experiment, metric, guardrail, found, sequences, checkpoint),
+        cap=cap,
     )  # fmt: skip
 
 

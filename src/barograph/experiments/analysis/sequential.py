@@ -1,9 +1,9 @@
 """What may be read at any time: confidence sequences of a metric, and which of them answers.
 
-Takes the ``Arm``s, and the cohorts of units whose attribution window (of a guardrail: their first day) is over; hands
-back ``Estimate``s. The asymptotic sequence runs by unit-days, as units go on acting after their exposure. Where its
-gate is shut, and a metric lies between 0 and 1, the empirical Bernstein sequence over cohorts whose values are final
-needs no gate. Where both are on offer each has half of alpha, as the one that answers may change from day to day.
+Takes the ``Arm``s, and the cohorts of units whose attribution window is over; hands back ``Estimate``s. The asymptotic
+sequence runs by unit-days, as units go on acting after their exposure. Where its gate is shut, and a metric lies
+between 0 and 1, the empirical Bernstein sequence over cohorts whose values are final needs no gate. Where both are on
+offer each has half of alpha, as the one that answers may change from day to day.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from barograph.stats.sequential import asymptotic
 from barograph.stats.sequential.bounded import compare_bounded_means
 from barograph.stats.summary import Summary
 
-FIRST_DAY = 1.0  # days from the exposure on, after which what a unit did in them is final
 LARGEST_ALPHA = 0.49  # the formula of a sequence ends at a half
 USUAL_DAYS = 28.0  # a sequence is tightest at the planned end; where none is planned, after four weeks
 USUAL_UNITS = asymptotic.TUNING_UNITS  # and at so many units in two arms
@@ -73,17 +72,14 @@ class Sequences(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(
-        cls, experiment: Experiment, metric: Metric, answer: UnitAnswer, first_days: UnitAnswer | None = None
+        cls, experiment: Experiment, metric: Metric, answer: UnitAnswer, whole: UnitAnswer | None = None
     ) -> Sequences:
         """For a metric of an experiment; answers are by the day of exposure.
 
-        Cohorts are those of the attribution window, or, where none is declared, of the first day. ``first_days`` are
-        what units did in these days, where that is not the answer itself. Windows that the stop cut short are never
-        over: whoever stops it has seen what is in them.
+        Cohorts are those of the attribution window. ``whole`` is what units did in it, where pauses have cut short what
+        the answer has of it. Windows that the stop cut short are never over: whoever stops it has seen what is in them.
         """
-        days, final = experiment.attribution_days, answer
-        if first_days is not None:
-            days, final = days or FIRST_DAY, first_days
+        days, final = experiment.attribution_days, whole or answer
         cohorts, shares = None, within_unit_interval(metric)
         if days is not None and shares:
             end = min(final.complete_to, experiment.stopped_at or final.complete_to)
@@ -125,14 +121,12 @@ class Sequences(Struct, frozen=True, kw_only=True):
         found = stratified(structs.replace(found, alpha=alpha), arm, baseline)
         return cut_off(found) if self.shares else found
 
-    def bounded(self, key: str, control: str, alpha: float, scales: tuple[float, float] = (1.0, 1.0)) -> Estimate:
-        """By the sequence of bounded values alone, each arm's multiplied by a scale from 0 to 1; there are cohorts."""
+    def bounded(self, key: str, control: str, alpha: float) -> Estimate:
+        """By the sequence of bounded values alone; there are cohorts."""
         assert self.cohorts is not None
-        arm, baseline = (
-            [Summary(one.n, one.mean * scale, one.m2 * scale * scale) for one in self.cohorts[name]]
-            for name, scale in zip((key, control), scales, strict=True)
+        found = compare_bounded_means(
+            self.cohorts[key], self.cohorts[control], alpha=alpha, planned_n=self.tuning.units, names=(key, control)
         )
-        found = compare_bounded_means(arm, baseline, alpha=alpha, planned_n=self.tuning.units, names=(key, control))
         said = (
             f"a mean over {self.unit_kind}s of each one's own mean, of those whose {self.window_days:.3g} days are over"
         )
