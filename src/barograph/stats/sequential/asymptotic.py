@@ -106,7 +106,7 @@ def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str
     if min(arm.n, baseline.n) < FEWEST_UNITS:
         return (f"not valid here: a sequence needs {FEWEST_UNITS} units in each arm",)
     if not (arm.varies and baseline.varies):
-        return ("not valid here: an arm does not vary",)
+        return ("not valid here: all units of an arm are alike, so that how far chance reaches is not known",)
     if skew is None:
         return ("not valid here: the skewness of the values is not known",)
     left = skewness_of_means((arm, baseline), skew)
