@@ -581,7 +581,7 @@ class TestPlannedLooks:
         lab.clock.advance(86400)
         before = lab.framework.compare("rerank")
         assert (before.look, before.verdict.finding) == (0, "not settled")
-        assert "; look 1 of 4 comes within a day." in before.verdict.sentence
+        assert before.verdict.sentence.endswith("; leave it running until look 1 of 4, which comes within a day.")
         lab.clock.advance(86400)
         first = lab.framework.compare("rerank")
         assert (first.look, first.verdict.finding) == (1, "not settled")
@@ -610,14 +610,16 @@ class TestPlannedLooks:
         lab.clock.advance(86400)
         first = lab.framework.compare("rerank")
         assert first.metrics[2].guardrails[0].stopping == "not valid"
-        assert first.verdict.sentence.endswith("not yet known to be within its guardrail: Average response time.")
+        assert "; not yet known to be within its guardrail: Average response time; " in first.verdict.sentence
+        assert first.verdict.advice.startswith("do not ship reranked yet: leave it running until it is known")
         for n in range(160, 500):
             lab.serve(f"user-{n}", 0.8, generator)
         later = lab.framework.compare("rerank")
         assert (later.look, later.units) == (first.look, first.units)
         assert later.metrics[2].guardrails[0].stopping == "held"
         assert later.metrics[2].guardrails[0].state == first.metrics[2].guardrails[0].state
-        assert later.verdict.sentence == first.verdict.sentence.split(";")[0] + "."
+        assert later.verdict.sentence == f"{first.verdict.sentence.split(';')[0]}; {later.verdict.advice}."
+        assert later.verdict.advice == "stop the experiment and ship reranked"
 
     def test_looks_that_have_passed_are_asked_for_once_and_again_after_an_hour(self, lab: Lab) -> None:
         lab.begin(structs.replace(self.LOOKED_AT, secondary_metrics=(), guardrails=()), 100, 0.0)

@@ -15,11 +15,12 @@ from tests.experiments.units_reader import moments
 
 from barograph.core.metric import Catalogue, Measure, Metric
 from barograph.core.units import UnitAnswer, UnitMoments
+from barograph.experiments.advice import days_text
 from barograph.experiments.analysis.analyse import analyse
 from barograph.experiments.analysis.arms import arms_of, cells_of
 from barograph.experiments.comparison import Comparison
 from barograph.experiments.design import Experiment, Guardrail, Pause, Variant, equal_variants, validated
-from barograph.experiments.verdict import days_text, range_text
+from barograph.experiments.verdict import range_text
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.summary import RatioSummary
 
@@ -48,9 +49,9 @@ def answer(*arms: UnitMoments, contaminated: int = 0) -> UnitAnswer:
 
 def compare(
     defined: Experiment, days: float, contaminated: int = 0, guards: dict[str, list[UnitMoments]] | None = None,
-    **arms: RatioSummary | np.ndarray,
+    **arms: RatioSummary | np.ndarray | UnitMoments,
 ) -> Comparison:  # fmt: skip
-    found = [moments(key, once_each(a) if isinstance(a, np.ndarray) else a) for key, a in arms.items()]
+    found = [_moments(key, arm) for key, arm in arms.items()]
     answers = {defined.primary_metric: answer(*found, contaminated=contaminated)}
     answers |= {name: answer(*those) for name, those in (guards or {}).items()}
     metrics: dict[str, Metric] = {name: CATALOGUE.get(name) for name in answers}
@@ -72,6 +73,12 @@ def compare_earlier(
     ]  # fmt: skip
     answers = {"satisfaction": answer(*arms)}
     return analyse(defined, {"satisfaction": CATALOGUE.get("satisfaction")}, answers, START + timedelta(days=10))
+
+
+def _moments(key: str, arm: RatioSummary | np.ndarray | UnitMoments) -> UnitMoments:
+    if isinstance(arm, UnitMoments):
+        return structs.replace(arm, arm=key)
+    return moments_of(key, arm) if isinstance(arm, np.ndarray) else moments(key, arm)
 
 
 def ratings(mean: float, n: int, seed: int) -> np.ndarray:
@@ -102,7 +109,7 @@ class TestVerdict:
         assert found.verdict.finding == "better"
         assert found.verdict.sentence.startswith("Better: reranked raises user satisfaction from 3.8/5.0 to 4.2/5.0 (+")
         assert "95 % interval +" in found.verdict.sentence
-        assert found.verdict.sentence.endswith("p < 0.0001).")
+        assert found.verdict.sentence.endswith("p < 0.0001); stop the experiment and ship reranked.")
         assert found.needs_more_days is None
 
     def test_no_interval_that_holds_zero_is_told_with_a_difference_that_is_found(self) -> None:
@@ -182,26 +189,29 @@ class TestVerdict:
     def test_no_difference_at_the_end_is_not_settled_and_says_what_it_would_take(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.0, 60, 2))
         assert found.verdict.finding == "not settled"
-        assert "to find a change of 5 % it would have needed about" in found.verdict.sentence
-        assert found.needs_more_days is not None
-        units = 60 * (1 + found.needs_more_days / 10)
+        needed = found.enough_units
+        assert needed is not None
         sd = np.std(ratings(4.0, 60, 1), ddof=1)
         wanted = 2 * (1.96 + 0.8416) ** 2 * (sd / (0.05 * ratings(4.0, 60, 1).mean())) ** 2
-        assert units == pytest.approx(wanted, rel=0.02)
+        assert needed / 2 == pytest.approx(wanted, rel=0.02)
+        again = "; stop the experiment, and if a change of 5 % matters, start a new one with about 600 users."
+        assert found.verdict.sentence.endswith(again)
+        assert found.needs_more_days is None  # what comes later is not counted
 
-    def test_more_arms_need_more_days(self) -> None:
+    def test_more_arms_need_more_units(self) -> None:
         two = compare(experiment(), 10, control=ratings(4.0, 60, 1), reranked=ratings(4.0, 60, 2))
         arms = {"control": ratings(4.0, 60, 1), "a": ratings(4.0, 60, 2), "b": ratings(4.0, 60, 3)}
         three = compare(experiment(variants=equal_variants("control", "a", "b")), 10, **arms)
-        assert two.needs_more_days is not None
-        assert three.needs_more_days is not None
-        assert three.needs_more_days > 1.1 * two.needs_more_days
+        assert two.enough_units is not None
+        assert three.enough_units is not None
+        assert three.enough_units > 1.1 * 1.5 * two.enough_units
 
     def test_no_difference_with_plenty_of_units_says_so(self) -> None:
         found = compare(experiment(), 10, control=ratings(4.0, 9000, 1), reranked=ratings(4.0, 9000, 4))
         assert found.verdict.finding == "not settled"
         assert "would most likely have shown" in found.verdict.sentence
-        assert found.needs_more_days == 0
+        assert "keep control unless a smaller one matters" in found.verdict.advice
+        assert found.needs_more_days is None
 
     def test_stopped_early_stays_unsettled(self) -> None:
         defined = experiment(state="stopped", stopped_at=START + timedelta(days=3))
@@ -367,8 +377,8 @@ class TestMethods:
     def test_a_sum_is_compared_a_unit_and_units_without_any_count_as_zero(self) -> None:
         generator = np.random.default_rng(3)
         cost = generator.exponential(0.1, 300)
-        control = RatioSummary.from_values(np.append(cost, np.zeros(50)), np.append(np.ones(300), np.zeros(50)))
-        treated = RatioSummary.from_values(np.append(cost * 2, np.zeros(50)), np.append(np.ones(300), np.zeros(50)))
+        some = np.append(np.ones(300), np.zeros(50))
+        control, treated = (moments_of("", np.append(cost * scale, np.zeros(50)), some) for scale in (1, 2))
         found = compare(experiment(primary_metric="cost"), 10, control=control, reranked=treated)
         expected = stats.ttest_ind(np.append(cost * 2, np.zeros(50)), np.append(cost, np.zeros(50)), equal_var=False)
         assert found.estimates[0].p_value == pytest.approx(expected.pvalue)

@@ -86,7 +86,8 @@ def test_better_is_said_with_the_preference_its_interval_and_how_many_users_took
     assert found.verdict.finding == "better"
     assert re.fullmatch(
         r"Better: users prefer dense to bm25 \(preference for dense \+0\.39, 95 % interval \+0\.\d+ to \+0\.\d+, "
-        r"p < 0\.0001\); 1\d\d of the 200 users who took sides do \(sign test, p < 0\.0001\)\.",
+        r"p < 0\.0001\); 1\d\d of the 200 users who took sides do \(sign test, p < 0\.0001\); "
+        r"stop the experiment and ship dense\.",
         found.verdict.sentence,
     )
     (estimate,) = found.estimates
@@ -111,7 +112,7 @@ def test_before_the_planned_end_and_without_a_preference_nothing_is_settled() ->
     even = compare(ranking(), records(0.5))
     assert even.verdict.finding == "not settled"
     assert "users may prefer either" in even.verdict.sentence
-    assert re.search(r"to find a preference of 0\.05 it would have needed about \d+ more days", even.verdict.sentence)
+    assert re.search(r"if a preference of 0\.05 matters, start a new one with about [\d,]+ users", even.verdict.advice)
     assert "most likely have shown" in compare(ranking(minimum_effect=0.5), records(0.5)).verdict.sentence
 
 
@@ -138,7 +139,9 @@ def test_at_any_time_the_verdict_needs_no_end_and_its_interval_is_wider() -> Non
     assert found.course is not None
     assert [step.label for step in found.course.steps] == [day for day, _ in found.exposed_by_day]
     few = compare(experiment, records(0.75, users=60), days=7.5)
-    assert few.verdict.sentence == "Not settled yet: a sequence needs 100 units with a judged query."
+    assert few.verdict.sentence == (
+        "Not settled yet: a sequence needs 100 units with a judged query; leave it running, and look again in a day."
+    )
 
 
 @pytest.mark.parametrize(

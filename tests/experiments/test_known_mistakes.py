@@ -79,7 +79,10 @@ def test_3_a_difference_at_1e12_is_found_with_its_spread() -> None:
     assert effect is not None
     assert effect.value == pytest.approx(1, abs=1e-3)
     assert effect.standard_error == pytest.approx(math.sqrt(2 / 200), rel=1e-3)
-    assert found.verdict.finding == "worse"
+    assert found.estimates[0].p_value is not None
+    assert found.estimates[0].p_value < 1e-9
+    assert found.verdict.finding == "not valid"  # whether few of them decide cannot be told of such numbers
+    assert found.verdict.advice.startswith("record each user's values less their usual level")
 
 
 def test_4_an_arm_without_a_success_has_an_interval_and_an_exact_p_value() -> None:

@@ -195,13 +195,13 @@ class TestWhatIsSaid:
         assert before.early
         assert before.needs_more_days == pytest.approx(4)
         assert "it is before the first look (3 of 28 planned days)" in before.verdict.sentence
-        assert before.verdict.sentence.endswith("not adjusted for looking early; look 1 of 4 comes in about 4 days.")
+        assert before.verdict.sentence.endswith("; leave it running until look 1 of 4, which comes in about 4 days.")
         assert any("before the first planned look" in warning for warning in before.warnings)
         first = compared(defined, list(seen(defined, 3, until=1)), 12.5)
         assert (first.look, first.planned_looks, first.early) == (1, 4, False)
         assert first.verdict.sentence.startswith("Not settled at look 1 of 4: arm-1 may change")
         assert "repeated 95 % interval" in first.verdict.sentence
-        assert first.verdict.sentence.endswith("; look 2 of 4 comes in about 2 days.")
+        assert first.verdict.sentence.endswith("; leave it running until look 2 of 4, which comes in about 2 days.")
         assert first.needs_more_days == pytest.approx(1.5)
         assert first.metrics[1].adjusted_p_values == (first.metrics[1].repeated[0].p_value,)
         last = compared(defined, list(seen(defined, 3)), 28)
@@ -218,7 +218,7 @@ class TestWhatIsSaid:
         found = compared(defined, [day], 1.5)
         assert found.needs_more_days is not None
         assert 2 < found.needs_more_days < 4  # 250 came in a day, of 1,000, half a day ago
-        assert "look 2 of 4 comes in about" in found.verdict.sentence
+        assert "look 2 of 4, which comes in about" in found.verdict.sentence
 
     def test_a_stopped_experiment_has_no_look_to_come(self) -> None:
         defined = structs.replace(experiment(), state="stopped", stopped_at=START + timedelta(days=9))

@@ -143,8 +143,15 @@ class TestVerdict:
             arms = [structs.replace(one, cubes=None) for one in arms]
         found = compare(experiment(), arms)
         why = {"few": "100 units in each arm", "skewed": "too skewed", "unknown": "skewness of the values is not known"}
-        assert found.verdict.finding == "not settled"
+        what = {
+            "few": "leave it running, and look again in a day",
+            "skewed": "leave it running, or cap the metric in a new experiment",
+            "unknown": "record each user's values less their usual level, in a new experiment",
+        }
+        assert found.verdict.finding == ("not valid" if change == "unknown" else "not settled")
         assert found.verdict.p_value is None
+        assert found.needs_more_days is None or change != "unknown"
+        assert found.verdict.advice == what[change]
         assert why[change] in found.verdict.sentence
         assert "not valid here" not in found.verdict.sentence
         assert not any(why[change] in warning for warning in found.warnings)  # it would be said twice

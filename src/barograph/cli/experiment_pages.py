@@ -87,31 +87,24 @@ def next_steps(experiment: Experiment, found: Comparison | None) -> list[str]:
                 f"Next: `barograph experiment start {key}` begins it; `assign {key} --user ID` shows who gets what."
             ]
         case "paused":
-            return [f"Next: `barograph experiment start {key}` goes on, `stop {key}` ends it."]
+            return [f"Next: {_advice(found)}`barograph experiment start {key}` goes on, `stop {key}` ends it."]
         case "stopped":
             return [
-                f"Next: once no program asks for it any more, `barograph experiment archive {key}` puts it away; "
-                f"`history {key}` tells who did what."
+                f"Next: {_advice(found)}once no program asks for it any more, `barograph experiment archive {key}` "
+                f"puts it away; `history {key}` tells who did what."
             ]
         case "archived":
             return [f"It is put away. `barograph experiment history {key}` tells who did what."]
         case "running":
-            return [_while_running(key, found)]
+            ways = f"`barograph experiment stop {key} --reason WHY` ends it for good"
+            if found is not None and found.verdict.finding == "not valid":
+                ways += f", `pause {key}` assigns nobody meanwhile"
+            return [f"Next: {_advice(found) or 'look again later; '}{ways}."]
 
 
-def _while_running(key: str, found: Comparison | None) -> str:
-    stop = f"`barograph experiment stop {key} --reason WHY`"
-    winner = found.verdict.arm if found else ""
-    match found.verdict.finding if found else "":
-        case "better":
-            return f"Next: {stop} ends it; then give everybody the configuration of {winner}."
-        case "worse":
-            return f"Next: {stop} ends it; everybody then gets the control's configuration."
-        case "equivalent":
-            return f"Next: {stop} ends it; take whichever arm costs less."
-        case "not valid":
-            return f"Next: find out why before anything else; {stop} ends it, `pause {key}` assigns nobody meanwhile."
-    return f"Next: leave it running, and look again later; {stop} ends it for good."
+def _advice(found: Comparison | None) -> str:
+    """What the verdict says is to be done."""
+    return f"{found.verdict.advice}; " if found is not None and found.verdict.advice else ""
 
 
 def told_assignment(found: Assignment) -> list[str]:

@@ -141,13 +141,15 @@ class Details(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """What is known of one arm, or of the whole experiment, in a word and in a sentence.
 
-    ``p_value`` is that of the primary metric, adjusted (Holm) where there are several treatments.
+    ``p_value`` is that of the primary metric, adjusted (Holm) where there are several treatments. ``advice`` is what to
+    do, the end of the sentence: to ship, to stop, to wait where later data count, or what to mend.
     """
 
     finding: Finding
     sentence: str
     arm: str = ""
     p_value: float | None = None
+    advice: str = ""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -155,7 +157,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     ``units`` counts the exposed units of each arm; ``contaminated`` ones were seen in two arms and are in none.
     ``verdict`` sums up ``arm_verdicts``, one for each treatment. ``needs_more_days`` is None where no number of
-    days can be given; with planned looks it is the days to the next one. ``exposed_by_day`` counts units by the UTC day
+    days can be given, or none would change anything; with planned looks it is the days to the next one.
+    ``enough_units`` is how many units of all arms find an effect of ``minimum_effect`` with the power that was asked
+    for, at one look; None where that is not known, and of sequences. ``exposed_by_day`` counts units by the UTC day
     of their first exposure; ``course`` is the effect as they came in. ``look`` is the number of the planned look that
     it is as of, 0 before the first one or where none is planned, of ``planned_looks``.
     """
@@ -187,6 +191,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     course: Course | None = None
     look: int = 0
     planned_looks: int = 0
+    enough_units: float | None = None
 
     @property
     def early(self) -> bool:

@@ -16,25 +16,24 @@ from msgspec import Struct
 from barograph.core.metric import Metric
 from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
+from barograph.experiments.advice import Known, overall, verdicts, waits
 from barograph.experiments.analysis.families import corrected
-from barograph.experiments.analysis.gate import LARGEST_SKEW, Obstacles
+from barograph.experiments.analysis.gate import LARGEST_SKEW, Obstacle, Obstacles
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, cut_off, day_of
 from barograph.experiments.analysis.strangers import Strangers, seen_in_two
 from barograph.experiments.analysis.unit_sums import UnitSums, merged
 from barograph.experiments.analysis.waiting import Progress, Traffic, days_until_narrow, exposed_by_day
-from barograph.experiments.comparison import Comparison, Course, Details, Finding, MetricComparison, Step, Verdict
+from barograph.experiments.comparison import Comparison, Course, Details, Finding, MetricComparison, Step
 from barograph.experiments.design import Experiment
 from barograph.experiments.interleaving_checks import preference_metric
 from barograph.experiments.verdict import (
     about_looking,
     early_text,
     kept_from_testing,
-    overall,
     p_text,
     range_text,
     to_be_minded,
-    told,
-    wait_text,
+    why_open,
 )
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.estimate import Effect, Estimate
@@ -87,28 +86,30 @@ def compare_preferences(
     preferred = {key: Preferred.of(answer) for key, answer in by_ranker.items()}
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, units, days, first.complete_to, experiment.pauses_until(now))
+    enough = _enough_units(experiment, preferred, units)
     progress = Progress(
-        days=days, units=units, enough_days=_enough_days(experiment, preferred, traffic),
+        days=days, units=units, enough_units=enough, enough_days=_enough_days(experiment, preferred, traffic, enough),
         planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
         whole=traffic.whole if experiment.stopped_at is None else None,
     )  # fmt: skip
     compared = _compared(experiment, metric, preferred)
-    verdicts = tuple(
+    known = tuple(
         _judge(experiment, metric, estimate, p_value, progress, first, preferred[estimate.arm])
         for estimate, p_value in zip(
             compared.deciding(experiment.decided_by), compared.adjusted_p_values, strict=True
         )
     )  # fmt: skip
-    whole = overall(verdicts)
-    waits = whole.finding == "not settled" and experiment.stopped_at is None
+    arm_verdicts = verdicts(experiment, progress, known)
+    whole = overall(arm_verdicts, known)
     return Comparison(
         experiment=experiment.key, title=experiment.name, hypothesis=experiment.hypothesis, state=experiment.state,
         control=experiment.control, unit_kind=experiment.unit_kind, split="all", alpha=experiment.alpha,
         units={INTERLEAVED: units}, contaminated=first.contaminated, sample_ratio=_nothing_to_balance(units),
-        metrics=(compared,), verdict=whole, arm_verdicts=verdicts, days_running=days,
+        metrics=(compared,), verdict=whole, arm_verdicts=arm_verdicts, days_running=days,
         planned_days=experiment.planned_days, planned_units=experiment.planned_units,
-        needs_more_days=progress.more_days(experiment) if waits else None,
-        warnings=to_be_minded(_warnings(experiment, answers, compared, progress), verdicts),
+        needs_more_days=waits(experiment, progress, whole),
+        enough_units=None if enough is None or math.isinf(enough) else enough,
+        warnings=to_be_minded(_warnings(experiment, answers, compared, progress), arm_verdicts),
         first_exposure=first.first_exposure, complete_to=min(answer.complete_to for answer in answers.values()),
         decided_by=experiment.decided_by, stop_reason=experiment.stop_reason, exposed_by_day=by_day,
         course=_course(experiment, by_ranker),
@@ -193,67 +194,70 @@ def _judge(
     progress: Progress,
     answer: UnitAnswer,
     preferred: Preferred,
-) -> Verdict:
-    def verdict(finding: Finding, sentence: str) -> Verdict:
-        return told(experiment, finding, sentence, estimate.arm, p_value)
+) -> Known:
+    def known(finding: Finding, text: str) -> Known:
+        return Known(arm=estimate.arm, finding=finding, text=text, p_value=p_value)
 
-    kept_back = kept_from_testing(_obstacles(experiment, answer, preferred), estimate, p_value).verdict()
-    if kept_back is not None:
-        return told(experiment, *kept_back, estimate.arm)
+    kept_back = _obstacles(experiment, answer, preferred, progress.goes_on(experiment))
+    instead = kept_from_testing(experiment, kept_back, estimate, p_value).verdict()
+    if instead is not None:
+        finding, text, repair = instead
+        return Known(arm=estimate.arm, finding=finding, text=text, repair=repair)
     effect = estimate.absolute
     assert effect is not None  # that, and no p-value, would have been an obstacle
     assert p_value is not None
     if not progress.decides(experiment):
-        return verdict("not settled", early_text(experiment, metric, estimate, progress))
+        return known("not settled", early_text(experiment, metric, estimate, progress))
     seen = range_text(experiment, metric, estimate)
     if p_value >= experiment.alpha or effect.value == 0:
-        return verdict("not settled", _open(experiment, estimate, seen, progress))
+        said = f"Not settled: {experiment.unit_kind}s may prefer either, the preference for {estimate.arm} is {seen}"
+        return known("not settled", f"{said}{why_open(experiment, estimate, p_value, progress)}")
     signs = preferred.sign_test(experiment.alpha)
     ranker, other, wins = estimate.arm, estimate.baseline, signs.wins
     if effect.value < 0:
         ranker, other, wins = other, ranker, signs.losses
-    finding: Finding = "better" if effect.value > 0 else "worse"
+    finding = "better" if effect.value > 0 else "worse"
     sides = f"{wins:,} of the {counted(signs.wins + signs.losses, experiment.unit_kind)} who took sides do"
     if signs.p_value is not None and experiment.decided_by == "fixed horizon":
         sides += f" (sign test, {p_text(signs.p_value)})"
-    return verdict(
+    return known(
         finding,
         f"{finding.capitalize()}: {experiment.unit_kind}s prefer {ranker} to {other} (preference for {estimate.arm} "
-        f"{seen}, {p_text(p_value)}); {sides}.",
+        f"{seen}, {p_text(p_value)}); {sides}",
     )
 
 
-def _open(experiment: Experiment, estimate: Estimate, seen: str, progress: Progress) -> str:
-    wanted = f"a preference of {experiment.minimum_effect:.3g}"
-    said = f"Not settled: {experiment.unit_kind}s may prefer either, the preference for {estimate.arm} is {seen}"
-    if progress.enough_days == 0:
-        return f"{said}; {wanted} would most likely have shown by now."
-    if experiment.stopped_at is not None:
-        return f"{said}; it was stopped before {wanted} could be told from chance."
-    return f"{said}; to find {wanted} {wait_text(experiment, progress.enough_days)}."
-
-
-def _obstacles(experiment: Experiment, answer: UnitAnswer, preferred: Preferred) -> Obstacles:
-    """Why no verdict may be given."""
+def _obstacles(experiment: Experiment, answer: UnitAnswer, preferred: Preferred, goes_on: bool) -> Obstacles:
+    """Why no verdict may be given. ``goes_on`` says that later data will count."""
     kind = experiment.unit_kind
-    faults: list[str] = []
+    faults: list[Obstacle] = []
     strangers = Strangers.of(experiment, answer)
     if strangers.many:
-        faults.append(
+        faults.append(Obstacle(
             f"{strangers.units:,} of {strangers.everyone:,} {kind}s were exposed to {', '.join(strangers.arms)} alone, "
-            "and not to interleaved lists"
-        )
+            "and not to interleaved lists",
+            "call interleave and no other exposure, and start a new experiment",
+        ))  # fmt: skip
     if seen_in_two(answer):
-        faults.append(f"{answer.contaminated:,} of {strangers.everyone:,} {kind}s were seen with another arm too")
+        faults.append(Obstacle(
+            f"{answer.contaminated:,} of {strangers.everyone:,} {kind}s were seen with another arm too",
+            "call interleave and no other exposure, and start a new experiment",
+        ))  # fmt: skip
     measured, fewest = preferred.sums.sums.measured_units, experiment.minimum_units
     if measured < fewest:
         few = f"{counted(measured, kind)} with a credited query, of {fewest} at least"
-        return Obstacles(faults=tuple(faults), waits=(few,))
+        return Obstacles(faults=tuple(faults), waits=(Obstacle(few),))
+    skewed: list[Obstacle] = []
     if experiment.decided_by == "fixed horizon" and preferred.skew is not None:
         left = abs(preferred.skew) / math.sqrt(measured)
         if left > LARGEST_SKEW:
-            faults.append(f"a few {kind}s decide (skewness of the mean {left:.2g}, of {LARGEST_SKEW} at most)")
-    return Obstacles(faults=tuple(faults))
+            skewed.append(Obstacle(
+                f"a few {kind}s decide (skewness of the mean {left:.2g}, of {LARGEST_SKEW} at most)",
+                f"give a new experiment more {kind}s",
+            ))  # fmt: skip
+    if goes_on:
+        return Obstacles(faults=tuple(faults), waits=tuple(skewed))
+    return Obstacles(faults=(*faults, *skewed))
 
 
 def _warnings(
@@ -273,28 +277,37 @@ def _warnings(
     return [*found, *about_looking(experiment, progress)]
 
 
-def _enough_days(experiment: Experiment, preferred: Mapping[str, Preferred], traffic: Traffic) -> float | None:
-    """More days until a preference of ``minimum_effect`` would be found for each ranker; None if unknown.
+def _enough_units(experiment: Experiment, preferred: Mapping[str, Preferred], units: int) -> float | None:
+    """How many units find a preference of ``minimum_effect`` for each ranker at one look; None if unknown.
 
-    At a fixed horizon the units are (z(1 - alpha/2) + z(power))² times the variance over the squared preference.
+    Those with a credited query are (z(1 - alpha/2) + z(power))² times the variance over the squared preference.
     """
-    longest = 0.0
-    for one in preferred.values():
-        sums = one.sums.sums
-        if sums.ratio is None or sums.measured_units < 2 or not sums.linearised().varies:
-            return None
-        values = sums.linearised()
-        wait: float | None
-        if experiment.decided_by == "always valid":
-            wait = days_until_narrow(
-                experiment, experiment.minimum_effect, values.mean_variance, one.sums.unit_days, one.sums.units,
-                traffic, len(preferred),
-            )  # fmt: skip
-        else:
-            reach = normal_quantile(1 - experiment.alpha / len(preferred) / 2) + normal_quantile(experiment.power)
-            needed = values.variance * (reach / experiment.minimum_effect) ** 2
-            wait = traffic.days_until(needed * traffic.units / values.n)
-        if wait is None:
-            return None
-        longest = max(longest, wait)
-    return longest
+    if experiment.decided_by == "always valid" or not all(map(_tells, preferred.values())):
+        return None
+    reach = normal_quantile(1 - experiment.alpha / len(preferred) / 2) + normal_quantile(experiment.power)
+    values = [one.sums.sums.linearised() for one in preferred.values()]
+    enough = max(one.variance * (reach / experiment.minimum_effect) ** 2 * units / one.n for one in values)
+    return max(enough, experiment.minimum_units * units / min(one.n for one in values))
+
+
+def _enough_days(
+    experiment: Experiment, preferred: Mapping[str, Preferred], traffic: Traffic, units: float | None
+) -> float | None:
+    """More days until that preference would be found, by ``_enough_units`` or a sequence; None if unknown."""
+    if experiment.decided_by != "always valid":
+        return None if units is None else traffic.days_until(units)
+    if not all(map(_tells, preferred.values())):
+        return None
+    return max(
+        days_until_narrow(
+            experiment, experiment.minimum_effect, one.sums.sums.linearised().mean_variance, one.sums.unit_days,
+            one.sums.units, traffic, len(preferred),
+        )
+        for one in preferred.values()
+    )  # fmt: skip
+
+
+def _tells(one: Preferred) -> bool:
+    """Whether its preferences tell how they spread."""
+    sums = one.sums.sums
+    return sums.ratio is not None and sums.measured_units >= 2 and sums.linearised().varies

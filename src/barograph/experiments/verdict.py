@@ -11,20 +11,22 @@ import math
 from collections.abc import Iterable
 
 from barograph.core.metric import Metric
-from barograph.core.unit import MINUS, counted, format_value
-from barograph.experiments.analysis.gate import Obstacles
+from barograph.core.unit import MINUS, format_value
+from barograph.experiments.advice import Known, days_text, wanted_text
+from barograph.experiments.analysis.gate import Obstacle, Obstacles, unknown_skewness
 from barograph.experiments.analysis.sequential import within_unit_interval
-from barograph.experiments.analysis.waiting import LONGEST_WAIT, Progress
+from barograph.experiments.analysis.waiting import Progress
 from barograph.experiments.comparison import REPEATED, Finding, MetricComparison, Verdict
 from barograph.experiments.design import Experiment, direction_of
 from barograph.stats.covariate import CUPED
 from barograph.stats.estimate import Effect, Estimate
-from barograph_client.errors import shorten
+from barograph.stats.sequential.asymptotic import TOO_SKEWED, UNKNOWN_SKEWNESS
 
 NOT_VALID_HERE = "not valid here: "  # how a sequence begins to say why it has no interval
 WIDEST_RELATIVE = 2.0  # of an interval told in per cent: from -100 to +100; wider ones are told in the metric's unit
+NARROWEST_RELATIVE = 1e-5  # of one told in per cent, as two ends that can be told apart
+SPARE_DIGITS = 0.3  # of the logarithm: half of a decimal's unit would be lost by rounding
 WIDEST_SHARE = 1.0  # of an interval of differences of shares: a half of all that there can be
-LONGEST_REASON = 200  # characters of why an experiment was stopped
 
 
 def judge(
@@ -37,41 +39,44 @@ def judge(
     compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None = None,
     settled_at: int | None = None,
-) -> Verdict:
-    """The verdict on one arm. ``p_value`` is adjusted for the number of arms; ``obstacles`` close the gate.
+) -> Known:
+    """What is known of one arm. ``p_value`` is adjusted for the number of arms; ``obstacles`` close the gate.
 
     ``equivalent`` is the estimate whose interval lies within the margin that does not matter, where one does.
     ``settled_at`` is the number of the planned look that settled the arm: of a later one only faults matter to it.
     """
     if settled_at is not None:
         obstacles = Obstacles(faults=obstacles.faults)
-    kept_back = kept_from_testing(obstacles, estimate, p_value).verdict()
+    kept_back = kept_from_testing(experiment, obstacles, estimate, p_value).verdict()
+    breached, unsure = _guardrails(experiment, estimate.arm, compared)
     if kept_back is not None:
-        finding, sentence = kept_back
-        p_value = None
-    else:
-        assert p_value is not None  # that would have been an obstacle
-        finding, sentence = _found(
-            experiment, metric, estimate, p_value, progress, compared, equivalent, settled_at or progress.look
+        finding, text, repair = kept_back
+        certain = _certain_breaches(estimate.arm, compared) if finding == "not settled" else ()
+        return Known(
+            arm=estimate.arm, finding=finding, text=f"{text}{_guarded(certain, ())}", breached=certain, repair=repair
         )
-    if finding == "not settled":
-        sentence = f"{sentence.removesuffix('.')}{_next_look(experiment, progress)}."
-    return told(experiment, finding, sentence, estimate.arm, p_value)
+    assert p_value is not None  # that would have been an obstacle
+    finding, text = _found(experiment, metric, estimate, p_value, progress, equivalent, settled_at or progress.look)
+    if finding == "not settled":  # that a guardrail does not hold yet says nothing new then
+        breached, unsure = _certain_breaches(estimate.arm, compared), ()
+    return Known(
+        arm=estimate.arm, finding=finding, text=f"{text}{_guarded(breached, unsure)}", p_value=p_value,
+        breached=breached, unsure=unsure, small=finding == "better" and equivalent is not None,
+    )  # fmt: skip
 
 
-def kept_from_testing(obstacles: Obstacles, estimate: Estimate, p_value: float | None) -> Obstacles:
-    """The obstacles, and where there are none why there is no test: more units mend it."""
+def kept_from_testing(
+    experiment: Experiment, obstacles: Obstacles, estimate: Estimate, p_value: float | None
+) -> Obstacles:
+    """The obstacles, and where there are none why there is no test: more units mend it, but for unknown skewness."""
     if obstacles.verdict() is not None or (estimate.absolute is not None and p_value is not None):
         return obstacles
-    refused = tuple(warning.removeprefix(NOT_VALID_HERE) for warning in estimate.warnings)
-    return Obstacles(waits=refused or ("no test can be made yet",))
-
-
-def told(experiment: Experiment, finding: Finding, sentence: str, arm: str, p_value: float | None = None) -> Verdict:
-    """The verdict on an arm, with why the experiment was stopped, where somebody said so."""
-    if experiment.stop_reason:
-        sentence += f" It was stopped: {shorten(experiment.stop_reason, LONGEST_REASON).rstrip('.')}."
-    return Verdict(finding=finding, sentence=sentence, arm=arm, p_value=p_value)
+    refused = [warning.removeprefix(NOT_VALID_HERE) for warning in estimate.warnings]
+    if UNKNOWN_SKEWNESS in refused:
+        return Obstacles(faults=(unknown_skewness(experiment.unit_kind),))
+    cap = "cap the metric in a new experiment"
+    waits = tuple(Obstacle(one, cap if one.startswith(TOO_SKEWED) else "") for one in refused)
+    return Obstacles(waits=waits or (Obstacle("no test can be made yet"),))
 
 
 def _found(
@@ -80,7 +85,6 @@ def _found(
     estimate: Estimate,
     p_value: float,
     progress: Progress,
-    compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None,
     look: int,
 ) -> tuple[Finding, str]:
@@ -88,14 +92,15 @@ def _found(
     if not progress.decides(experiment):
         return "not settled", early_text(experiment, metric, estimate, progress)
     if p_value < experiment.alpha and effect.value != 0:
-        return _settled(experiment, metric, estimate, p_value, effect, compared, equivalent, look)
+        return _settled(experiment, metric, estimate, p_value, effect, equivalent, look)
     if equivalent is not None:
         return "equivalent", (
             f"Equivalent{_at(experiment, look)}: {estimate.arm} changes {_named(metric, experiment)} by "
             f"{range_text(experiment, metric, equivalent)}, within the {_margin(experiment)} that do not matter"
-            f"{_guarded(experiment, estimate.arm, compared)}."
         )
-    return "not settled", _open(experiment, metric, estimate, progress)
+    seen = f"{estimate.arm} may change {_named(metric, experiment)} by {range_text(experiment, metric, estimate)}"
+    why = why_open(experiment, estimate, p_value, progress)
+    return "not settled", f"Not settled{_at(experiment, progress.look)}: {seen}{why}"
 
 
 def _settled(
@@ -104,7 +109,6 @@ def _settled(
     estimate: Estimate,
     p_value: float,
     effect: Effect,
-    compared: tuple[MetricComparison, ...],
     equivalent: Estimate | None,
     look: int,
 ) -> tuple[Finding, str]:
@@ -113,20 +117,33 @@ def _settled(
     little = "" if equivalent is None else f", though within the {_margin(experiment)} that do not matter"
     moves = f"{estimate.arm} {'raises' if up else 'lowers'} {_named(metric, experiment)}"
     return finding, (
-        f"{finding.capitalize()}{_at(experiment, look)}: {moves} from "
-        f"{format_value(estimate.baseline_value, metric.unit)} to {format_value(estimate.arm_value, metric.unit)} "
+        f"{finding.capitalize()}{_at(experiment, look)}: {moves}{_moved(metric, estimate)} "
         f"({range_text(experiment, metric, estimate)}, {p_text(p_value)}){little}"
-        f"{_guarded(experiment, estimate.arm, compared)}."
     )
 
 
-def overall(verdicts: tuple[Verdict, ...]) -> Verdict:
-    """One verdict for all treatments: any that is better counts, then any that is worse."""
-    for finding in ("better", "worse", "equivalent", "not settled"):
-        chosen = [verdict for verdict in verdicts if verdict.finding == finding]
-        if chosen:
-            return min(chosen, key=lambda verdict: 1.0 if verdict.p_value is None else verdict.p_value)
-    return verdicts[0]
+def _moved(metric: Metric, estimate: Estimate) -> str:
+    """From what to what, in as many digits as tell them apart; where six do not, of what the difference is one."""
+    for precise in (False, True):
+        before, after = (
+            format_value(value, metric.unit, precise=precise) for value in (estimate.baseline_value, estimate.arm_value)
+        )
+        if before != after:
+            return f" from {before} to {after}"
+    return f", which is about {format_value(estimate.baseline_value, metric.unit)}"
+
+
+def why_open(experiment: Experiment, estimate: Estimate, p_value: float, progress: Progress) -> str:
+    """Why an interval without zero settles nothing, where one does not; and that it was stopped too early."""
+    said = ""
+    if p_value >= experiment.alpha and not _holds_zero(_finite(estimate.absolute)):
+        said = f", but its test has {p_text(p_value)}"
+        if estimate.p_value is not None and estimate.p_value < experiment.alpha:
+            arms = sum(variant.weight > 0 for variant in experiment.variants) - 1
+            said = f", but {p_text(p_value)} when corrected for {arms} arms (Holm)"
+    if progress.cut_short(experiment) and progress.enough_days != 0:
+        said += f"; it was stopped before {wanted_text(experiment)} could be told from chance"
+    return said
 
 
 def about_looking(experiment: Experiment, progress: Progress) -> list[str]:
@@ -162,24 +179,6 @@ def to_be_minded(warnings: Iterable[str], verdicts: Iterable[Verdict]) -> tuple[
     )
 
 
-def days_text(days: float | None) -> str:
-    """``about 4 more days``; ``some hours``; ``years``; ``a number of days nobody can tell yet``."""
-    if days is None:
-        return "a number of days that cannot be told yet"
-    if not math.isfinite(days) or days > LONGEST_WAIT:
-        return "years"
-    if days < 1:
-        return "less than a day more"
-    whole = math.ceil(days - 1e-9)
-    return f"about {whole:,} more day{'' if whole == 1 else 's'}"
-
-
-def wait_text(experiment: Experiment, days: float | None) -> str:
-    """How much longer it would take. At a fixed horizon that is past: a verdict on more data would be another test."""
-    needs = "it needs" if experiment.decided_by == "always valid" else "it would have needed"
-    return f"{needs} {days_text(days)} at the present traffic"
-
-
 def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
     """Why nothing is settled before the planned end, and what has shown so far."""
     planned = []
@@ -190,43 +189,16 @@ def early_text(experiment: Experiment, metric: Metric, estimate: Estimate, progr
     which = f"{estimate.arm} is at " if len(experiment.variants) > 2 else ""
     seen = f"so far {which}{range_text(experiment, metric, estimate)}, not adjusted for looking early"
     if experiment.stopped_at is not None:
-        return f"Not settled: it was stopped after {' and '.join(planned)}; {seen}."
+        return f"Not settled: it was stopped after {' and '.join(planned)}; {seen}"
     if experiment.decided_by == "group sequential":
-        return f"Not settled: it is before the first look ({' and '.join(planned)}); {seen}."
+        return f"Not settled: it is before the first look ({' and '.join(planned)}); {seen}"
     wait = days_text(progress.more_days(experiment))
-    return f"Not settled: needs {wait} at the present traffic ({' and '.join(planned)}); {seen}."
-
-
-def _open(experiment: Experiment, metric: Metric, estimate: Estimate, progress: Progress) -> str:
-    seen = f"{estimate.arm} may change {_named(metric, experiment)} by {range_text(experiment, metric, estimate)}"
-    wanted = f"{experiment.minimum_effect * 100:.3g} %"
-    more, said = progress.enough_days, f"Not settled{_at(experiment, progress.look)}: {seen}"
-    more_looks = 0 < progress.look < experiment.looks
-    if more == 0 and not more_looks:
-        return f"{said}; a change of {wanted} would most likely have shown by now."
-    if experiment.stopped_at is not None:
-        return f"{said}; it was stopped before a change of {wanted} could be told from chance."
-    if more_looks:
-        return f"{said}."
-    return f"{said}; to find a change of {wanted} {wait_text(experiment, more)}."
+    return f"Not settled: needs {wait} at the present traffic ({' and '.join(planned)}); {seen}"
 
 
 def _at(experiment: Experiment, look: int) -> str:
     """At which of the planned looks, where there are some."""
     return f" at look {look} of {experiment.looks}" if look else ""
-
-
-def _next_look(experiment: Experiment, progress: Progress) -> str:
-    """When the next planned look is, where one is to come."""
-    looks = experiment.looks if experiment.decided_by == "group sequential" else 0
-    if progress.look >= looks or experiment.stopped_at is not None:
-        return ""
-    days = progress.more_days(experiment)
-    when = "at a time that cannot be told yet"
-    if days is not None:
-        when = "in years" if days > LONGEST_WAIT else f"in about {counted(math.ceil(days - 1e-9), 'day')}"
-        when = "within a day" if days <= 1 else when
-    return f"; look {progress.look + 1} of {looks} comes {when}"
 
 
 def _named(metric: Metric, experiment: Experiment) -> str:
@@ -255,8 +227,9 @@ def range_text(experiment: Experiment, metric: Metric, estimate: Estimate) -> st
     bounds, value = _finite(absolute), _amount(absolute.value, metric)
     shares = _finite(relative)
     alike = _holds_zero(shares) == _holds_zero(bounds)
-    if relative is not None and shares and alike and _width(shares) <= WIDEST_RELATIVE:
-        return f"{_percent(relative.value)}, {level} {_percent(shares[0])} to {_percent(shares[1])}{past}"
+    if relative is not None and shares and alike and NARROWEST_RELATIVE <= _width(shares) <= WIDEST_RELATIVE:
+        value, low, high = (_percent(share, _width(shares)) for share in (relative.value, *shares))
+        return f"{value}, {level} {low} to {high}{past}"
     if bounds is None:
         return f"{value}, without an interval"
     if _width(bounds) > WIDEST_SHARE and (experiment.kind == "interleaving" or within_unit_interval(metric)):
@@ -285,9 +258,10 @@ def _amount(value: float, metric: Metric) -> str:
     return format_value(value, metric.unit, signed=True, headed=True)
 
 
-def _percent(share: float) -> str:
-    percent = share * 100
-    text = f"{percent:+.1f}" if abs(percent) < 100 else f"{percent:+,.0f}"
+def _percent(share: float, width: float) -> str:
+    """In per cent, with as many decimals as an interval so wide needs for its ends to differ."""
+    percent, decimals = share * 100, max(1, -math.floor(math.log10(width * 100) + SPARE_DIGITS))
+    text = f"{percent:+.{decimals}f}" if abs(percent) < 100 else f"{percent:+,.0f}"
     return f"{text.replace('-', MINUS)} %"
 
 
@@ -296,8 +270,10 @@ def p_text(p_value: float) -> str:
     return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
 
 
-def _guarded(experiment: Experiment, arm: str, compared: tuple[MetricComparison, ...]) -> str:
-    """What the guardrails say of the arm, where they do not all hold, by the test that may be made now."""
+def _guardrails(
+    experiment: Experiment, arm: str, compared: tuple[MetricComparison, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The titles of those that the arm breaches, and of those not known to hold, by the test that may be made now."""
     always = experiment.decided_by != "fixed horizon"
     states = [
         (one.title, check.stopping if always else check.state)
@@ -305,8 +281,18 @@ def _guarded(experiment: Experiment, arm: str, compared: tuple[MetricComparison,
         for check in one.guardrails
         if check.arm == arm
     ]
-    breached = [title for title, state in states if state == "breached"]
-    unsure = [title for title, state in states if state in ("open", "not valid")]
+    breached = tuple(title for title, state in states if state == "breached")
+    return breached, tuple(title for title, state in states if state in ("open", "not valid"))
+
+
+def _certain_breaches(arm: str, compared: tuple[MetricComparison, ...]) -> tuple[str, ...]:
+    """The titles of guardrails that the arm breaches by the test that holds at any time."""
+    checks = ((one.title, check) for one in compared for check in one.guardrails)
+    return tuple(title for title, check in checks if check.arm == arm and check.stopping == "breached")
+
+
+def _guarded(breached: tuple[str, ...], unsure: tuple[str, ...]) -> str:
+    """What the guardrails say of the arm, where they do not all hold."""
     if breached:
         return f", but a guardrail is breached: {', '.join(breached)}"
     return f"; not yet known to be within its guardrail: {', '.join(unsure)}" if unsure else ""

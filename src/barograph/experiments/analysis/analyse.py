@@ -5,6 +5,7 @@ The sentences are made in ``verdict``. Pure: the same answers give the same comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from msgspec import structs
 from barograph.core.metric import Metric
 from barograph.core.unit import counted
 from barograph.core.units import UnitAnswer
+from barograph.experiments.advice import overall, verdicts, waits
 from barograph.experiments.analysis.arms import Arms, arms_of, cells_of
 from barograph.experiments.analysis.checkpoints import Checkpoint
 from barograph.experiments.analysis.courses import course_by_day
@@ -30,11 +32,12 @@ from barograph.experiments.analysis.waiting import (
     Traffic,
     awaited,
     enough_days,
+    enough_units,
     exposed_by_day,
 )
 from barograph.experiments.comparison import Comparison, GuardrailCheck, MetricComparison, Role
 from barograph.experiments.design import Experiment, Guardrail, direction_of
-from barograph.experiments.verdict import about_looking, judge, overall, to_be_minded
+from barograph.experiments.verdict import about_looking, judge, to_be_minded
 
 
 def analyse(
@@ -78,15 +81,17 @@ def analyse(
     days, by_day = experiment.days_running(now), exposed_by_day(experiment, first)
     traffic = Traffic.of(by_day, sum(counts.values()), days, first.complete_to, experiment.pauses_until(now))
     primary_arms = arms[experiment.primary_metric].by_key
+    enough = enough_units(experiment, primary_arms, traffic.units)
     progress = Progress(
-        days=days, units=traffic.units, enough_days=enough_days(experiment, primary_arms, traffic),
+        days=days, units=traffic.units, enough_units=enough,
+        enough_days=enough_days(experiment, primary_arms, traffic, enough),
         planned_wait=_planned_wait(experiment, traffic, looks, now - first.complete_to),
         whole=traffic.whole if experiment.stopped_at is None else None, look=0 if looks is None else looks.number,
     )  # fmt: skip
-    kept_back = obstacles(experiment, first, ratio, primary_arms)
+    kept_back = obstacles(experiment, first, ratio, primary_arms, goes_on=progress.goes_on(experiment))
     settled = {} if looks is None else looks.settled
     deciding = compared[0].deciding(experiment.decided_by)
-    verdicts = tuple(
+    known = tuple(
         judge(
             experiment, primary, estimate, p_value, progress, kept_back, compared,
             within_margin(
@@ -97,16 +102,17 @@ def analyse(
         )
         for estimate, p_value in zip(deciding, compared[0].adjusted_p_values, strict=True)
     )  # fmt: skip
-    whole = overall(verdicts)
+    arm_verdicts = verdicts(experiment, progress, known)
+    whole = overall(arm_verdicts, known)
     return Comparison(
         experiment=experiment.key, title=experiment.name, hypothesis=experiment.hypothesis, state=experiment.state,
         control=experiment.control, unit_kind=experiment.unit_kind, split=experiment.split, alpha=experiment.alpha,
         units=counts, contaminated=first.contaminated, sample_ratio=ratio, metrics=compared, verdict=whole,
-        arm_verdicts=verdicts, days_running=days, planned_days=experiment.planned_days,
+        arm_verdicts=arm_verdicts, days_running=days, planned_days=experiment.planned_days,
         planned_units=experiment.planned_units,
-        needs_more_days=_needs(experiment, progress) if whole.finding == "not settled" else None,
-        first_exposure=first.first_exposure,
-        warnings=to_be_minded(_warnings(experiment, answers, arms, compared[0], progress), verdicts),
+        needs_more_days=waits(experiment, progress, whole), first_exposure=first.first_exposure,
+        enough_units=None if enough is None or math.isinf(enough) else enough,
+        warnings=to_be_minded(_warnings(experiment, answers, arms, compared[0], progress), arm_verdicts),
         complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
         stop_reason=experiment.stop_reason, exposed_by_day=by_day,
         course=course_by_day(experiment, primary, first, sequences[experiment.primary_metric]), look=progress.look,
@@ -245,10 +251,6 @@ def _out_of_order(experiment: Experiment, answers: Mapping[str, UnitAnswer]) -> 
         if disorder is not None:
             found.append(f"{name}{' is not to be believed' if disorder.many else ''}: {disorder.sentence}")
     return found
-
-
-def _needs(experiment: Experiment, progress: Progress) -> float | None:
-    return progress.more_days(experiment) if experiment.stopped_at is None else None
 
 
 def _warnings(

@@ -13,7 +13,7 @@ from barograph.experiments.analysis.strangers import MOST_LEFT_OUT, Strangers, s
 from barograph.experiments.comparison import Finding
 from barograph.experiments.design import Experiment
 from barograph.stats.sample_ratio import SampleRatio, sample_ratio
-from barograph.stats.sequential.asymptotic import skewness_of_means
+from barograph.stats.sequential.asymptotic import UNKNOWN_SKEWNESS, skewness_of_means
 from barograph.stats.sequential.sample_ratio import sequential_sample_ratio
 from barograph_client.errors import shorten
 
@@ -22,23 +22,32 @@ from barograph_client.errors import shorten
 # each other. Of lognormal values (s = 1) at 4:1 and 10:1, 5.2 % of 12,000 experiments were wrong at one look, and 5.4 %
 # of 6,000 at four planned ones.
 LARGEST_SKEW = 0.4
+UNKNOWN = f"{UNKNOWN_SKEWNESS}, as they differ too little for their size"
 ANY_TIME = "multinomial sequence by day, valid at any time"
 MINDED_ALPHA = 0.01  # from where on it is told that the arms' units did not do as much before their exposure
 _BEFORE = {"hour_before": "in the hour before their exposure", "any_before": "before their exposure, since the start"}
 _DISORDER = "the clocks differ by arm, or one is exposed after what it is about"
 
 
+class Obstacle(Struct, frozen=True):
+    """What keeps from a verdict, and the ``repair``: what to do about it; empty where more units do."""
+
+    what: str
+    repair: str = ""
+
+
 class Obstacles(Struct, frozen=True, kw_only=True):
     """What keeps from a verdict: ``faults``, which time does not mend, and ``waits``, which it does."""
 
-    faults: tuple[str, ...] = ()
-    waits: tuple[str, ...] = ()
+    faults: tuple[Obstacle, ...] = ()
+    waits: tuple[Obstacle, ...] = ()
 
-    def verdict(self) -> tuple[Finding, str] | None:
-        """What is said instead of a verdict; None where nothing keeps from one."""
+    def verdict(self) -> tuple[Finding, str, str] | None:
+        """What is said instead of a verdict, and the first repair; None where nothing keeps from one."""
+        said = "; ".join(one.what for one in (*self.faults, *self.waits))
         if self.faults:
-            return "not valid", f"Not valid: {'; '.join((*self.faults, *self.waits))}."
-        return ("not settled", f"Not settled yet: {'; '.join(self.waits)}.") if self.waits else None
+            return "not valid", f"Not valid: {said}", self.faults[0].repair
+        return ("not settled", f"Not settled yet: {said}", self.waits[0].repair) if self.waits else None
 
 
 def check_sample_ratio(experiment: Experiment, answer: UnitAnswer) -> SampleRatio:
@@ -119,50 +128,74 @@ def find_disorder(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio
     return minded
 
 
-def obstacles(experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm]) -> Obstacles:
-    """Why no verdict may be given, the sample ratio first."""
-    faults: list[str] = []
+def obstacles(
+    experiment: Experiment, answer: UnitAnswer, ratio: SampleRatio, arms: Mapping[str, Arm], *, goes_on: bool = False
+) -> Obstacles:
+    """Why no verdict may be given, the sample ratio first. ``goes_on`` says that later data will count."""
+    faults: list[Obstacle] = []
+    kind = experiment.unit_kind
     if ratio.mismatch:
         got = ", ".join(
             f"{count:,} instead of {due:,.0f}" for count, due in zip(ratio.counts, ratio.expected, strict=True)
         )
-        faults.append(f"the arms did not get their shares of {experiment.unit_kind}s: {got} (p = {ratio.p_value:.2g})")
+        what = f"the arms did not get their shares of {kind}s: {got} (p = {ratio.p_value:.2g})"
+        faults.append(Obstacle(what, f"find out what loses {kind}s of an arm, mend it, and start a new experiment"))
     disorder = find_disorder(experiment, answer, ratio)
     if disorder is not None and disorder.many:
-        faults.append(f"{disorder.sentence}; mend that and begin a new experiment")
+        faults.append(Obstacle(disorder.sentence, "mend that and start a new experiment"))
     strangers = Strangers.of(experiment, answer)
     if strangers.many:
-        faults.append(
-            f"{strangers.units:,} of {strangers.everyone:,} {experiment.unit_kind}s were exposed to arms that the "
-            f"definition does not have: {', '.join(strangers.arms)}"
-        )
+        faults.append(Obstacle(
+            f"{strangers.units:,} of {strangers.everyone:,} {kind}s were exposed to arms that the definition does not "
+            f"have: {', '.join(strangers.arms)}",
+            "find what assigns by another definition, mend it, and start a new experiment",
+        ))  # fmt: skip
     if seen_in_two(answer):
-        faults.append(
-            f"{answer.contaminated:,} of {strangers.everyone:,} {experiment.unit_kind}s were seen in two arms"
-        )
+        faults.append(Obstacle(
+            f"{answer.contaminated:,} of {strangers.everyone:,} {kind}s were seen in two arms",
+            f"find out why the same {kind} is assigned twice, mend it, and start a new experiment",
+        ))  # fmt: skip
     few = {key: arm.units for key, arm in arms.items() if arm.units < experiment.minimum_units}
     if few:
         key, units = min(few.items(), key=lambda item: item[1])
-        few_text = f"{key} has {units:,} {experiment.unit_kind}s with a measurement"
-        return Obstacles(faults=tuple(faults), waits=(f"{few_text}, of {experiment.minimum_units} at least",))
-    equal = [f"every {experiment.unit_kind} of {key} has the same value" for key, arm in arms.items() if not arm.varies]
-    if not equal and experiment.decided_by != "always valid":  # a sequence has a gate of its own
-        faults += _too_skewed(experiment, arms)
-    return Obstacles(faults=tuple(faults), waits=tuple(equal))
+        few_text = f"{key} has {units:,} {kind}s with a measurement, of {experiment.minimum_units} at least"
+        return Obstacles(faults=tuple(faults), waits=(Obstacle(few_text),))
+    waits = [
+        Obstacle(
+            f"every {kind} of {key} has the same value",
+            f"start a new experiment with a metric in which {kind}s differ",
+        )
+        for key, arm in arms.items()
+        if not arm.varies
+    ]  # fmt: skip
+    if not waits and experiment.decided_by != "always valid":  # a sequence has a gate of its own
+        skewed = _too_skewed(experiment, arms, goes_on)
+        if skewed is not None:
+            (waits if goes_on and skewed.what != UNKNOWN else faults).append(skewed)
+    return Obstacles(faults=tuple(faults), waits=tuple(waits))
 
 
-def _too_skewed(experiment: Experiment, arms: Mapping[str, Arm]) -> list[str]:
-    if any(arm.successes is not None or arm.skew is None for arm in arms.values()):
-        return []
+def unknown_skewness(kind: str) -> Obstacle:
+    """More units do not mend it: what the store holds of each value has lost the digits in which they differ."""
+    return Obstacle(UNKNOWN, f"record each {kind}'s values less their usual level, in a new experiment")
+
+
+def _too_skewed(experiment: Experiment, arms: Mapping[str, Arm], goes_on: bool) -> Obstacle | None:
+    if any(arm.successes is not None for arm in arms.values()):
+        return None
+    known = [arm.skew for arm in arms.values() if arm.skew is not None]
+    if len(known) < len(arms):
+        return unknown_skewness(experiment.unit_kind)
     fewest = min(arms.values(), key=lambda arm: arm.values.n).values
-    skewest = max((arm.skew or 0.0 for arm in arms.values()), key=abs)
+    skewest = max(known, key=abs)
     left = skewness_of_means((fewest, fewest), (skewest, skewest))
     if left <= LARGEST_SKEW:
-        return []
-    return [
-        f"a few large values decide (skewness of the means {left:.2g}, of {LARGEST_SKEW} at most): cap the metric in "
-        f"the next experiment, or wait for more {experiment.unit_kind}s"
-    ]
+        return None
+    lower = "cap the metric lower" if experiment.primary_metric in experiment.caps else "cap the metric"
+    return Obstacle(
+        f"a few large values decide (skewness of the means {left:.2g}, of {LARGEST_SKEW} at most)",
+        f"{lower} in a new experiment, or give it more {experiment.unit_kind}s",
+    )
 
 
 def _counts(answer: UnitAnswer, keys: list[str], period: int) -> list[int]:

@@ -18,6 +18,7 @@ from barograph.experiments.analysis.arms import Arm
 from barograph.experiments.analysis.sequential import LARGEST_ALPHA, Tuning, day_of
 from barograph.experiments.analysis.strangers import exposed_arms
 from barograph.experiments.design import Experiment, Pause
+from barograph.stats.covariate import adjusted_arms
 from barograph.stats.distributions import normal_quantile
 from barograph.stats.planning import days_until
 from barograph.stats.power import days_needed, sample_size
@@ -29,7 +30,8 @@ _HOURLY = 1 / 24  # days; so finely is a wait looked for
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take.
+    """How far an experiment is. ``enough_days`` is how many more days the effect worth finding would take, infinite
+    where it would take for ever; ``enough_units`` is how many units of all arms, None of sequences.
 
     ``planned_wait`` is how many more days the planned units take, or those of the next look. Both are None where nobody
     can tell. ``whole`` are the units of complete days, by which a plan of units ends. ``look`` is the number of the
@@ -42,6 +44,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     planned_wait: float | None = None
     whole: int | None = None
     look: int = 0
+    enough_units: float | None = None
 
     def reached(self, experiment: Experiment) -> bool:
         """Whether everything that was planned has come; true when nothing was."""
@@ -54,6 +57,20 @@ class Progress(Struct, frozen=True, kw_only=True):
         if experiment.decided_by == "group sequential":
             return self.look > 0
         return experiment.decided_by == "always valid" or self.reached(experiment)
+
+    def goes_on(self, experiment: Experiment) -> bool:
+        """Whether what is still to come counts: not after the stop, nor past the planned end or the last look."""
+        return experiment.stopped_at is None and not self._ended(experiment)
+
+    def cut_short(self, experiment: Experiment) -> bool:
+        """Whether it was stopped while more would have counted."""
+        return experiment.stopped_at is not None and not self._ended(experiment)
+
+    def _ended(self, experiment: Experiment) -> bool:
+        if experiment.decided_by == "group sequential":
+            return self.look == experiment.looks
+        planned = experiment.planned_days is not None or experiment.planned_units is not None
+        return experiment.decided_by == "fixed horizon" and planned and self.reached(experiment)
 
     def more_days(self, experiment: Experiment) -> float | None:
         """Days to the planned end or look; past it, or without one, until the effect worth finding would be found."""
@@ -134,31 +151,49 @@ def exposed_by_day(experiment: Experiment, answer: UnitAnswer) -> tuple[tuple[st
     return tuple(sorted(counts.items()))
 
 
-def enough_days(experiment: Experiment, arms: Mapping[str, Arm], traffic: Traffic) -> float | None:
-    """More days until the effect worth finding would be found, by the spread of the control; None if unknown."""
+def enough_days(experiment: Experiment, arms: Mapping[str, Arm], traffic: Traffic, units: float | None) -> float | None:
+    """More days until the effect worth finding would be found, by ``enough_units`` or a sequence; None if unknown."""
+    if experiment.decided_by != "always valid":
+        return None if units is None else traffic.days_until(units)
     control = arms[experiment.control]
-    treatments = [arm for key, arm in arms.items() if key != experiment.control]
-    if control.values.n < 2 or control.values.mean == 0 or not control.values.varies:
+    if not _tells(control):
         return None
-    waits = [
-        _sequence_days(experiment, arm, control, traffic, len(treatments))
-        if experiment.decided_by == "always valid"
-        else _sample_days(experiment, arm, control, traffic, len(treatments))
-        for arm in treatments
-    ]
-    known = [wait for wait in waits if wait is not None]
-    return max(known) if len(known) == len(waits) else None
+    treatments = [arm for key, arm in arms.items() if key != experiment.control]
+    return max(_sequence_days(experiment, arm, control, traffic, len(treatments)) for arm in treatments)
 
 
-def _sample_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
-    wanted = experiment.minimum_effect * abs(control.values.mean) / math.sqrt(control.unit_variance)
-    needed = sample_size(
-        wanted, alpha=experiment.alpha / treatments, power=experiment.power, ratio=max(arm.units, 1) / control.units
-    )
-    return traffic.days_until(needed * traffic.units / control.units)
+def enough_units(experiment: Experiment, arms: Mapping[str, Arm], units: int) -> float | None:
+    """How many units of all arms find the effect worth finding, and give each arm the fewest that a verdict needs.
+
+    By the spread of the control that the verdict's method sees, which is less where the past is taken out (CUPED), and
+    by how the ``units`` so far spread over the arms, and how many of them have a measurement. None if unknown, and
+    of a sequence.
+    """
+    control, fewest = arms[experiment.control], min(arm.units for arm in arms.values())
+    if experiment.decided_by == "always valid" or not fewest or not _tells(control):
+        return None
+    with_past = all(arm.pairs is not None and not arm.uneven for arm in arms.values())
+    treatments, needed = [arm for key, arm in arms.items() if key != experiment.control], 0.0
+    for arm in treatments:
+        variance = control.unit_variance
+        if with_past and arm.pairs is not None and control.pairs is not None:
+            variance = adjusted_arms(arm.pairs, control.pairs)[1].mean_variance * control.units
+        wanted = experiment.minimum_effect * abs(control.values.mean)
+        if variance > 0 and wanted > 0:
+            size = sample_size(
+                wanted / math.sqrt(variance), alpha=experiment.alpha / len(treatments), power=experiment.power,
+                ratio=arm.units / control.units,
+            )  # fmt: skip
+            needed = max(needed, size)
+    return max(needed * units / control.units, units * experiment.minimum_units / fewest)
 
 
-def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float | None:
+def _tells(control: Arm) -> bool:
+    """Whether its values tell how large the effect worth finding is, and how they spread."""
+    return control.values.n >= 2 and control.values.mean != 0 and control.values.varies
+
+
+def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traffic, treatments: int) -> float:
     wanted = experiment.minimum_effect * abs(control.values.mean)
     spread = control.unit_variance * (1 / max(arm.units, 1) + 1 / control.units)
     clock, two = arm.unit_days + control.unit_days, arm.units + control.units
@@ -167,8 +202,8 @@ def _sequence_days(experiment: Experiment, arm: Arm, control: Arm, traffic: Traf
 
 def days_until_narrow(
     experiment: Experiment, wanted: float, spread: float, clock: float, units: int, traffic: Traffic, treatments: int
-) -> float | None:
-    """Days until a sequence finds the effect that is ``wanted`` with the power that was asked for.
+) -> float:
+    """Days until a sequence finds the effect that is ``wanted`` with the power that was asked for; infinite for ever.
 
     That is when its half width and ``normal_quantile(power)`` standard errors are no more than the effect. ``spread``
     is the squared error of what it is about now, from so many ``units`` with so many unit-days on their ``clock``.
@@ -194,7 +229,7 @@ def days_until_narrow(
     if narrow(0.0):
         return 0.0
     if not narrow(LONGEST_WAIT):
-        return None
+        return math.inf
     low, high = 0.0, LONGEST_WAIT
     while high - low > _HOURLY:
         middle = (low + high) / 2

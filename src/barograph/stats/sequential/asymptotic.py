@@ -30,6 +30,8 @@ METHOD = "asymptotic confidence sequence"
 FEWEST_UNITS = 100  # in the smaller arm
 LARGEST_SKEW = 0.15  # of the smaller arm's mean
 LEAST_CLOCK = 2.0  # units, or unit-days
+TOO_SKEWED = "the values are too skewed for so few units"
+UNKNOWN_SKEWNESS = "the skewness of the values is not known"
 
 
 def skewness(values: Numbers) -> float:
@@ -108,10 +110,10 @@ def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str
     if not (arm.varies and baseline.varies):
         return ("not valid here: all units of an arm are alike, so that how far chance reaches is not known",)
     if skew is None:
-        return ("not valid here: the skewness of the values is not known",)
+        return (f"not valid here: {UNKNOWN_SKEWNESS}",)
     left = skewness_of_means((arm, baseline), skew)
     if not left <= LARGEST_SKEW:
-        return (f"not valid here: the values are too skewed for so few units (skewness of the means {left:.2f})",)
+        return (f"not valid here: {TOO_SKEWED} (skewness of the means {left:.2f})",)
     return ()
 
 
