@@ -136,3 +136,18 @@ class TestRatioSummary:
     def test_of_values_that_do_not_pair_is_refused(self) -> None:
         with pytest.raises(InvalidInput):
             RatioSummary.from_values([1.0], [1.0, 2.0])
+
+    @pytest.mark.parametrize("impossible", [(10, 1.0, 1.0, 1.0, 1.0, 100.0), (10, 1.0, 1.0, 0.0, 1.0, 0.5)])
+    def test_of_a_sum_of_products_that_no_pairs_have_is_refused(
+        self, impossible: tuple[int, float, float, float, float, float]
+    ) -> None:
+        with pytest.raises(InvalidInput):
+            RatioSummary(*impossible)
+        assert RatioSummary(10, 1.0, 1.0, 4.0, 1.0, -2.0 * (1 + 1e-9)).cross_m2 < -2  # by what an engine rounds
+
+    @pytest.mark.parametrize("measured", [-2, 11])
+    def test_of_more_measured_units_than_there_are_is_refused(self, measured: int) -> None:
+        with pytest.raises(InvalidInput):
+            RatioSummary(10, 1.0, 1.0, 1.0, 1.0, 0.5, measured)
+        with pytest.raises(InvalidInput):
+            RatioSummary(10, 1.0, 1.0, 1.0, 1.0, 0.5, 0).linearised()

@@ -74,7 +74,8 @@ def chance_best_normal(
         means = -means
     x, weights = panels(list(zip(means.tolist(), deviations.tolist(), strict=True)))
     z = (x - means[:, None]) / deviations[:, None]
-    densities = np.exp(-0.5 * z * z) / (deviations[:, None] * math.sqrt(2 * math.pi))
+    with np.errstate(over="ignore"):  # a square beyond any number is a density of zero
+        densities = np.exp(-0.5 * z * z) / (deviations[:, None] * math.sqrt(2 * math.pi))
     return _chances(densities, ndtr(z), weights, places)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from barograph.stats.distributions import normal_quantile, normal_tail
+from barograph.stats.distributions import normal_quantile, normal_tail, require_risk
 from barograph_client.errors import InvalidInput
 
+PARAMETERS = 1e-6, 1e15  # of a Beta: from a prior that is nearly none to more units than there are
 EXACT_TERMS = 20_000  # of the closed form of two Beta posteriors; with more it is done by quadrature
 _NODES = 24  # of a panel
 _STEPS = (0, 1, 2, 4, 8, 16, 40)  # posterior standard deviations at which panels of a quadrature end
@@ -66,18 +67,22 @@ def normal_effect(value: float, error: float, prior: NormalPrior | None = None, 
     """The posterior of an effect with this standard error; without a prior, a flat one.
 
     The conjugate normal: precisions add (Gelman et al., Bayesian Data Analysis, 2.5). Assumes an estimate that is
-    about normal, so many units. The expected loss is E[max(-effect, 0)]. Refuses an error that is not above zero.
+    about normal, so many units. The expected loss is E[max(-effect, 0)]. Refuses (InvalidInput) an error that is not
+    above zero, numbers that are not finite, and an alpha outside (0, 1).
     """
+    require_risk(alpha)
     if not (error > 0 and math.isfinite(error) and math.isfinite(value)):
         raise InvalidInput("an effect needs a finite value and an error above zero", value=(value, error))
-    precision, mean, method = 1 / error**2, value, "normal effect, flat prior"
-    if prior is not None:
-        weight = 1 / prior.deviation**2
-        mean = (value * precision + prior.mean * weight) / (precision + weight)
-        precision += weight
+    deviation, mean, method = error, value, "normal effect, flat prior"
+    if prior is not None:  # the precisions' shares by the sides of a right triangle, whose squares are never formed
+        both = math.hypot(error, prior.deviation)
+        deviation = error * (prior.deviation / both)
+        drawn = (error / both) ** 2
+        mean = value * (prior.deviation / both) ** 2 + prior.mean * drawn
         method = f"normal effect, prior {prior.mean:g} ± {prior.deviation:g}"
-    deviation = math.sqrt(1 / precision)
     reach = normal_quantile(1 - alpha / 2) * deviation
+    if not (math.isfinite(mean) and math.isfinite(abs(mean) + reach)) or deviation == 0:
+        raise InvalidInput("the numbers are too large, or too small, to combine", value=(value, error))
     return Posterior(
         chance=normal_tail(-mean / deviation), loss_arm=_loss(mean, deviation), loss_baseline=_loss(-mean, deviation),
         value=mean, low=mean - reach, high=mean + reach, deviation=deviation, method=method,
@@ -85,14 +90,18 @@ def normal_effect(value: float, error: float, prior: NormalPrior | None = None, 
 
 
 class BetaPosterior(Struct, frozen=True, kw_only=True):
-    """The posterior of a share: Beta(``a``, ``b``)."""
+    """The posterior of a share: Beta(``a``, ``b``). Refuses (InvalidInput) what lies outside ``PARAMETERS``."""
 
     a: float
     b: float
 
+    def __post_init__(self) -> None:
+        if not all(PARAMETERS[0] <= one <= PARAMETERS[1] for one in (self.a, self.b)):
+            raise InvalidInput("the parameters of a Beta are above zero and finite", value=(self.a, self.b))
+
     @classmethod
     def of(cls, successes: int, n: int, prior: tuple[float, float] = (1.0, 1.0)) -> BetaPosterior:
-        """After ``successes`` of ``n``, from a Beta prior (uniform unless given)."""
+        """After ``successes`` of ``n``, from a Beta prior (uniform unless given). Refuses impossible counts."""
         if not 0 <= successes <= n or not min(prior) > 0:
             raise InvalidInput("successes lie between 0 and n, and priors above 0", value=(successes, n, prior))
         return cls(a=prior[0] + successes, b=prior[1] + n - successes)
@@ -118,8 +127,9 @@ def compare_shares(arm: BetaPosterior, baseline: BetaPosterior, *, alpha: float 
     Chance and losses in closed form (Miller, "Formulas for Bayesian A/B testing", 2015, for the chance; the loss from
     E[X 1(X > Y)] with one more success), which needs a whole number for one parameter; by quadrature otherwise. The
     interval of the difference is that of a normal with the posterior's mean and variance, inside [-1, 1]. Assumes
-    independent units with one answer each.
+    independent units with one answer each. Refuses (InvalidInput) an alpha outside (0, 1).
     """
+    require_risk(alpha)
     chance = chance_above(arm, baseline)
     chance_less = chance_above(baseline, arm)
     value = arm.mean - baseline.mean
@@ -214,4 +224,4 @@ def _loss(mean: float, deviation: float) -> float:
     """E[max(-X, 0)] of a normal."""
     z = mean / deviation
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return max(0.0, deviation * (density - z * normal_tail(z)))
+    return max(0.0, deviation * density - mean * normal_tail(z))

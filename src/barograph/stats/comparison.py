@@ -116,8 +116,12 @@ def welch(
     """Welch's t of ``arm - baseline - null``, and the reasons why it could not be made.
 
     A ``null`` that is not zero and a one-sided alternative make a test of non-inferiority. Source and
-    assumptions as for ``compare_means``; needs one unit in each arm at least.
+    assumptions as for ``compare_means``; needs one unit in each arm at least. Refuses (InvalidInput) a null that is not
+    finite, and an alpha outside (0, 1/2].
     """
+    require_alpha(alpha)
+    if not math.isfinite(null):
+        raise InvalidInput("a difference is tested against a finite one", value=null)
     difference = mean_difference(arm, baseline)
     refusal = _refusal(arm, baseline)
     if refusal:
@@ -146,8 +150,10 @@ def relative_difference(
     """``(arm - baseline) / |baseline|`` with an interval by the delta method, and the reasons why not.
 
     The variance is var(arm) / baseline² + var(baseline) * arm² / baseline⁴ (Deng, Knoblich, Lu 2018). Refuses a
-    baseline of zero, and warns of one within three standard errors of it: a share of nothing is not a number.
+    baseline of zero, and warns of one within three standard errors of it: a share of nothing is not a number. Refuses
+    (InvalidInput) an alpha outside (0, 1/2].
     """
+    require_alpha(alpha)
     if min(arm.n, baseline.n) == 0 or baseline.mean == 0:
         return None, ("the baseline is zero: there is no relative effect",)
     value = mean_difference(arm, baseline) / abs(baseline.mean)
@@ -172,8 +178,10 @@ def log_relative_difference(
     """``arm / baseline - 1`` with an interval that is symmetric on the logarithmic scale.
 
     Never below -100 %, and nearer to its stated confidence than the plain one where the baseline is uncertain.
-    The delta method on log(arm) - log(baseline); refuses means that are not positive.
+    The delta method on log(arm) - log(baseline); refuses means that are not positive, and (InvalidInput) an alpha
+    outside (0, 1/2].
     """
+    require_alpha(alpha)
     if min(arm.n, baseline.n) == 0 or arm.mean <= 0 or baseline.mean <= 0:
         return None, ("a ratio on the logarithmic scale needs two means above zero",)
     refusal = _refusal(arm, baseline)
@@ -189,14 +197,15 @@ def log_relative_difference(
     # expm1 and log1p keep the digits of a difference that is tiny beside the means
     logarithm = math.log1p(value)
     reach = t_quantile(1 - alpha / 2, degrees) * math.hypot(arm_share, baseline_share)
-    low, high = math.expm1(logarithm - reach), _exp_less_one(logarithm + reach)
+    low, high = math.expm1(logarithm - reach), exp_less_one(logarithm + reach)
     return Effect(value=value, low=min(low, value), high=max(high, value), degrees=degrees), ()
 
 
 def equivalence(arm: Summary, baseline: Summary, low: float, high: float) -> tuple[Effect, Effect]:
     """Two one-sided tests (Schuirmann 1987): is the difference above ``low``, and is it below ``high``?
 
-    The arms are equivalent at alpha when both p-values are below it. Assumptions and refusals as for ``welch``.
+    The arms are equivalent at alpha when both p-values are below it. Assumptions and refusals as for ``welch``; refuses
+    (InvalidInput) a range whose ends are not finite and in order.
     """
     if not low < high:
         raise InvalidInput("an equivalence range needs low < high", value=(low, high))
@@ -299,7 +308,8 @@ def weak_denominator(summary: RatioSummary) -> bool:
     return denominator.mean < WEAK_DENOMINATOR * math.sqrt(denominator.mean_variance)
 
 
-def _exp_less_one(power: float) -> float:
+def exp_less_one(power: float) -> float:
+    """exp(power) - 1, infinite where that is beyond a float."""
     try:
         return math.expm1(power)
     except OverflowError:

@@ -15,6 +15,7 @@ from barograph.stats.comparison import (
     DEFAULT_ALPHA,
     WEAK_BASELINE,
     compare_means,
+    require_alpha,
     satterthwaite,
     t_effect,
     welch,
@@ -132,8 +133,9 @@ def compare_lin(
     regression at the common mean, which the HC2 sandwich of ``regression`` estimates unit by unit and which moments
     alone can give; where slopes differ, the chance in the common mean is added (Negi and Wooldridge 2021), so that
     the interval is for future units too. Refuses arms of fewer than four units. Other assumptions as for
-    ``compare_means``.
+    ``compare_means``. Refuses (InvalidInput) an alpha outside (0, 1/2].
     """
+    require_alpha(alpha)
     health = covariate_health(arm, baseline)
     if min(arm.n, baseline.n) < FEWEST_FOR_A_SLOPE:
         return Estimate(

@@ -9,6 +9,16 @@ from __future__ import annotations
 
 import math
 
+from barograph_client.errors import InvalidInput
+
+LEAST_RISK = 1e-100
+
+
+def require_risk(alpha: float) -> None:
+    """Raises InvalidInput for an alpha that is no risk: outside (0, 1), or below ``LEAST_RISK``."""
+    if not LEAST_RISK <= alpha < 1:
+        raise InvalidInput("alpha must lie between 0 and 1", hint="0.05 is usual.", value=alpha)
+
 
 def t_tail(statistic: float, degrees: float) -> float:
     """P(T > statistic) of Student's t; exact far out."""
@@ -18,9 +28,10 @@ def t_tail(statistic: float, degrees: float) -> float:
 
 
 def t_quantile(probability: float, degrees: float) -> float:
-    """The value that Student's t exceeds with 1 - probability."""
+    """The value that Student's t exceeds with 1 - probability. Refuses (InvalidInput) one outside (0, 1)."""
     from scipy import special
 
+    _require_inside(probability)
     return float(special.stdtrit(degrees, probability))
 
 
@@ -32,9 +43,10 @@ def normal_tail(statistic: float) -> float:
 
 
 def normal_quantile(probability: float) -> float:
-    """The value that a standard normal exceeds with 1 - probability."""
+    """The value that a standard normal exceeds with 1 - probability. Refuses (InvalidInput) one outside (0, 1)."""
     from scipy import special
 
+    _require_inside(probability)
     return float(special.ndtri(probability))
 
 
@@ -65,3 +77,12 @@ def noncentral_t_below(value: float, degrees: float, noncentrality: float) -> fl
 
     below = float(special.nctdtr(degrees, noncentrality, value))
     return 0.0 if math.isnan(below) else below  # far below the noncentrality scipy has no number
+
+
+def _require_inside(probability: float) -> None:
+    if not 0 < probability < 1:
+        raise InvalidInput(
+            "a quantile has a probability between 0 and 1",
+            hint="A risk alpha lies between 0 and 1, and one below 1e-15 cannot be told from none.",
+            value=probability,
+        )

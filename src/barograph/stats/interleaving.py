@@ -12,6 +12,7 @@ import math
 from msgspec import Struct
 
 from barograph.stats.comparison import t_effect, weak_denominator
+from barograph.stats.distributions import require_risk
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.sequential.asymptotic import (
     FEWEST_UNITS,
@@ -52,8 +53,7 @@ def sign_test(wins: int, losses: int, ties: int = 0, *, alpha: float = 0.05) -> 
     """
     if min(wins, losses, ties) < 0:
         raise InvalidInput("wins, losses and ties cannot be negative", value=(wins, losses, ties))
-    if not 0 < alpha < 1:
-        raise InvalidInput("alpha must lie between 0 and 1", hint="0.05 is usual.", value=alpha)
+    require_risk(alpha)
     decided = wins + losses
     value = low = high = p_value = None
     if decided:
@@ -75,8 +75,10 @@ def mean_preference(
 
     ``baseline_value`` is 0, which the control is to itself. Source: the delta method of ``RatioSummary.linearised``
     (Deng, Knoblich, Lu, KDD 2018). Assumes independent units. A fixed-horizon test: made once, at the planned end.
-    Refuses fewer than two measured units, equal ones, and measurements so uneven that the delta method does not hold.
+    Refuses fewer than two measured units, equal ones, and measurements so uneven that the delta method does not hold;
+    and (InvalidInput) an alpha outside (0, 1).
     """
+    require_risk(alpha)
     warnings = _refusals(preferences)
     absolute = _absolute(preferences)
     if absolute is not None and not warnings:
@@ -98,8 +100,10 @@ def preference_at_any_time(
 
     ``skew`` is that of the linearised values (``skewness.skewness_of_ratio``), ``clock`` what the sequence runs by, as
     in ``asymptotic.compare_means``, and ``tuning_n`` where it is tightest. Behind the gate of that module: "not valid
-    here" below ``FEWEST_UNITS`` measured units, and while the mean is more skewed than ``LARGEST_SKEW``.
+    here" below ``FEWEST_UNITS`` measured units, and while the mean is more skewed than ``LARGEST_SKEW``. Refuses
+    (InvalidInput) what ``asymptotic.confidence_sequence`` refuses.
     """
+    require_risk(alpha)
     warnings = _refusals(preferences)
     absolute = _absolute(preferences)
     measured = preferences.measured_units

@@ -13,11 +13,8 @@ from typing import Self
 import numpy as np
 from msgspec import Struct
 
-from barograph.stats.summary import ROUNDING_SHARE, Numbers, Summary, centred, exact_sum
+from barograph.stats.summary import ROUNDING_SHARE, Numbers, Summary, centred, exact_sum, possible_product
 from barograph_client.errors import InvalidInput
-
-SCHWARZ = 1 + 1e-6  # a product of deviations may pass its bound by what an engine's sums round
-UNDERFLOW = 1e-150  # a deviation below this has a square that double precision cannot hold
 
 
 class JointSummary(Struct, frozen=True, gc=False):
@@ -89,7 +86,7 @@ class JointSummary(Struct, frozen=True, gc=False):
         product, one, other = self.product(i, j), self.product(i, i), self.product(j, j)
         if min(one, other) < 0 or (self.n < 2 and product != 0):
             return False
-        return abs(product) <= max(math.sqrt(one), UNDERFLOW) * max(math.sqrt(other), UNDERFLOW) * SCHWARZ
+        return possible_product(math.sqrt(one), math.sqrt(other), product)
 
 
 class PairSummary(JointSummary, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from barograph.stats.distributions import normal_quantile, normal_tail
 from barograph.stats.exact import clopper_pearson_interval
-from barograph.stats.power import DEFAULT_POWER
+from barograph.stats.power import DEFAULT_POWER, MOST_UNITS
 from barograph.stats.summary import Numbers, finite_array
 from barograph_client.errors import InvalidInput
 
@@ -47,11 +47,12 @@ def power_of_shares(share: float, baseline: float, n: float, n_baseline: float, 
     """The chance that the two-sided score test tells ``share`` of n units from ``baseline`` of n_baseline.
 
     Normal, with the pooled error under the null and the arms' own otherwise (Fleiss, Levin, Paik, "Statistical methods
-    for rates and proportions", 2003, 4.1), both tails. Refuses shares outside (0, 1), and arms without a unit.
+    for rates and proportions", 2003, 4.1), both tails. Refuses (InvalidInput) shares outside (0, 1), and arms without a
+    unit, or of more than ``MOST_UNITS``.
     """
     _require(share, baseline, alpha)
-    if min(n, n_baseline) <= 0:
-        raise InvalidInput("an arm needs a unit", value=(n, n_baseline))
+    if not (1 <= n <= MOST_UNITS and 1 <= n_baseline <= MOST_UNITS):
+        raise InvalidInput("an arm needs a unit, and has no more than there are", value=(n, n_baseline))
     null, own = _errors(share, baseline, n / n_baseline)
     critical, distance = normal_quantile(1 - alpha / 2) * null, abs(share - baseline) * math.sqrt(n_baseline)
     return normal_tail((critical - distance) / own) + normal_tail((critical + distance) / own)

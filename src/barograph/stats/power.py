@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from barograph.stats.distributions import noncentral_t_below, normal_quantile, normal_tail, t_quantile
+from barograph.stats.distributions import noncentral_t_below, normal_quantile, normal_tail, require_risk, t_quantile
 from barograph_client.errors import InvalidInput
 
 DEFAULT_POWER = 0.8
@@ -25,9 +25,14 @@ def power_of(
     """The chance that a two-sided test of two means detects ``effect``.
 
     The noncentral t with pooled variance (Cohen, "Statistical power analysis", 1988, chapter 2), both tails; or
-    the normal one. Assumes arms of equal variance.
+    the normal one. Assumes arms of equal variance. Refuses (InvalidInput) arms without units and, by the noncentral t,
+    fewer than three in both; an effect that is not finite; and an alpha outside (0, 1).
     """
-    noncentrality = abs(effect) * math.sqrt(n * n_baseline / (n + n_baseline))
+    if not (0 < n < math.inf and 0 < n_baseline < math.inf and math.isfinite(effect)):
+        raise InvalidInput("power is of a finite effect and of arms with units", value=(effect, n, n_baseline))
+    if distribution == "t" and n + n_baseline <= 2:
+        raise InvalidInput("a t test needs more than two units", value=(n, n_baseline))
+    noncentrality = abs(effect) * math.sqrt(n / (n + n_baseline) * n_baseline)
     degrees = n + n_baseline - 2
     if distribution == "normal" or degrees >= NORMAL_FROM:
         critical = normal_quantile(1 - alpha / 2)
@@ -76,9 +81,12 @@ def detectable_effect(
     power: float = DEFAULT_POWER,
     distribution: Distribution = "t",
 ) -> float:
-    """The smallest effect that so many units detect with that power. Refuses arms of fewer than two units."""
+    """The smallest effect that so many units detect with that power. Refuses arms of fewer than two units.
+
+    Refuses (InvalidInput) as ``sample_size`` does, too.
+    """
     _require_shares(alpha, power)
-    if min(n, n_baseline) < 2:
+    if not min(n, n_baseline) >= 2:
         raise InvalidInput("an arm needs two units at least", value=(n, n_baseline))
 
     def enough(effect: float) -> float:
@@ -93,11 +101,11 @@ def detectable_effect(
 def days_needed(needed_units: float, units: int, days: float) -> float | None:
     """Days until ``needed_units``, at the pace of ``units`` in ``days`` so far; None where there is no pace yet.
 
-    A straight line: users who come back make the real wait a little longer.
+    A straight line: users who come back make the real wait a little longer. No pace, either, in days that are none.
     """
     if needed_units <= units:
         return 0.0
-    if units <= 0 or days <= 0 or not math.isfinite(needed_units):
+    if units <= 0 or not 0 < days < math.inf or not math.isfinite(needed_units):
         return None
     return (needed_units - units) / (units / days)
 
@@ -116,5 +124,6 @@ def _bisect(function: Callable[[float], float], low: float, high: float) -> floa
 
 
 def _require_shares(alpha: float, power: float) -> None:
-    if not (0 < alpha < 1 and alpha < power < 1):
+    require_risk(alpha)
+    if not alpha < power < 1:
         raise InvalidInput("alpha and power are shares, and power is the larger", value=(alpha, power))

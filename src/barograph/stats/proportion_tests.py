@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from barograph.stats.comparison import DEFAULT_ALPHA
+from barograph.stats.comparison import DEFAULT_ALPHA, exp_less_one
 from barograph.stats.distributions import chi_squared_tail, normal_quantile, normal_tail
 from barograph.stats.estimate import Effect
 from barograph.stats.exact import require_counts
@@ -76,7 +76,8 @@ def pooled_test(
         return absolute, None if baseline == 0 else Effect(value=-1.0)
     logarithm = math.log(share / baseline)
     reach = critical * math.sqrt((1 - pooled) / pooled * weight) + correction / baseline
-    relative = Effect(value=share / baseline - 1, low=math.expm1(logarithm - reach), high=math.expm1(logarithm + reach))
+    low, high = math.expm1(logarithm - reach), exp_less_one(logarithm + reach)
+    relative = Effect(value=share / baseline - 1, low=low, high=high)
     return absolute, relative
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from barograph.stats.comparison import DEFAULT_ALPHA
-from barograph.stats.distributions import normal_quantile, normal_tail
+from barograph.stats.distributions import normal_quantile, normal_tail, require_risk
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.exact import boschloo_exact, fisher_exact, require_counts
 from barograph.stats.recovery import recovered_difference, recovered_quotient
@@ -75,8 +75,12 @@ def compare_proportions(
 
 
 def wilson_interval(successes: int, n: int, alpha: float = DEFAULT_ALPHA) -> tuple[float, float]:
-    """The score interval of one share (Wilson 1927): inside [0, 1], and not empty at 0 % or 100 %."""
+    """The score interval of one share (Wilson 1927): inside [0, 1], and not empty at 0 % or 100 %.
+
+    Refuses (InvalidInput) impossible counts, and an alpha outside (0, 1).
+    """
     require_counts(successes, n)
+    require_risk(alpha)
     if n == 0:
         return 0.0, 1.0
     z = normal_quantile(1 - alpha / 2)
@@ -89,7 +93,11 @@ def wilson_interval(successes: int, n: int, alpha: float = DEFAULT_ALPHA) -> tup
 def newcombe_interval(
     successes: int, n: int, baseline_successes: int, baseline_n: int, alpha: float = DEFAULT_ALPHA
 ) -> tuple[float, float]:
-    """The interval of a difference of shares from the Wilson interval of each (Newcombe 1998, method 10)."""
+    """The interval of a difference of shares from the Wilson interval of each (Newcombe 1998, method 10).
+
+    Refuses (InvalidInput) impossible counts, an empty arm, and an alpha outside (0, 1).
+    """
+    _require_arms(successes, n, baseline_successes, baseline_n)
     return recovered_difference(
         (successes / n, *wilson_interval(successes, n, alpha)),
         (baseline_successes / baseline_n, *wilson_interval(baseline_successes, baseline_n, alpha)),
@@ -100,8 +108,9 @@ def score_test(successes: int, n: int, baseline_successes: int, baseline_n: int)
     """The pooled score statistic of a difference of shares and its two-sided p-value (Pearson 1900).
 
     Good where five or more are expected in each cell. Arms that all have, or all lack, success differ in nothing:
-    no statistic, and a p-value of 1.
+    no statistic, and a p-value of 1. Refuses (InvalidInput) impossible counts and an empty arm.
     """
+    _require_arms(successes, n, baseline_successes, baseline_n)
     pooled = (successes + baseline_successes) / (n + baseline_n)
     if pooled in (0, 1):
         return None, 1.0
@@ -135,7 +144,11 @@ def score_statistic(successes: int, n: int, baseline_successes: int, baseline_n:
 
     About standard normal when the null is true. Source: Miettinen and Nurminen, "Comparative analysis of two rates"
     (1985), with their factor N / (N - 1) on the variance. Where the error is zero: zero at the null, infinite beyond.
+    Refuses (InvalidInput) impossible counts, an empty arm, and a null outside [-1, 1].
     """
+    _require_arms(successes, n, baseline_successes, baseline_n)
+    if not -1 <= null <= 1:
+        raise InvalidInput("shares differ by one at most", value=null)
     share, baseline = successes / n, baseline_successes / baseline_n
     arm, other = _likeliest_shares(successes, n, baseline_successes, baseline_n, null)
     total = n + baseline_n

@@ -78,6 +78,8 @@ def cluster_robust(arm: RatioSummary, baseline: RatioSummary, *, alpha: float = 
     units = arm.measured_units + baseline.measured_units
     queries = sum(one.n * one.denominator_mean for one in (arm, baseline))
     sandwich = sum(one.linearised().m2 / one.measured_units**2 for one in (arm, baseline))
+    if not math.isfinite(queries):
+        raise InvalidInput("the numbers are too large", hint="Scale them down.", value=queries)
     if sandwich == 0 or queries <= 2:
         return Effect(value=arm.ratio - baseline.ratio)
     factor = units / (units - 1) * (queries - 1) / (queries - 2)

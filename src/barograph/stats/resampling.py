@@ -123,7 +123,7 @@ class _Arm(Struct, frozen=True):
         return cls(rows, unit, units)
 
     def whole(self, statistic: Statistic) -> float:
-        return float(statistic(self.values, np.ones((1, self.unit.size)))[0])
+        return float(_answered(statistic, self.values, np.ones((1, self.unit.size)))[0])
 
     def drawn(self, statistic: Statistic, resamples: int, generator: np.random.Generator) -> Rows:
         size = max(1, BATCH_DRAWS // max(self.units, self.unit.size))
@@ -132,11 +132,8 @@ class _Arm(Struct, frozen=True):
             rows = min(size, resamples - start)
             chosen = generator.integers(0, self.units, (rows, self.units)) + np.arange(rows)[:, None] * self.units
             counts = np.bincount(chosen.ravel(), minlength=rows * self.units).reshape(rows, self.units)
-            parts.append(statistic(self.values, counts[:, self.unit].astype(np.float64)))
-        drawn = np.concatenate(parts)
-        if not np.isfinite(drawn).all():
-            raise InvalidInput("the statistic is not finite in every sample", hint="Its denominator may become zero.")
-        return drawn
+            parts.append(_answered(statistic, self.values, counts[:, self.unit].astype(np.float64)))
+        return np.concatenate(parts)
 
     def left_out(self, statistic: Statistic) -> Rows:
         """The influence of each unit, or of each group of units: the mean of all less what is without it, scaled."""
@@ -144,11 +141,20 @@ class _Arm(Struct, frozen=True):
         group = (self.unit * groups) // self.units
         size = max(1, BATCH_DRAWS // self.unit.size)
         parts = [
-            statistic(self.values, (group[None, :] != np.arange(start, min(start + size, groups))[:, None]) * 1.0)
+            _answered(statistic, self.values, (group != np.arange(start, min(start + size, groups))[:, None]) * 1.0)
             for start in range(0, groups, size)
         ]
         without = np.concatenate(parts)
-        return np.asarray((groups - 1) * (without.mean() - without))
+        with np.errstate(over="ignore", invalid="ignore"):  # an influence that is no number is none
+            return np.asarray((groups - 1) * (without.mean() - without))
+
+
+def _answered(statistic: Statistic, values: Rows, weights: Rows) -> Rows:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        answers = statistic(values, weights)
+        if not (np.isfinite(answers).all() and math.isfinite(float(np.ptp(answers)))):
+            raise InvalidInput("the statistic is not finite in every sample", hint="Its denominator may become zero.")
+    return answers
 
 
 def _acceleration(ours: Rows, theirs: Rows) -> float:

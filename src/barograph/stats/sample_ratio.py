@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from barograph.stats.distributions import chi_squared_tail
+from barograph.stats.distributions import chi_squared_tail, require_risk
 from barograph_client.errors import InvalidInput
 
 MISMATCH_ALPHA = 0.001  # Fabijan et al., "Diagnosing sample ratio mismatch" (KDD 2019)
@@ -47,8 +47,10 @@ def sample_ratio(
     (multinomial, two arms: binomial) at small numbers. An arm of weight zero takes no part, but a single unit in
     one is a mismatch for certain. ``corrected`` is for two arms: the statistic with Yates' correction, which is nearer
     to the exact test. Assumes independent units, and a test made once: ``sequential.sample_ratio`` may be made after
-    each day. Raises InvalidInput for negative counts or weights, and fewer than two arms of positive weight.
+    each day. Raises InvalidInput for negative counts or weights, fewer than two arms of positive weight, and an alpha
+    outside (0, 1).
     """
+    require_risk(alpha)
     if len(counts) != len(weights) or any(count < 0 for count in counts):
         raise InvalidInput("each arm needs a weight and a count that is not negative", value=(counts, weights))
     if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(w > 0 for w in weights) < 2:

@@ -52,7 +52,8 @@ def skewness_of_ratio(ratio: RatioSummary, cubes: Cubes) -> float | None:
 def _standardised(terms: tuple[float, ...], variance: float) -> float | None:
     deviation = math.sqrt(variance)
     scale = deviation * deviation * deviation  # which may overflow, where a power would raise
-    largest = max(map(abs, terms))
-    if not (math.isfinite(largest) and 0 < scale < math.inf and largest * ROUNDING_SHARE <= CLOSE_ENOUGH * scale):
+    if not (all(map(math.isfinite, terms)) and 0 < scale < math.inf):
+        return None
+    if max(map(abs, terms)) * ROUNDING_SHARE > CLOSE_ENOUGH * scale:
         return None
     return exact_sum(terms) / scale

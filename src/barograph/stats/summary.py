@@ -22,6 +22,8 @@ from barograph_client.errors import InvalidInput
 # A standard deviation below this share of the mean is the rounding of equal numbers, not variation: double
 # precision resolves 2**-52, and an engine that sums in any order loses some bits more.
 ROUNDING_SHARE = 2.0**-46
+SCHWARZ = 1 + 1e-6  # a product of deviations may pass its bound by what an engine's sums round
+UNDERFLOW = 1e-150  # a deviation below this has a square that double precision cannot hold
 LEAST_M2 = sys.float_info.min / sys.float_info.epsilon  # squares below this have lost digits on their way to zero
 
 Numbers = Iterable[float] | NDArray[np.float64]
@@ -94,7 +96,8 @@ class RatioSummary(Struct, frozen=True, gc=False):
 
     ``cross_m2`` is the sum of products of deviations. ``measured`` counts the units that have a denominator at
     all (-1: all of them); the others are pairs of zeros, which the ratio does not feel but a count of
-    independent units must. ``+`` merges, as for ``Summary``.
+    independent units must. ``+`` merges, as for ``Summary``. Raises InvalidInput for moments that no pairs have, as a
+    ``cross_m2`` beyond what the spreads allow (Cauchy and Schwarz).
     """
 
     n: int = 0
@@ -106,11 +109,13 @@ class RatioSummary(Struct, frozen=True, gc=False):
     measured: int = -1
 
     def __post_init__(self) -> None:
-        if min(self.n, self.numerator_m2, self.denominator_m2) < 0 or self.measured > self.n:
+        if min(self.n, self.numerator_m2, self.denominator_m2) < 0 or not -1 <= self.measured <= self.n:
             raise InvalidInput("not the moments of any pairs", hint="n and m2 cannot be negative.", value=self)
         _require_finite(
             self.numerator_mean, self.denominator_mean, self.numerator_m2, self.denominator_m2, self.cross_m2
         )
+        if not possible_product(math.sqrt(self.numerator_m2), math.sqrt(self.denominator_m2), self.cross_m2):
+            raise InvalidInput("not the moments of any pairs", hint="Check the sum of products.", value=self)
 
     @classmethod
     def from_values(cls, numerators: Numbers, denominators: Numbers) -> RatioSummary:
@@ -156,13 +161,13 @@ class RatioSummary(Struct, frozen=True, gc=False):
         InvalidInput when there is no denominator.
         """
         ratio = self.ratio
-        if ratio is None:
+        measured = self.measured_units
+        if ratio is None or not measured:
             raise InvalidInput("a ratio needs a denominator that is not zero", hint="Nothing was measured yet.")
         terms = (self.numerator_m2, -2 * ratio * self.cross_m2, ratio * ratio * self.denominator_m2)
         rest = exact_sum(terms)
         if rest <= ROUNDING_SHARE * max(map(abs, terms)):
             rest = 0.0
-        measured = self.measured_units
         denominator = self.denominator_mean * (self.n / measured)  # a measured unit's mean denominator
         return Summary(measured, ratio, rest / denominator / denominator if measured > 1 else 0.0)
 
@@ -177,6 +182,11 @@ class RatioSummary(Struct, frozen=True, gc=False):
             n, above.mean, below.mean, above.m2, below.m2, self.cross_m2 + other.cross_m2 + cross,
             self.measured_units + other.measured_units,
         )  # fmt: skip
+
+
+def possible_product(spread: float, other: float, product: float) -> bool:
+    """Whether numbers whose deviations have these roots of sums of squares may have this sum of products."""
+    return abs(product) <= max(spread, UNDERFLOW) * max(other, UNDERFLOW) * SCHWARZ
 
 
 def exact_sum(terms: Iterable[float]) -> float:

@@ -36,12 +36,12 @@ class UnitSums(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, moments: UnitMoments) -> UnitSums:
-        """From what the store answers; rounding below zero in a square is none."""
+        """From what the store answers, less what an engine's rounding takes it beyond what there can be."""
         several = moments.units > 1
         numerator_m2, denominator_m2 = (
             max(0.0, m2) if several else 0.0 for m2 in (moments.numerator_m2, moments.denominator_m2)
         )
-        cross = moments.cross_m2 if several else 0.0
+        cross = _within(moments.cross_m2, numerator_m2, denominator_m2) if several else 0.0
         sums = RatioSummary(
             moments.units, moments.numerator_mean, moments.denominator_mean, numerator_m2, denominator_m2, cross,
             moments.measured_units,
@@ -81,17 +81,18 @@ def merged(parts: Iterable[UnitMoments]) -> UnitSums:
 
 
 def _possible(products: tuple[float, ...]) -> tuple[float, ...]:
-    """The products of four numbers' deviations, less what an engine's rounding takes them beyond what there can be.
-
-    No square is negative, and no product larger than the root of its squares' (Schwarz); a number that is the same for
-    all units has rounding alone in its products.
-    """
+    """The products of four numbers' deviations, less what an engine's rounding takes them beyond what there can be."""
     squares = {i: max(0.0, products[place]) for i, place in enumerate(_SQUARES)}
-    kept = []
-    for place, (i, j) in enumerate(_PLACES):
-        largest = math.sqrt(squares[i]) * math.sqrt(squares[j])
-        kept.append(squares[i] if i == j else max(-largest, min(largest, products[place])))
-    return tuple(kept)
+    return tuple(
+        squares[i] if i == j else _within(products[place], squares[i], squares[j])
+        for place, (i, j) in enumerate(_PLACES)
+    )
+
+
+def _within(product: float, square: float, other: float) -> float:
+    """No larger than the root of its squares' (Schwarz): what is the same for all units has rounding alone in it."""
+    largest = math.sqrt(square) * math.sqrt(other)
+    return max(-largest, min(largest, product))
 
 
 _PLACES = [(i, j) for i in range(4) for j in range(i, 4)]

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from barograph.stats.comparison import mean_difference, relative_difference
+from barograph.stats.distributions import LEAST_RISK
 from barograph.stats.estimate import Alternative, Effect, Estimate
 from barograph.stats.summary import Numbers, RatioSummary, Summary
 from barograph_client.errors import InvalidInput
@@ -30,6 +31,7 @@ METHOD = "asymptotic confidence sequence"
 FEWEST_UNITS = 100  # in the smaller arm
 LARGEST_SKEW = 0.15  # of the smaller arm's mean
 LEAST_CLOCK = 2.0  # units, or unit-days
+LEAST_TUNING = 1e-6  # of these
 TOO_SKEWED = "the values are too skewed for so few units"
 UNKNOWN_SKEWNESS = "the skewness of the values is not known"
 
@@ -50,8 +52,11 @@ def skewness_of_share(successes: int, n: int) -> float:
 
 
 def mixing_rate(alpha: float, tuning_n: float, *, one_sided: bool = False) -> float:
-    """rho of the normal mixture that is tightest at ``tuning_n`` units (equation 161; one-sided at twice alpha)."""
-    if not 0 < alpha < 0.5 or not tuning_n > 0:
+    """rho of the normal mixture that is tightest at ``tuning_n`` units (equation 161; one-sided at twice alpha).
+
+    Refuses (InvalidInput) an alpha outside (0, 1/2), and a tuning size that is not above zero and finite.
+    """
+    if not LEAST_RISK <= alpha < 0.5 or not LEAST_TUNING <= tuning_n < math.inf:
         raise InvalidInput("alpha lies between 0 and 0.5, and the tuning size above 0", value=(alpha, tuning_n))
     spent = -2 * math.log(2 * alpha if one_sided else alpha)
     return math.sqrt((spent + math.log1p(spent)) / tuning_n)
@@ -72,12 +77,17 @@ def confidence_sequence(
     ``n`` is the clock, and ``tuning_n`` is in its unit: see ``compare_means``. The formula alone, without the gate: of
     use to who has looked at the burn-in already. Assumes an estimate that is about a mean of independent terms. The
     p-value is one over the evidence (the mixture), at most 1; the one-sided one inverts its own interval at this rho.
-    Refuses a variance that is not above zero.
+    A statistic beyond what a float holds is None. Refuses (InvalidInput) a variance that is not above zero, a clock
+    below ``LEAST_CLOCK``, what is not finite, and what ``mixing_rate`` refuses.
     """
-    if not (variance > 0 and math.isfinite(variance)) or not n >= LEAST_CLOCK:
+    if not 0 < variance < math.inf or not LEAST_CLOCK <= n < math.inf:
         raise InvalidInput("a confidence sequence needs a positive variance and two units", value=(variance, n))
+    if not math.isfinite(value - null):
+        raise InvalidInput("a confidence sequence is of a finite value, against a finite one", value=(value, null))
     rho = mixing_rate(alpha, tuning_n, one_sided=alternative != "two-sided")
     time = n * rho * rho
+    if not math.isfinite(time):
+        raise InvalidInput("the clock is too far beyond its tuning", value=(n, tuning_n))
     error = math.sqrt(variance)
     unit = error * math.sqrt(2 * (time + 1) / time)  # the reach is this times the root of a logarithm
     grown = math.sqrt(time + 1)
@@ -94,7 +104,10 @@ def confidence_sequence(
         if towards > 0 and exponent >= 700:
             p_value = grown / 2 * math.exp(-exponent)
         low, high = (value - reach, math.inf) if alternative == "greater" else (-math.inf, value + reach)
-    return Effect(value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error, statistic=statistic)
+    return Effect(
+        value=value, low=low, high=high, p_value=min(p_value, 1.0), standard_error=error,
+        statistic=statistic if math.isfinite(statistic) else None,
+    )  # fmt: skip
 
 
 def burn_in(arm: Summary, baseline: Summary, skew: Skewness | None) -> tuple[str, ...]:
@@ -147,8 +160,10 @@ def compare_means(
     clock does; units that stay as they are (heavy users stay heavy) correlate with themselves, and a smoother course
     crosses a bound less often (Slepian 1962). Passes ``burn_in`` first; refused there, the estimate has its values and
     no interval, and the reason among the warnings. The relative effect is that of ``comparison.relative_difference``, a
-    share of the baseline's size by the delta method, with its refusals and warnings.
+    share of the baseline's size by the delta method, with its refusals and warnings. Refuses (InvalidInput) what
+    ``confidence_sequence`` refuses.
     """
+    mixing_rate(alpha, tuning_n)
     absolute: Effect | None = None
     relative: Effect | None = None
     warnings: tuple[str, ...] = ("an arm is empty",)

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from barograph.stats.distributions import require_risk
 from barograph.stats.sequential.mixtures import gamma_exponential_bound
 from barograph_client.errors import InvalidInput
 
@@ -38,12 +39,14 @@ class Sequence(Struct, frozen=True, kw_only=True):
 
 def empirical_bernstein(values: Floats, *, alpha: float = 0.05) -> Sequence:
     """The predictable mixture of empirical Bernstein bounds (WSR, theorem 2): closed form, close to betting."""
+    require_risk(alpha)
     x = _require_unit_interval(values)
     return _two_sided(x, lambda y: _bernstein_low(y, alpha / 2))
 
 
 def hoeffding(values: Floats, *, alpha: float = 0.05) -> Sequence:
     """The predictable mixture of Hoeffding bounds (WSR, proposition 1): wider, as it does not learn the variance."""
+    require_risk(alpha)
     x = _require_unit_interval(values)
     return _two_sided(x, lambda y: _hoeffding_low(y, alpha / 2))
 
@@ -54,6 +57,7 @@ def conjugate_bernstein(values: Floats, v_opt: float, *, alpha: float = 0.05) ->
     The gamma-exponential boundary at the squared errors of the running mean; tightest when their sum is ``v_opt``.
     The risk of each side is halved once more, as it is where others compute it: at most alpha / 2 in all.
     """
+    require_risk(alpha)
     x = _require_unit_interval(values)
     return _two_sided(x, lambda y: _conjugate_low(y, v_opt, alpha / 4))
 
@@ -64,6 +68,7 @@ def hedged_betting(values: Floats, *, alpha: float = 0.05, grid: int = GRID) -> 
     For each candidate mean on the grid one bets on both sides of it; it is out once a capital, with half the stake,
     has grown 1 / alpha times. What is out stays out, and an interval is widened by a step of the grid on each side.
     """
+    require_risk(alpha)
     x = _require_unit_interval(values).ravel()
     low, high = np.full(x.size, np.inf), np.full(x.size, -np.inf)
     for candidate in np.linspace(0, 1, grid + 1):
@@ -79,9 +84,16 @@ def hedged_betting(values: Floats, *, alpha: float = 0.05, grid: int = GRID) -> 
 
 
 def hedged_evidence(values: Floats, mean: float, *, alpha: float = 0.05) -> Floats:
-    """The logarithm of the hedged capital against this mean after each unit (WSR, theorem 3)."""
+    """The logarithm of the hedged capital against this mean after each unit (WSR, theorem 3).
+
+    Refuses (InvalidInput) values and means outside [0, 1], and an alpha outside (0, 1).
+    """
+    require_risk(alpha)
+    _require_unit_interval(values)
+    if not 0 <= mean <= 1:
+        raise InvalidInput("a mean of values from 0 to 1 is one of these", value=mean)
     bets = predictable_bets(values, alpha / 2)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         most_up, most_down = np.float64(LARGEST_BET) / mean, np.float64(LARGEST_BET) / (1 - mean)
     gain = values - mean
     up = np.cumsum(np.log1p(np.minimum(bets, most_up) * gain), axis=-1)

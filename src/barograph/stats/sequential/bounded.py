@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from barograph.stats.distributions import require_risk
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.sequential.asymptotic import TUNING_UNITS
 from barograph.stats.summary import Summary
 from barograph_client.errors import InvalidInput
 
 METHOD = "empirical Bernstein sequence by period"
+MOST_PLANNED = 1e15  # units
 ROUNDING = 1e-9  # of moments that an engine summed
 LARGEST_BET = 0.5  # as ``betting.LARGEST_BET``
 TUNED_FOR = np.array([1 / 16, 1 / 4, 1.0, 4.0, 16.0])  # times the planned information: one size of bet for each
@@ -94,7 +96,13 @@ def compare_bounded_means(
 def played(
     arm: Sequence[Summary], baseline: Sequence[Summary], *, alpha: float = 0.05, planned_n: float = TUNING_UNITS
 ) -> Capital:
-    """The capital after the last of these periods."""
+    """The capital after the last of these periods.
+
+    Refuses (InvalidInput) as ``compare_bounded_means``, and an alpha or a planned number of units that is none.
+    """
+    require_risk(alpha)
+    if not 1 <= planned_n <= MOST_PLANNED:
+        raise InvalidInput("a plan is of so many units, one at least", value=planned_n)
     pairs = _paired(arm, baseline)
     table = np.array([[[one.n, one.mean, one.m2] for one in pair] for pair in pairs], dtype=np.float64)
     if not pairs:

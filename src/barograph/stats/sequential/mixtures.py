@@ -5,8 +5,8 @@ sum ever lies above ``bound(v)`` is at most ``alpha``. Which sums a boundary hol
 mixture is tuned to be tightest at ``v_opt``; its validity does not depend on it. Read by ``betting`` and ``quantiles``.
 
 Source: Howard, Ramdas, McAuliffe, Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences" (Annals of
-Statistics 2021), cited below as HRMS. All of it refuses (InvalidInput) an ``alpha`` outside (0, 1) and times that are
-not positive.
+Statistics 2021), cited below as HRMS. All of it refuses (InvalidInput) an ``alpha`` outside (0, 1), times and scales
+that are not positive, and what is not finite, or too large or small to compute with.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from barograph.stats.distributions import require_risk
 from barograph_client.errors import InvalidInput
 
 Floats = NDArray[np.float64]
 LogMixture = Callable[[Floats, Floats], Floats]  # of the sum and its intrinsic time
 
+_SCALES = 1e-15, 1e15
 _HALVINGS = 200  # of a bracket: until it holds two neighbours in double precision
 _DOUBLINGS = 60  # of the intrinsic time, in search of a sum that lies above the boundary
+_TIMES = 1e-100, 1e100  # intrinsic times, and roots of them, beyond which squares over- or underflow
+_MOST_UNITS = 1e12  # intrinsic time in units of a squared scale or step: beyond, gamma functions have no digits left
 _LEAST_WEIGHT = 1e-3  # of a beta mixture's prior against g * h, where the tuning asks for a negative one
 
 
@@ -34,7 +38,7 @@ def normal_precision(v_opt: float, alpha_opt: float = 0.05, *, one_sided: bool =
     """
     _require_positive(v_opt)
     alpha = 2 * alpha_opt if one_sided else alpha_opt
-    _require_alpha(alpha)
+    require_risk(alpha)
     return v_opt / (2 * math.log(1 / alpha) + math.log1p(2 * math.log(1 / alpha)))
 
 
@@ -45,6 +49,7 @@ def normal_log_mixture(s: float, v: float, v_opt: float, *, alpha_opt: float = 0
     at any time (Ville 1939). Assumes a sub-Gaussian sum. One-sided: against means above zero only.
     """
     _require_positive(v)
+    _require_numbers(np.asarray(s, float), np.zeros(1))
     rho = normal_precision(v_opt, alpha_opt, one_sided=one_sided)
     return float(_normal(rho, one_sided)(np.asarray(s, float), np.asarray(v, float)))
 
@@ -53,7 +58,7 @@ def normal_mixture_bound(
     v: float, v_opt: float, *, alpha: float = 0.05, alpha_opt: float = 0.05, one_sided: bool = False
 ) -> float:
     """The boundary of the normal mixture; the two-sided one bounds the absolute sum. Assumes a sub-Gaussian sum."""
-    _require_alpha(alpha)
+    require_risk(alpha)
     _require_positive(v)
     rho = normal_precision(v_opt, alpha_opt, one_sided=one_sided)
     if not one_sided:
@@ -69,10 +74,11 @@ def gamma_exponential_bound(
     Assumes a sub-exponential sum with this ``scale``: for values in [0, 1] around a predictable guess, with the
     squared errors of the guess as intrinsic time, the scale is 1 (HRMS, theorem 4).
     """
-    _require_alpha(alpha)
+    require_risk(alpha)
     times = np.atleast_1d(np.asarray(v, dtype=np.float64))
-    if times.size and not times.min() >= 0:
-        raise InvalidInput("intrinsic time cannot be negative", value=float(times.min()))
+    if not _SCALES[0] <= scale <= _SCALES[1] or not v_opt <= _MOST_UNITS * scale * scale:
+        raise InvalidInput("a scale is a number above zero that fits its times", value=(scale, v_opt))
+    _require_numbers(np.zeros(1), times, scale * scale)
     rho = normal_precision(v_opt, alpha_opt, one_sided=True)
     return _solved(_gamma_exponential(rho, scale), times, alpha)
 
@@ -92,10 +98,10 @@ def beta_binomial_log_mixture(
     Assumes a sum of values from ``-below`` to ``above`` with mean zero and ``v`` = their number times below * above:
     centred Bernoulli values, and any that are as bounded.
     """
-    if not min(below, above) > 0:
-        raise InvalidInput("a beta-binomial mixture needs values on both sides of zero", value=(below, above))
     mixture = _beta_binomial(v_opt, below, above, alpha_opt, one_sided)
-    return mixture(np.asarray(s, dtype=np.float64), np.asarray(v, dtype=np.float64))
+    sums, times = np.asarray(s, dtype=np.float64), np.asarray(v, dtype=np.float64)
+    _require_numbers(sums, times, below * above)
+    return mixture(sums, times)
 
 
 def beta_binomial_bound(
@@ -103,9 +109,10 @@ def beta_binomial_bound(
     one_sided: bool = True,
 ) -> float:  # fmt: skip
     """The boundary of the beta-binomial mixture; ``v / below``, the most that a sum can be, where none is lower."""
-    _require_alpha(alpha)
+    require_risk(alpha)
     _require_positive(v)
     mixture = _beta_binomial(v_opt, below, above, alpha_opt, one_sided)
+    _require_numbers(np.zeros(1), np.asarray(v, float), below * above)
     most = v / below
     if float(mixture(np.asarray(most), np.asarray(v))) < -math.log(alpha):
         return most
@@ -120,14 +127,16 @@ def stitched_bound(
     One-sided, for sub-gamma sums with this ``scale``. Epochs grow by ``eta``, and the risk is spent over them as
     1 / k**s. Times before ``v_min`` are bounded as that one.
     """
-    _require_alpha(alpha)
+    require_risk(alpha)
     _require_positive(v_min)
     if not (s > 1 and eta > 1):
         raise InvalidInput("stitching needs s and eta above one", value=(s, eta))
     from scipy.special import zeta  # loaded when needed, as in ``distributions``
 
+    if not math.isfinite(eta * (v / v_min)):
+        raise InvalidInput("intrinsic time is finite, and not so far beyond its least", value=(v, v_min))
     time = max(v, v_min)
-    level = s * math.log(math.log(eta * time / v_min)) + math.log(float(zeta(s)) / (alpha * math.log(eta) ** s))
+    level = s * math.log(math.log(eta * (time / v_min))) + math.log(float(zeta(s)) / (alpha * math.log(eta) ** s))
     slope = (eta**0.25 + eta**-0.25) / math.sqrt(2)
     drift = (math.sqrt(eta) + 1) / 2 * scale * level
     return math.sqrt(slope * slope * time * level + drift * drift) + drift
@@ -141,7 +150,7 @@ def bernoulli_sequence(
     The beta-binomial mixture, tuned for ``t_opt`` units (HRMS, section 3.5 and proposition 7). Exact for independent
     units of yes or no, and for values in [0, 1] in general. Nothing is known before the first unit: (0, 1).
     """
-    _require_alpha(alpha)
+    require_risk(alpha)
     if not 0 <= successes <= n:
         raise InvalidInput("successes must lie between 0 and the number of units", value=(successes, n))
     if n == 0:
@@ -198,6 +207,10 @@ def _gamma_exponential(rho: float, scale: float) -> LogMixture:
 def _beta_binomial(v_opt: float, below: float, above: float, alpha_opt: float, one_sided: bool) -> LogMixture:
     from scipy.special import betainc, betaln
 
+    if not all(_SCALES[0] <= one <= _SCALES[1] for one in (below, above)):
+        raise InvalidInput("a beta-binomial mixture needs values on both sides of zero", value=(below, above))
+    if not v_opt <= _MOST_UNITS * below * above:
+        raise InvalidInput("intrinsic time is not longer than any experiment", value=v_opt)
     g, h, span = below, above, below + above
     r = max(normal_precision(v_opt, alpha_opt, one_sided=one_sided) - g * h, _LEAST_WEIGHT * g * h)
 
@@ -241,11 +254,14 @@ def _bisected(mixture: LogMixture, times: Floats, most: Floats, threshold: float
     return high
 
 
-def _require_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise InvalidInput("alpha must lie between 0 and 1", hint="0.05 is usual.", value=alpha)
-
-
 def _require_positive(v: float) -> None:
-    if not (v > 0 and math.isfinite(v)):
+    if not _TIMES[0] <= v <= _TIMES[1]:
         raise InvalidInput("intrinsic time must be above zero and finite", value=v)
+
+
+def _require_numbers(sums: Floats, times: Floats, unit: float = 1.0) -> None:
+    """``unit`` is the intrinsic time that counts as one unit."""
+    if not (np.abs(sums) <= _TIMES[1]).all():
+        raise InvalidInput("a sum is a finite number")
+    if not ((times >= 0) & (times <= _MOST_UNITS * unit)).all():
+        raise InvalidInput("intrinsic time is not negative, nor longer than any experiment")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from barograph.stats.sequential.mixtures import beta_binomial_log_mixture
 from barograph_client.errors import InvalidInput
 
+LEAST_QUANTILE = 1e-9  # which takes a billion units to be seen
+
 
 def quantile_p_value(
     arm: NDArray[np.float64],
@@ -26,10 +28,10 @@ def quantile_p_value(
     units below it is a centred Bernoulli sum in each arm, and the product of the two beta-binomial mixtures is
     evidence against it; the least evidence over all values is that against equality. ``t_opt`` is the number of
     units an arm that the test is tuned for. Assumes independent units in the order in which they came, and nothing
-    about their distribution. Ties are counted in favour of equality. An empty arm says nothing: 1. Refuses a
-    quantile outside (0, 1), and values that are not finite.
+    about their distribution. Ties are counted in favour of equality. An empty arm says nothing: 1. Refuses
+    (InvalidInput) a quantile outside (0, 1), or within ``LEAST_QUANTILE`` of its ends, and values that are not finite.
     """
-    if not 0 < quantile < 1:
+    if not LEAST_QUANTILE <= quantile <= 1 - LEAST_QUANTILE:
         raise InvalidInput("a quantile lies between 0 and 1", value=quantile)
     arms = [np.sort(np.asarray(values, dtype=np.float64)) for values in (arm, baseline)]
     if not all(np.isfinite(values).all() for values in arms):

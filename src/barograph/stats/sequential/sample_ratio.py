@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
+from barograph.stats.distributions import require_risk
 from barograph.stats.sample_ratio import MISMATCH_ALPHA
 from barograph_client.errors import InvalidInput
 
@@ -60,8 +61,9 @@ def sequential_sample_ratio(
     that suits it best. Assumes units that are shared out independently at these weights; a change of the weights
     starts a new sequence. Arms of weight zero take no part, but a unit in one is a mismatch for certain. Refuses
     (InvalidInput) counts and weights that are negative or not finite, rows that do not fit the weights, fewer than two
-    arms of positive weight, and concentrations that are not above zero.
+    arms of positive weight, concentrations that are not above zero, and an alpha outside (0, 1).
     """
+    require_risk(alpha)
     from scipy.special import gammaln
 
     shares = np.asarray(weights, dtype=np.float64)
