@@ -32,10 +32,15 @@ class TestBayes:
     @given(shares, shares)
     def test_chances_add_up_and_losses_differ_by_the_difference(self, arm: BetaPosterior, other: BetaPosterior) -> None:
         there, back = compare_shares(arm, other), compare_shares(other, arm)
-        # a Beta with b = 0.5 has some 1e-8 of itself between the last number below one and one
-        assert there.chance + back.chance == pytest.approx(1, abs=1e-7)
+        assert there.chance + back.chance == pytest.approx(1, abs=1e-9)
         assert there.loss_arm == pytest.approx(back.loss_baseline, rel=1e-6, abs=1e-12)
         assert there.loss_baseline - there.loss_arm == pytest.approx(arm.mean - other.mean, abs=1e-9)
+
+    @pytest.mark.parametrize(("a", "b"), [(1.5, 0.5), (0.5, 0.5), (0.5, 1.5), (399.5, 0.5), (0.5, 399.5), (2.5, 7.5)])
+    def test_two_equal_beliefs_are_as_likely_above_each_other_at_either_end(self, a: float, b: float) -> None:
+        one = BetaPosterior(a=a, b=b)
+        assert chance_above(one, one) == pytest.approx(0.5, abs=1e-12)
+        assert chance_best_beta([one, one, one]) == pytest.approx([1 / 3] * 3, abs=1e-12)
 
     def test_the_closed_form_and_the_quadrature_agree(self) -> None:
         for a, b, c, d in itertools.product((3, 40), (5, 70), (2, 30), (9, 50)):

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from barograph.stats.bayes import BetaPosterior, beta_density, beta_nodes, panels
+from barograph.stats.bayes import BetaPosterior, beta_nodes, panels
 from barograph.stats.comparison import DEFAULT_ALPHA, require_alpha, satterthwaite, t_effect
 from barograph.stats.estimate import Effect, Estimate
 from barograph.stats.summary import Summary
@@ -85,13 +85,10 @@ def chance_best_beta(
     """As ``chance_best_normal``, of shares of units. Refuses a single arm."""
     if len(arms) < 2:
         raise InvalidInput("a best arm needs two arms at least", value=len(arms))
-    from scipy.special import betainc
-
-    turned = arms if higher_is_better else [BetaPosterior(a=one.b, b=one.a) for one in arms]
-    x, weights = beta_nodes(turned)
-    densities = np.array([beta_density(one, x) for one in turned])
-    below = np.array([betainc(one.a, one.b, x) for one in turned])
-    return _chances(densities, below, weights, places)
+    beliefs = arms if higher_is_better else [one.turned for one in arms]
+    nodes = beta_nodes(beliefs)
+    densities, below = (np.array([of(one) for one in beliefs]) for of in (nodes.density, nodes.below))
+    return _chances(densities, below, nodes.weights, places)
 
 
 def thompson_weights(chances: Sequence[float], *, exploration: float = EXPLORATION) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from barograph.stats.distributions import normal_quantile, normal_tail, require_risk
 from barograph_client.errors import InvalidInput
 
+Floats = NDArray[np.float64]
 PARAMETERS = 1e-6, 1e15  # of a Beta: from a prior that is nearly none to more units than there are
 EXACT_TERMS = 20_000  # of the closed form of two Beta posteriors; with more it is done by quadrature
 _NODES = 24  # of a panel
 _STEPS = (0, 1, 2, 4, 8, 16, 40)  # posterior standard deviations at which panels of a quadrature end
-_FINER = [10.0**-power for power in (*range(1, 17), 20, 30, 60, 120, 240)]  # ends of panels towards a singularity
+_FINER = [10.0**-power for power in (*range(1, 31), 40, 60, 120, 240)]  # ends of panels towards a singularity
 
 
 class Posterior(Struct, frozen=True, kw_only=True):
@@ -111,6 +113,11 @@ class BetaPosterior(Struct, frozen=True, kw_only=True):
         return self.a / (self.a + self.b)
 
     @property
+    def turned(self) -> BetaPosterior:
+        """That of one less the share."""
+        return BetaPosterior(a=self.b, b=self.a)
+
+    @property
     def variance(self) -> float:
         return self.mean * (1 - self.mean) / (self.a + self.b + 1)
 
@@ -165,42 +172,55 @@ def chance_above(one: BetaPosterior, other: BetaPosterior) -> float:
 
 def _beta_loss(one: BetaPosterior, other: BetaPosterior) -> float:
     """E[max(one - other, 0)], by quadrature of P(one > x) P(other < x): a sum of positive terms keeps its digits."""
-    from scipy.special import betainc, betaincc
-
-    x, weights = beta_nodes((one, other))
-    inside = betaincc(one.a, one.b, x) * betainc(other.a, other.b, x)
-    return float(weights @ inside)
+    nodes = beta_nodes((one, other))
+    return float(nodes.weights @ (nodes.below(one.turned, turned=True) * nodes.below(other)))
 
 
 def _chance_by_quadrature(one: BetaPosterior, other: BetaPosterior) -> float:
-    from scipy.special import betainc
-
-    x, weights = beta_nodes((one, other))
-    return float(weights @ (beta_density(one, x) * betainc(other.a, other.b, x)))
+    nodes = beta_nodes((one, other))
+    return float(nodes.weights @ (nodes.density(one) * nodes.below(other)))
 
 
-def beta_density(posterior: BetaPosterior, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The density of a Beta at ``x``, between 0 and 1."""
-    from scipy.special import betaln, xlog1py, xlogy
+class BetaNodes(NamedTuple):
+    """Nodes and weights of integrals from 0 to 1: ``x``, and ``rest``, one less it, which keeps its digits near one."""
 
-    a, b = posterior.a, posterior.b
-    return np.asarray(np.exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - betaln(a, b)))
+    x: Floats
+    rest: Floats
+    weights: Floats
+
+    def density(self, posterior: BetaPosterior) -> Floats:
+        """That of a Beta at each node."""
+        from scipy.special import betaln, xlogy
+
+        a, b = posterior.a, posterior.b
+        return np.asarray(np.exp(xlogy(a - 1, self.x) + xlogy(b - 1, self.rest) - betaln(a, b)))
+
+    def below(self, posterior: BetaPosterior, *, turned: bool = False) -> Floats:
+        """The probability of a Beta to lie below each node; ``turned``: below one less it."""
+        from scipy.special import betainc, betaincc
+
+        x, rest = (self.rest, self.x) if turned else (self.x, self.rest)
+        a, b = posterior.a, posterior.b
+        return np.where(x < rest, betainc(a, b, x), betaincc(b, a, rest))
 
 
-def beta_nodes(posteriors: Sequence[BetaPosterior]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Nodes and weights between 0 and 1 for integrals over these; finer at an end where a density is not smooth."""
-    ends = [0.0, 1.0]
-    if any(one.a != int(one.a) for one in posteriors):
-        ends += _FINER
-    if any(one.b != int(one.b) for one in posteriors):
-        ends += [1 - end for end in _FINER if end > np.finfo(np.float64).eps]
+def beta_nodes(posteriors: Sequence[BetaPosterior]) -> BetaNodes:
+    """Nodes between 0 and 1 for integrals over these; finer at an end where a density is not smooth.
+
+    The upper half is that of the shares turned round, so that the numbers close to one are as dense as those to zero.
+    """
+    (low, low_weights), (high, high_weights) = (_half(one) for one in (posteriors, [one.turned for one in posteriors]))
+    weights = np.concatenate([low_weights, high_weights])
+    return BetaNodes(np.concatenate([low, 1 - high]), np.concatenate([1 - low, high]), weights)
+
+
+def _half(posteriors: Sequence[BetaPosterior]) -> tuple[Floats, Floats]:
+    ends = [0.0, 0.5, *(_FINER if any(one.a != int(one.a) for one in posteriors) else ())]
     x, weights = panels([(one.mean, math.sqrt(one.variance)) for one in posteriors], ends)
-    return np.clip(x, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg), weights
+    return np.clip(x, np.finfo(np.float64).tiny, 0.5), weights
 
 
-def panels(
-    centres: Sequence[tuple[float, float]], ends: Sequence[float] = ()
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def panels(centres: Sequence[tuple[float, float]], ends: Sequence[float] = ()) -> tuple[Floats, Floats]:
     """Gauss-Legendre nodes and weights over panels.
 
     Panels end at each mean, at some deviations around it, and at ``ends``, of which the least and the largest, where
