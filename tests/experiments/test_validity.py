@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from msgspec import structs
 from scipy import stats
 from tests.experiments.units_reader import moments
 
@@ -40,11 +41,12 @@ def treated(defined: Experiment) -> np.ndarray:
 
 
 def compare(defined: Experiment, above: np.ndarray, below: np.ndarray, mask: np.ndarray) -> Comparison:
-    arms = tuple(
-        moments(key, RatioSummary.from_values(above[chosen], below[chosen]))
-        for key, chosen in (("control", ~mask), ("same", mask))
-    )
-    answer = UnitAnswer(arms=arms, contaminated=0, first_exposure=START, last_exposure=START, complete_to=START)
+    arms = []
+    for key, chosen in (("control", ~mask), ("same", mask)):
+        n, d = above[chosen], below[chosen]
+        cubes = tuple(float(one.mean()) for one in (n**3, n**2 * d, n * d**2, d**3))
+        arms.append(structs.replace(moments(key, RatioSummary.from_values(n, d)), cubes=cubes))
+    answer = UnitAnswer(arms=tuple(arms), contaminated=0, first_exposure=START, last_exposure=START, complete_to=START)
     name = defined.primary_metric
     return analyse(defined, {name: CATALOGUE.get(name)}, {name: answer}, START + timedelta(days=2))
 
