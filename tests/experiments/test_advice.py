@@ -77,6 +77,7 @@ class TestWhatIsSettled:
             assert found.verdict.finding == "not settled"
             assert "but a guardrail is breached: Average response time" in found.verdict.sentence
             assert advice(found) == "stop the experiment and keep control"
+            assert found.needs_more_days is None
 
     def test_of_equivalent_arms_the_cheaper_one_is_taken(self) -> None:
         found = compare(experiment(equivalence_margin=0.05), satisfaction=arms(0.01, n=4000))

@@ -70,9 +70,10 @@ def overall(given: Sequence[Verdict], known: Sequence[Known]) -> Verdict:
     return given[min(range(len(known)), key=rank)]
 
 
-def waits(experiment: Experiment, progress: Progress, whole: Verdict) -> float | None:
+def waits(experiment: Experiment, progress: Progress, whole: Verdict, known: Sequence[Known]) -> float | None:
     """How many more days it takes; None where no number of them can be given, or none would change anything."""
-    if whole.finding != "not settled" or not progress.goes_on(experiment):
+    ended = any(one.breached for one in known if one.arm == whole.arm)
+    if whole.finding != "not settled" or ended or not progress.goes_on(experiment):
         return None
     days = progress.more_days(experiment)
     untold = days is None or math.isinf(days) or (days == 0 and whole.p_value is None)

@@ -107,7 +107,7 @@ def compare_preferences(
         units={INTERLEAVED: units}, contaminated=first.contaminated, sample_ratio=_nothing_to_balance(units),
         metrics=(compared,), verdict=whole, arm_verdicts=arm_verdicts, days_running=days,
         planned_days=experiment.planned_days, planned_units=experiment.planned_units,
-        needs_more_days=waits(experiment, progress, whole),
+        needs_more_days=waits(experiment, progress, whole, known),
         enough_units=None if enough is None or math.isinf(enough) else enough,
         warnings=to_be_minded(_warnings(experiment, answers, compared, progress), arm_verdicts),
         first_exposure=first.first_exposure, complete_to=min(answer.complete_to for answer in answers.values()),

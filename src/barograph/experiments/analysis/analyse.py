@@ -110,7 +110,7 @@ def analyse(
         units=counts, contaminated=first.contaminated, sample_ratio=ratio, metrics=compared, verdict=whole,
         arm_verdicts=arm_verdicts, days_running=days, planned_days=experiment.planned_days,
         planned_units=experiment.planned_units,
-        needs_more_days=waits(experiment, progress, whole), first_exposure=first.first_exposure,
+        needs_more_days=waits(experiment, progress, whole, known), first_exposure=first.first_exposure,
         enough_units=None if enough is None or math.isinf(enough) else enough,
         warnings=to_be_minded(_warnings(experiment, answers, arms, compared[0], progress), arm_verdicts),
         complete_to=min(answer.complete_to for answer in answers.values()), decided_by=experiment.decided_by,
