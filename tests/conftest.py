@@ -1,8 +1,16 @@
-"""In what order the files of tests are handed out: what takes long begins first, so that no core is idle at the end."""
+"""In what order the files of tests are handed out, and what holds for all properties.
+
+What takes long begins first, so that no core is idle at the end.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing on a machine that others use too.
+settings.register_profile("untimed", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("untimed")
 
 # Folders whose tests start programs, servers and engines, the longest first; all others take a few seconds a file.
 LONG = (

@@ -183,7 +183,7 @@ class Routing(RuleBasedStateMachine):
         assert (self.state.groups, self.state.tracks, self.state.holds, self.state.acknowledgements) == ({}, {}, {}, {})
 
 
-Routing.TestCase.settings = settings(max_examples=times(60, 3000), stateful_step_count=times(30, 60), deadline=None)
+Routing.TestCase.settings = settings(max_examples=times(60, 3000), stateful_step_count=times(30, 60))
 test_40_49_53_whatever_happens = Routing.TestCase
 
 

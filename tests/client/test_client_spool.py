@@ -300,7 +300,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAccounting.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_the_account_adds_up_after_a_close_with_the_server_down(tmp_path: Path, open_client: Open) -> None:

@@ -89,7 +89,7 @@ class TestOneTraceOneQuery:
         assert_once(world, spans)
         assert world.late(spans) == set()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_in_any_order_sent_twice_with_any_delay_and_restart_it_is_one(self, data: st.DataObject) -> None:
         spans = data.draw(st.one_of(st.sampled_from(REAL), made_traces()), "trace")
@@ -106,7 +106,7 @@ class TestOneTraceOneQuery:
             finally:
                 world.close()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_within_the_grace_no_span_is_late(self, data: st.DataObject) -> None:
         spans = data.draw(st.one_of(st.sampled_from(REAL), made_traces()), "trace")
@@ -125,7 +125,7 @@ class TestOneTraceOneQuery:
             finally:
                 world.close()
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_many_traces_at_once_do_not_mix(self, data: st.DataObject) -> None:
         several = data.draw(

@@ -28,7 +28,7 @@ def take(memory: BatchMemory, journal: Journal, project: str, client: str, seque
     memory.add(project, client, sequence)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sent=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(1, 12)), max_size=30),
     restart=st.integers(0, 30),

@@ -84,7 +84,7 @@ def traces(draw: st.DrawFn) -> list[Span]:
     ]
 
 
-@settings(deadline=None, max_examples=times(60, 1000))
+@settings(max_examples=times(60, 1000))
 @given(traces(), st.randoms(use_true_random=False))
 def test_the_order_of_spans_and_their_repetition_change_nothing(spans: list[Span], chance: random.Random) -> None:
     made = query_of(spans)
@@ -93,7 +93,7 @@ def test_the_order_of_spans_and_their_repetition_change_nothing(spans: list[Span
     assert query_of(shuffled) == made
 
 
-@settings(deadline=None, max_examples=times(60, 1000))
+@settings(max_examples=times(60, 1000))
 @given(traces(), traces(), st.randoms(use_true_random=False))
 def test_of_two_spans_with_one_id_the_same_is_taken_in_any_order(
     spans: list[Span], others: list[Span], chance: random.Random
@@ -104,7 +104,7 @@ def test_of_two_spans_with_one_id_the_same_is_taken_in_any_order(
     assert query_of(both) == made
 
 
-@settings(deadline=None, max_examples=times(100, 1000))
+@settings(max_examples=times(100, 1000))
 @given(traces(), st.booleans())
 def test_whatever_attributes_hold_the_event_keeps_its_bounds(spans: list[Span], incomplete: bool) -> None:
     made = query_of(spans, incomplete=incomplete)
@@ -150,7 +150,7 @@ def test_the_largest_span_is_read() -> None:
     assert trace.query().documents is None
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(traces())
 def test_stage_times_are_those_of_a_clock_that_ticks(spans: list[Span]) -> None:
     tree = Tree(spans)
@@ -175,7 +175,7 @@ def _taken(node: Node, stage: str, tick: int) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=times(60, 1000))
+@settings(max_examples=times(60, 1000))
 @given(st.lists(st.tuples(st.integers(0, 20), st.one_of(st.none(), st.integers(0, 50))), min_size=1, max_size=12))
 def test_tokens_are_those_of_the_innermost_spans_that_report_any(shape: list[tuple[int, int | None]]) -> None:
     trace = Trace()

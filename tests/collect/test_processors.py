@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barograph.collect.otel import query_of
@@ -222,7 +222,6 @@ def test_the_share_that_is_kept_is_the_rate(rate: float) -> None:
     assert abs(kept - rate * total) < 5 * (total * rate * (1 - rate)) ** 0.5
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_trace_is_kept_or_left_out_as_a_whole_and_more_keeps_what_less_kept(
     trace: str, one: float, two: float

@@ -129,7 +129,6 @@ def cards_in(text: str) -> list[str]:
     return cards
 
 
-@settings(deadline=None)
 @given(NUMBERS)
 @example("4111 1111 1111 1111 4111 1111 1111 1111")
 @example("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1")
@@ -137,7 +136,6 @@ def test_no_card_that_passes_luhn_is_left(text: str) -> None:
     assert cards_in(Redact(["card"]).text(text)) == []
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["4", "51", "37", "6011", "2221", "3"]),
     st.text("0123456789", min_size=12, max_size=14),
@@ -155,7 +153,6 @@ def test_a_card_is_found_however_it_is_written_and_whatever_stands_beside_it(
     assert not re.search(r"\d", shown)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 @example("4111111111111111sk-abc123def456ghi789a.b@c.de")
 def test_redacting_twice_is_redacting_once(text: str) -> None:
@@ -170,7 +167,7 @@ class WithoutLooking(Redact):
         return list(BUILT_IN)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_looking_before_searching_overlooks_nothing(text: str) -> None:
     assert REDACT.text(text) == WithoutLooking().text(text)

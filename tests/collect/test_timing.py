@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from timing_support import START, Bench
 
@@ -129,7 +129,6 @@ def test_a_timed_query_times_one_query(bench: Bench) -> None:
 # stages that overlap
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 50), st.integers(0, 20)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=8

@@ -123,7 +123,7 @@ EVENTS = (
     st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8) | st.dictionaries(KEYS, VALUES, max_size=6) | VALUES
 )
 KIND_NAMES = st.sampled_from(sorted(CALLER_KINDS)) | TEXTS | LEAVES
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 
 
 def check(taken: Taken) -> None:

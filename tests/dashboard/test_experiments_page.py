@@ -488,7 +488,7 @@ def effects(draw: st.DrawFn) -> Effect | None:
 
 @given(some=st.lists(st.tuples(effects(), effects()), min_size=12, max_size=12),
        width=st.sampled_from([20, 40, 60, 80, 120]), charset=st.sampled_from(CHARSETS))  # fmt: skip
-@settings(max_examples=times(10, 500), deadline=None)
+@settings(max_examples=times(10, 500))
 def test_no_effect_that_an_estimate_may_have_breaks_the_page(
     some: list[tuple[Effect | None, Effect | None]], width: int, charset: CharsetName
 ) -> None:

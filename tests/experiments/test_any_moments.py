@@ -99,9 +99,7 @@ def experiments(draw: st.DrawFn) -> Experiment:
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # which takes minutes for moments so large
 
 
-@settings(
-    max_examples=times(60, 5_000), deadline=None, suppress_health_check=list(HealthCheck), phases=WITHOUT_SHRINKING
-)
+@settings(max_examples=times(60, 5_000), suppress_health_check=list(HealthCheck), phases=WITHOUT_SHRINKING)
 @given(experiments(), st.data())
 def test_a_comparison_is_of_finite_numbers_or_an_error_of_ours(defined: Experiment, data: st.DataObject) -> None:
     names = [defined.primary_metric, *defined.secondary_metrics, *(one.metric for one in defined.guardrails)]

@@ -24,7 +24,7 @@ from barograph_client.experiments.sticky import MemoryStickyStore, StickyStore
 HASHES: tuple[HashVersion, ...] = ("barograph", "growthbook-v1", "growthbook-v2")
 UNITS = [f"user-{number}" for number in range(20_000)]
 SURELY = 0.001  # a right share fails such a test once in a thousand seeds; the units are fixed
-PATIENT = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 IDS = st.text(min_size=1, max_size=256)
 
 NAMES = st.sampled_from(

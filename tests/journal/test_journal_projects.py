@@ -255,7 +255,7 @@ ids = st.one_of(st.integers(0, 20).map(uuid), st.sampled_from(["a", 'b"\\', "pro
 events = st.lists(st.tuples(ids, st.sampled_from(PROJECTS), st.booleans()), max_size=12)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(events, min_size=1, max_size=5), restarts=st.lists(st.booleans(), min_size=5, max_size=5))
 def test_a_journal_answers_as_a_set_of_project_and_id_would(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, str, bool]]], restarts: list[bool]

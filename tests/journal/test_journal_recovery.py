@@ -124,7 +124,7 @@ def test_a_tail_that_cannot_be_kept_aside_does_not_stop_the_start(open_journal: 
     assert [path.read_bytes() for path in (tmp_path / "data/rejected/torn").iterdir()] == [b"torn"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     batches=st.lists(st.integers(1, 6), min_size=1, max_size=5),
     keep=st.floats(0, 1),

@@ -107,13 +107,13 @@ def ask_and_check(case: Case, server: Serving, authorization: dict[str, str]) ->
 
 
 @schema_of(sampled=False).parametrize()
-@settings(max_examples=times(5, 20), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(5, 20), suppress_health_check=list(HealthCheck))
 def test_a_route_answers_as_it_is_described(case: Case, server: Serving, authorization: dict[str, str]) -> None:
     ask_and_check(case, server, authorization)
 
 
 @schema_of(sampled=True).parametrize()
-@settings(max_examples=times(15, 60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(15, 60), suppress_health_check=list(HealthCheck))
 def test_a_large_route_answers_as_it_is_described(case: Case, server: Serving, authorization: dict[str, str]) -> None:
     ask_and_check(case, server, authorization)
 

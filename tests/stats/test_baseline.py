@@ -82,7 +82,7 @@ class TestOnline:
     def test_the_same_points_give_the_same_scores(self) -> None:
         assert watched(noise(300)) == watched(noise(300))
 
-    @settings(max_examples=times(40, 400), deadline=None)
+    @settings(max_examples=times(40, 400))
     @given(st.lists(HOSTILE, max_size=60), st.lists(HOSTILE, max_size=60), st.lists(HOSTILE, min_size=1, max_size=20))
     def test_restored_from_json_it_goes_on_to_the_bit(
         self, before: list[float | None], after: list[float | None], cycle: list[float | None]
@@ -134,7 +134,7 @@ class TestOnline:
 
 
 class TestHostile:
-    @settings(max_examples=times(60, 600), deadline=None)
+    @settings(max_examples=times(60, 600))
     @given(st.lists(HOSTILE, min_size=1, max_size=60), st.integers(1, 6))
     def test_no_float_makes_it_raise_or_gives_a_score_that_is_no_number(
         self, values: list[float | None], often: int
@@ -144,7 +144,7 @@ class TestHostile:
             assert math.isfinite(verdict.threshold)
             assert explain(verdict, str)
 
-    @settings(max_examples=times(30, 300), deadline=None)
+    @settings(max_examples=times(30, 300))
     @given(st.lists(HOSTILE, min_size=1, max_size=80), st.integers(1, 8))
     def test_whatever_comes_alarms_stay_within_the_bound(self, values: list[float | None], often: int) -> None:
         sensitivity = Sensitivity()

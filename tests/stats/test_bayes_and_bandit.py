@@ -28,7 +28,7 @@ shares = st.builds(BetaPosterior, a=st.floats(0.5, 400), b=st.floats(0.5, 400))
 
 
 class TestBayes:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(shares, shares)
     def test_chances_add_up_and_losses_differ_by_the_difference(self, arm: BetaPosterior, other: BetaPosterior) -> None:
         there, back = compare_shares(arm, other), compare_shares(other, arm)
@@ -99,7 +99,7 @@ class TestBandit:
         assert max(range(arms), key=down.__getitem__) == 0
         assert sum(down) == pytest.approx(1)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(1e-4, 9)), min_size=2, max_size=6))
     def test_chances_add_up_to_the_places(self, arms: list[tuple[float, float]]) -> None:
         beliefs = [NormalBelief(mean=mean, variance=variance) for mean, variance in arms]

@@ -87,7 +87,7 @@ class TestBothMethods:
         assert point.before == pytest.approx((size,), rel=2e-3)
 
     @given(st.lists(ANYTHING, max_size=40), st.integers(1, 4))
-    @settings(max_examples=times(60, 3000), deadline=None)
+    @settings(max_examples=times(60, 3000))
     def test_nothing_raises_and_points_are_in_order_and_apart(
         self, method: Method, values: list[float | None], least: int
     ) -> None:
@@ -99,7 +99,7 @@ class TestBothMethods:
         assert all(math.isfinite(mean) for point in found for mean in (*point.before, *point.after))
 
     @given(series(), st.floats(-1000, 1000), st.integers(-30, 30), st.sampled_from([1, -1]))
-    @settings(max_examples=times(60, 3000), deadline=None)
+    @settings(max_examples=times(60, 3000))
     def test_shift_and_scale_change_nothing(
         self, method: Method, values: NDArray[np.float64], shift: float, power: int, sign: int
     ) -> None:
@@ -109,7 +109,7 @@ class TestBothMethods:
             assert one.p_value == pytest.approx(other.p_value, rel=1e-4, abs=1e-12)
 
     @given(series())
-    @settings(max_examples=times(60, 3000), deadline=None)
+    @settings(max_examples=times(60, 3000))
     def test_backwards_the_same_places_are_found(self, method: Method, values: NDArray[np.float64]) -> None:
         backwards = places(change_points(values[::-1], method=method))
         assert places(change_points(values, method=method)) == sorted(len(values) - place for place in backwards)
@@ -152,7 +152,7 @@ def cost(values: NDArray[np.float64], cuts: list[int], penalty: float) -> float:
 
 
 @given(series(most=12), st.integers(1, 3), st.sampled_from([0.3, 1.0, 3.0]))
-@settings(max_examples=times(60, 2000), deadline=None)
+@settings(max_examples=times(60, 2000))
 def test_pelt_finds_the_cheapest_cuts_of_all(values: NDArray[np.float64], least: int, penalty: float) -> None:
     values = values[:11]
     if len(values) < 2 * least:

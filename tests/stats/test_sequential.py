@@ -40,7 +40,7 @@ def answers(successes: int, n: int) -> Summary:
 
 
 class TestAsymptotic:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(st.floats(-6, 6), st.sampled_from(["two-sided", "greater", "less"]), st.integers(2, 100_000))
     def test_the_p_value_is_below_alpha_just_where_the_interval_leaves_out_the_null(
         self, value: float, alternative: Alternative, n: int
@@ -229,7 +229,7 @@ class TestBetting:
 
 
 class TestMixtures:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(st.floats(1, 1e6), st.floats(0.001, 0.2))
     def test_a_bound_is_where_its_mixture_reaches_one_over_alpha(self, v: float, alpha: float) -> None:
         for one_sided in (True, False):

@@ -28,7 +28,7 @@ def noise(generator: np.random.Generator, n: int, carried: float) -> NDArray[np.
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(5, 60), st.booleans())
-@settings(max_examples=times(60, 3000), deadline=None)
+@settings(max_examples=times(60, 3000))
 def test_slope_interval_and_tau_are_scipys(seed: int, n: int, tied: bool) -> None:
     generator = np.random.default_rng(seed)
     when = np.sort(generator.random(n)) * 30
@@ -107,7 +107,7 @@ def test_a_trend_that_doubles_the_noise_is_found_in_independent_and_steady_noise
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-20, 20), st.floats(-100, 100), st.integers(-10, 10))
-@settings(max_examples=times(40, 2000), deadline=None)
+@settings(max_examples=times(40, 2000))
 def test_scale_and_shift_and_direction_do_to_the_slope_what_they_must(
     seed: int, power: int, shift: float, later: int
 ) -> None:
@@ -127,7 +127,7 @@ def test_scale_and_shift_and_direction_do_to_the_slope_what_they_must(
     st.lists(st.tuples(st.floats(-1e307, 1e307), st.one_of(st.none(), st.floats())), max_size=30),
     st.sampled_from(["ar1", "hamed-rao", "none"]),
 )
-@settings(max_examples=times(100, 5000), deadline=None)
+@settings(max_examples=times(100, 5000))
 def test_nothing_raises_and_the_interval_holds_the_slope(
     points: list[tuple[float, float | None]], correction: Correction
 ) -> None:

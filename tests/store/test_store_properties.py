@@ -28,7 +28,6 @@ from barograph_client.clock import ManualClock
 
 # An example takes a second or two, so a failing one is shown as it was drawn: making it smaller would take minutes.
 SLOW = settings(
-    deadline=None,
     max_examples=times(4, 40),
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -164,7 +163,7 @@ def test_nothing_arrives_a_day_before_its_time() -> None:
 MICROS = st.integers(946_684_800_000_000, 1_900_000_000_000_000)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     a=MICROS, length=st.integers(1, 10**13), every=st.sampled_from([None, 60, 420, 900, 5400, 86400, "day", "month"])
 )
@@ -186,7 +185,7 @@ def test_pieces_cover_a_window_exactly(a: int, length: int, every: Any) -> None:
         assert sum(piece.window.seconds for piece in pieces if piece.table == RAW) < 120
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     a=MICROS,
     hours=st.integers(1, 24 * 70),

@@ -63,7 +63,7 @@ def test_days_on_which_the_clocks_change_are_named() -> None:
     st.sampled_from(ZONES),
     st.integers(20, 120),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ticks_lie_inside_increase_and_begin_whole_seconds(naive: datetime, span: float, name: str, cells: int) -> None:
     zone = zone_of(name)
     start = naive.replace(tzinfo=UTC).timestamp()

@@ -178,7 +178,7 @@ def check(text: str, charset: CharsetName, width: int) -> None:
 
 @pytest.mark.parametrize("charset", CHARSETS)
 @given(chart=CHARTS, width=st.integers(20, 140), zone=ZONES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_nothing_is_wider_than_the_width_and_no_hostile_text_gets_through(
     charset: CharsetName, chart: Chart, width: int, zone: str
 ) -> None:
@@ -186,7 +186,7 @@ def test_nothing_is_wider_than_the_width_and_no_hostile_text_gets_through(
 
 
 @given(first=CHARTS, second=CHARTS, title=TEXTS, width=st.integers(20, 140), charset=st.sampled_from(CHARSETS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pages_and_panels_keep_the_width(
     first: Chart, second: Chart, title: str, width: int, charset: CharsetName
 ) -> None:
@@ -197,7 +197,7 @@ def test_pages_and_panels_keep_the_width(
 
 
 @given(chart=CHARTS, width=st.integers(20, 100))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_colour_adds_only_colour(chart: Chart, width: int) -> None:
     plain = Visualizer("braille", width).draw(chart)
     coloured = Visualizer("braille", width, True).draw(chart)
@@ -236,7 +236,7 @@ WHOLE = st.integers(-5000, 5000).map(float)
 @pytest.mark.parametrize("charset", CHARSETS)
 @given(values=st.lists(WHOLE, min_size=1, max_size=200), width=st.sampled_from([40, 80, 120]))
 @example(values=[0.0, 0.0, 5000.0, 0.0], width=40)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_value_lies_within_one_row_of_its_true_height(
     charset: CharsetName, values: Sequence[float], width: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_every_value_lies_within_one_row_of_its_true_height(
     ends=st.lists(st.lists(WHOLE, min_size=3, max_size=3).map(sorted), min_size=1, max_size=60),
     width=st.sampled_from([40, 80, 120]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_interval_reaches_to_within_one_row_of_its_ends(
     charset: CharsetName, ends: list[list[float]], width: int
 ) -> None:
@@ -271,7 +271,7 @@ def test_every_interval_reaches_to_within_one_row_of_its_ends(
 
 
 @given(counts=st.lists(st.integers(0, 5000), min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_column_of_a_histogram_ends_within_one_row_of_its_count(counts: list[int]) -> None:
     chart = Histogram(title="t", edges=[float(x) for x in range(len(counts) + 1)], counts=counts, unit="")
     plot = Plot(Visualizer("unicode", 80).draw(chart))
