@@ -9,9 +9,10 @@ from barograph.store.units.moments import PRE_NUMBERS, aggregates
 from barograph.store.units.sums import ARM_BITS, Sums
 
 _PLACE = ("code", "grp", "period")
-_UNIT = ("n", "d", "p", "q", "at", "until", "latest")  # a unit's numbers
+_UNIT = ("n", "d", "p", "q", "at", "until", "before")  # a unit's numbers
 _CODE = f"toUInt16(bitAnd(place, {2**ARM_BITS - 1})) AS code"
 _NAMED = "m.*, if(code = 0, '', arms[code]) AS arm, length(arms) AS all_arms"
+_BEFORE = "countIf(before >= 3) AS just_before, countIf(before >= 2) AS hour_before, countIf(before >= 1) AS any_before"
 _SECOND = 1_000_000  # microseconds
 
 
@@ -34,7 +35,7 @@ def values_by_arm(of: Sums, question: UnitQuery) -> str:
 def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
     """Moments of each arm, group and period."""
     pre, values, cap, tops = question.pre_days > 0, "0", "NULL", ""
-    units = _units(of, question, pre=pre)
+    units = _with_before(_units(of, question, pre=pre), question, parameters)
     if question.by.startswith("tag."):
         frequent = f"groupArraySorted({MOST_VALUES})((-toInt64(c), tag))"
         counted = f"SELECT tag, count() AS c FROM (SELECT tag, {_CODE} FROM exposed) WHERE code != 0 GROUP BY tag"
@@ -44,7 +45,7 @@ def by_arm(of: Sums, question: UnitQuery, parameters: Parameters) -> str:
     if question.cap is not None:
         units, cap = _capped(units, question.cap, pre, parameters), "any(cap)"
     place, days = ", ".join(_PLACE), f"sum({of.pauses.without('at', 'until')}) / {DAY} AS unit_days"
-    facts = f"{_before(question, parameters)}, min(at) AS first_at, max(at) AS last_at"
+    facts = f"{_BEFORE}, min(at) AS first_at, max(at) AS last_at"
     return (
         f"WITH {of.exposed}{tops} SELECT {_NAMED} FROM ("
         f"SELECT 0 AS part, {place}, {aggregates(pre=pre)}, {days}, {facts}, {values} AS values, {cap} AS cap "
@@ -81,12 +82,11 @@ def by_age(of: Sums, question: UnitQuery) -> str:
     return f"WITH {of.exposed} SELECT {_NAMED} FROM ({' UNION ALL '.join(parts)}) AS m"
 
 
-def _before(question: UnitQuery, parameters: Parameters) -> str:
-    """How many units did something before their exposure, by how long before. The ``latest`` of others is 0."""
+def _with_before(units: str, question: UnitQuery, parameters: Parameters) -> str:
+    """The units with ``before`` for ``latest``: a byte, which is cheap to keep. The ``latest`` of many is 0."""
     first = parameters.add(max(1, micros(question.window.start) - HOUR_SECONDS * _SECOND), "Int64")
-    within = {"just_before": EARLY_SECONDS, "hour_before": HOUR_SECONDS}
-    counts = [f"countIf(at - latest <= {seconds * _SECOND}) AS {name}" for name, seconds in within.items()]
-    return ", ".join([*counts, f"countIf(latest >= {first}) AS any_before"])
+    hour, early = (f"at - latest <= {seconds * _SECOND}" for seconds in (HOUR_SECONDS, EARLY_SECONDS))
+    return f"SELECT * EXCEPT latest, toUInt8((latest >= {first}) + ({hour}) + ({early})) AS before FROM ({units})"
 
 
 def _met(of: Sums, question: UnitQuery, join: str) -> str:
