@@ -73,6 +73,16 @@ def test_examples_look_as_they_did(charset: CharsetName, width: int) -> None:
     assert drawn(examples(), charset, width) + "\n" == written
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_an_id_that_is_to_be_typed_is_shown_whole_beside_an_error_too(width: int) -> None:
+    named = "01a22540-6d4f-72ef-9d3e-5a0f1b2c3d4e"
+    (one, *_) = examples().questions
+    failed = answer("old", 2, "", status="error", error_type="Timeout", trace_id="", event_id=named)
+    text = drawn(examples(questions=(replace(one, answers=(failed, one.answers[1])),)), width=width)
+    assert named in text
+    assert "old (error: Timeout): no text recorded" in text
+
+
 def test_without_questions_there_is_a_sentence() -> None:
     text = plain(drawn(examples(questions=(), sentence="None of 7 questions was asked in more than one arm.")))
     assert "Same question, both answers" in text

@@ -15,6 +15,7 @@ from barograph_client.errors import shorten
 
 LONGEST_SHOWN = 360  # characters of an answer
 LONGEST_ARM = 24
+LONGEST_STATUS = 40
 _SHORT = {"rating": "Rating", "score": "Score"}  # what a value is, in less room than the metric's title
 
 
@@ -27,7 +28,7 @@ def example_parts(found: Examples) -> list[Part]:
     notes = ["`barograph trace ID` shows a query in full.", *([] if recorded else ["No answer's text is recorded."])]
     parts: list[Part] = [lead, Text(text=" ".join(notes), tone="muted"), *mind(found.warnings)]
     for one in found.questions:
-        answers = [_answer(answer) for answer in one.answers if recorded]
+        answers = [_answer(answer) for answer in one.answers if recorded or answer.status != "ok"]
         parts.append(Panel(title="", parts=[Text(text=one.question, tone="title"), _numbers(found, one), *answers]))
     return [Panel(title=_title(max(len(one.answers) for one in found.questions)), parts=parts)]
 
@@ -37,7 +38,7 @@ def _title(arms: int) -> str:
 
 
 def _numbers(found: Examples, one: SharedQuestion) -> Table:
-    """A row an arm, with the query's id; what is known of no answer is left out, and so is that all is well."""
+    """A row an arm, with the query's id, whole so that it can be copied; what is known of no answer is left out."""
     answers = one.answers
     values, seconds = [answer.value for answer in answers], [answer.response_time for answer in answers]
     goal = Column(title=_SHORT.get(found.unit, found.title), unit=found.unit, most=20)
@@ -45,9 +46,7 @@ def _numbers(found: Examples, one: SharedQuestion) -> Table:
         (Column(title="Arm", most=20), [answer.arm for answer in answers]),
         *([] if values == seconds else [(goal, values)]),  # the goal may be the response time
         (Column(title="Response", unit="s"), seconds),
-        *([] if all(answer.status == "ok" for answer in answers) else
-          [(Column(title="Status", most=24), [_status(answer) for answer in answers])]),
-        (Column(title="ID", most=36), [answer.trace_id or answer.event_id for answer in answers]),
+        (Column(title="ID", most=64, whole=True), [answer.trace_id or answer.event_id for answer in answers]),
         (Column(title="Time"), [answer.time for answer in answers]),
     ]  # fmt: skip
     told = [(column, cells) for column, cells in told if any(cell is not None for cell in cells)]
@@ -55,13 +54,12 @@ def _numbers(found: Examples, one: SharedQuestion) -> Table:
     return Table(title="", columns=[column for column, _ in told], rows=rows)
 
 
-def _status(answer: ArmAnswer) -> str:
-    """How it ended."""
-    return ": ".join(filter(None, (answer.status.replace("_", " "), answer.error_type)))
-
-
 def _answer(answer: ArmAnswer) -> Text:
+    """What the arm said, and how it ended where that is not well."""
     arm = shorten(answer.arm, LONGEST_ARM)
+    if answer.status != "ok":
+        ended = ": ".join(filter(None, (answer.status.replace("_", " "), answer.error_type)))
+        arm += f" ({shorten(ended, LONGEST_STATUS)})"
     said = answer.answer.strip()
     cut = said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN].rstrip()}…"
     return Text(text=f"{arm}: {cut or 'no text recorded'}")
