@@ -163,6 +163,18 @@ class TestWhatIsNotValid:
         assert advice(early) == "leave it running to its planned end, about 5 more days"
         assert advice(late) == "cap the metric in a new experiment, or give it more users"
 
+    def test_a_breached_guardrail_is_told_whatever_else_is_wrong(self) -> None:
+        generator = np.random.default_rng(1)
+        both = [moments_of(key, generator.lognormal(0, 2, 300)) for key in ("control", "reranked")]
+        defined = experiment(primary_metric="cost", guardrails=(TIME,), **STOPPED)
+        found = compare(defined, 10, cost=both, response_time__mean=seconds(1.3))
+        assert found.verdict.finding == "not valid"
+        assert ", but a guardrail is breached: Average response time; keep control" in found.verdict.sentence
+        assert advice(found) == "keep control, then cap the metric in a new experiment, or give it more users"
+        few = [moments_of("control", centred(3, 800, 1)), moments_of("reranked", centred(3, 1000, 2))]
+        lost = compare(experiment(guardrails=(TIME,)), satisfaction=few, response_time__mean=seconds(1.3))
+        assert advice(lost).startswith("stop the experiment and keep control, then find out what loses users of an arm")
+
     @pytest.mark.parametrize("method", ["fixed horizon", "always valid", "group sequential"])
     def test_a_skewness_that_is_not_known_is_never_passed_over(self, method: str) -> None:
         generator = np.random.default_rng(5)

@@ -100,13 +100,14 @@ def wanted_text(experiment: Experiment) -> str:
 
 
 def _advice(experiment: Experiment, progress: Progress, one: Known, known: Sequence[Known]) -> str:
-    if one.finding == "not valid":
+    if one.finding == "not valid" and not one.breached:
         return one.repair
     lost = [other.arm for other in known if other.finding == "worse" or other.breached]
     waiting = [other.arm for other in known if other.finding == "not settled" and other.arm not in lost]
     leave = f"{_leave(experiment)} for {_or(waiting)}" if waiting and progress.goes_on(experiment) else ""
     if one.arm in lost:
-        return _lost(experiment, one, leave, keep=len(lost) == len(known), better=bool(_to_ship(known)))
+        then = f", then {one.repair}" if one.finding == "not valid" else ""
+        return _lost(experiment, one, leave, keep=len(lost) == len(known), better=bool(_to_ship(known))) + then
     if one.finding == "better":
         return _better(experiment, one, known)
     if one.finding == "equivalent":

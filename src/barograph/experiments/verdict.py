@@ -51,7 +51,7 @@ def judge(
     breached, unsure = _guardrails(experiment, estimate.arm, compared)
     if kept_back is not None:
         finding, text, repair = kept_back
-        certain = _certain_breaches(estimate.arm, compared) if finding == "not settled" else ()
+        certain = _certain_breaches(estimate.arm, compared)
         return Known(
             arm=estimate.arm, finding=finding, text=f"{text}{_guarded(certain, ())}", breached=certain, repair=repair
         )
