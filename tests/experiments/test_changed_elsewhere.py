@@ -175,3 +175,28 @@ def test_units_keep_their_arms_while_the_control_plane_is_away(processes: tuple[
     assert here.framework.assign("chunks", "user-1") == arm
     with pytest.raises(ControlError):
         here.framework.definitions()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"variants": [{"key": "a", "weight": 0.0}]}, {"variants": []}, {"hash_version": "v9"}, {"key": 5}],
+    ids=str,
+)
+def test_an_experiment_that_nobody_can_be_assigned_by_keeps_no_other_from_being_what_it_is(
+    processes: tuple[Process, Process], broken: dict[str, object]
+) -> None:
+    here, there = processes
+    run(there)
+    there.framework.create(structs.replace(CHUNKS, key="bad"))
+    record = there.repository.get("default", "bad")
+    assert record is not None
+    written = structs.replace(record, definition={**record.definition, **broken})
+    there.repository.save(written, action="edit", actor="hand")
+    here.clock.advance(LOOK_SECONDS)
+    assert here.framework.assign("chunks", "user-1") in ("control", "small")
+    assert [one.key for one in here.framework.definitions().experiments] == ["chunks"]
+    with pytest.raises(UnknownExperiment):
+        here.framework.assign("bad", "user-1")
+    there.framework.stop("chunks")
+    here.clock.advance(LOOK_SECONDS)
+    assert here.framework.assign("chunks", "user-1") is None

@@ -17,7 +17,7 @@ from barograph.control.experiments import ExperimentRecord, ExperimentRepository
 from barograph.experiments.assignment import definition_of
 from barograph.experiments.design import Experiment
 from barograph_client.clock import Clock
-from barograph_client.errors import ControlError
+from barograph_client.errors import ControlError, InvalidExperiment
 from barograph_client.experiments.assignment import Assigner
 
 LOOK_SECONDS = 1.0  # between looks: the question takes a tenth of a millisecond, an assignment microseconds
@@ -28,7 +28,8 @@ Table = Mapping[str, tuple[Experiment, Assigner]]
 class KnownExperiments:
     """What is known of a project's experiments, by key, oldest first. Safe to share between threads.
 
-    One whose definition cannot be read is not known: it assigns nobody, and keeps no other from being what it is.
+    One whose definition cannot be read, or nobody can be assigned by, is not known: it assigns nobody, and keeps no
+    other from being what it is.
     """
 
     def __init__(self, repository: ExperimentRepository, clock: Clock, project: str) -> None:
@@ -63,15 +64,16 @@ class KnownExperiments:
         try:
             number = self._repository.changed()  # before the reading, which then has all changes up to it
             if number != self._number:
-                self._table = {one.key: (one, Assigner(definition_of(one))) for one in self._readable()}
+                self._table = {one.key: (one, assigner) for one, assigner in self._readable()}
                 self._number = number
         finally:
             self._due = self._clock.monotonic() + LOOK_SECONDS
 
-    def _readable(self) -> Iterator[Experiment]:
+    def _readable(self) -> Iterator[tuple[Experiment, Assigner]]:
         for record in self._repository.list(self._project):
-            with suppress(ControlError):
-                yield experiment_of(record)
+            with suppress(ControlError, InvalidExperiment):
+                experiment = experiment_of(record)
+                yield experiment, Assigner(definition_of(experiment))
 
 
 def experiment_of(record: ExperimentRecord) -> Experiment:
