@@ -24,6 +24,7 @@ from barograph.core.shared_questions import (
     SharedQuery,
     SharedQuestion,
     SharedQuestions,
+    cut_off,
 )
 from barograph.core.units import (
     EARLY_SECONDS,
@@ -192,7 +193,7 @@ class UnitsReader(DictionaryReader):
                 continue
             queries += 1
             if text := str(event.get("query", "")).strip(BLANKS):
-                worded[str(event["event_id"])] = text[:LONGEST_QUESTION]
+                worded[str(event["event_id"])] = cut_off(text, LONGEST_QUESTION)
                 rows = [event, *judged.get(str(event.get("trace_id", "")), [])]
                 answer = _arm_answer(min(unit.arms), moment, event, metric, rows)
                 known = answers.setdefault(text.lower(), {}).get(answer.arm)
@@ -258,7 +259,7 @@ def _arm_answer(arm: str, at: datetime, query: Record, metric: Metric, rows: lis
     seconds = query.get("response_time")
     return ArmAnswer(
         arm=arm, time=at, event_id=str(query["event_id"]), trace_id=str(query.get("trace_id", "")),
-        answer=str(query.get("answer", ""))[:LONGEST_ANSWER], status=str(query.get("status", "ok")),
+        answer=cut_off(str(query.get("answer", "")), LONGEST_ANSWER), status=str(query.get("status", "ok")),
         error_type=str(query.get("error_type", "")), response_time=None if seconds is None else float(str(seconds)),
         value=above / below if below and metric.aggregation != "count" else None,
     )  # fmt: skip

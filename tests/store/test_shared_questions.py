@@ -126,8 +126,11 @@ def test_a_question_is_the_same_in_another_case_and_with_blanks_around_it_and_no
     assert 0 < found.texts < found.queries
 
 
-def test_texts_are_cut_off_and_each_arm_has_one_answer_in_the_order_of_the_arms(site: Site) -> None:
-    for one in agreed(site, asked(most=50)).questions:
+def test_texts_are_cut_off_visibly_and_each_arm_has_one_answer_in_the_order_of_the_arms(site: Site) -> None:
+    found = agreed(site, asked(most=50)).questions
+    assert {one.question[-1] for one in found if len(one.question) == LONGEST_QUESTION} == {"…"}
+    assert any(answer.answer.endswith("…") for one in found for answer in one.answers)
+    for one in found:
         assert len(one.question) <= LONGEST_QUESTION
         assert [answer.arm for answer in one.answers] == list(ARMS)
         assert all(len(answer.answer) <= LONGEST_ANSWER for answer in one.answers)

@@ -1,7 +1,7 @@
 """Questions that units of several arms of an experiment asked, with an answer of each arm: what a reader tells of them.
 
-Asked by ``experiments`` through a ``UnitReader``, answered by ``store``. Every text is as it was recorded, cut off at a
-length: whoever shows it makes it safe.
+Asked by ``experiments`` through a ``UnitReader``, answered by ``store``. Every text is as it was recorded, as far as
+``cut_off`` leaves it: whoever shows it makes it safe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct
 from barograph.core.units import UnitQuery
 
 MOST_QUERIES = 1_000_000  # of the window, the newest, among which questions are looked for
-LONGEST_QUESTION = 300  # characters that are told of a question
+LONGEST_QUESTION = 300  # characters that are told of a question, the ellipsis of one that is cut off among them
 LONGEST_ANSWER = 600
 BLANKS = " \t\n\r\v\f"  # around a question, they do not make it another one
 
@@ -76,3 +76,8 @@ class SharedQuestions(Struct, frozen=True, kw_only=True):
     texts: int
     complete_to: datetime
     notes: tuple[str, ...] = ()
+
+
+def cut_off(text: str, most: int) -> str:
+    """The text in so many characters; one that is longer ends with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

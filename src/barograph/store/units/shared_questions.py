@@ -22,6 +22,7 @@ from barograph.core.shared_questions import (
     SharedQuery,
     SharedQuestion,
     SharedQuestions,
+    cut_off,
 )
 from barograph.core.units import UnitQuery
 from barograph.store.engine import Engine
@@ -55,7 +56,8 @@ def shared_questions(
     for one in picks:
         one.sort(key=lambda pick: question.arms.index(names[pick.code - 1]))
         answers = tuple(_answer(names[pick.code - 1], pick, told[pick.place]) for pick in one)
-        questions.append(SharedQuestion(question=told[one[0].place]["question"], answers=answers))
+        asked = cut_off(told[one[0].place]["question"], LONGEST_QUESTION)
+        questions.append(SharedQuestion(question=asked, answers=answers))
     return SharedQuestions(
         questions=tuple(questions), queries=found["queries"], texts=found["texts"], complete_to=complete_to,
         notes=_notes(question.of, retired),
@@ -167,15 +169,15 @@ def _words(parameters: Parameters) -> str:
 
 
 def _told(engine: Engine, of: UnitQuery, picks: list[_Pick]) -> dict[tuple[int, int], dict[str, Any]]:
-    """The rows of what was chosen, by their places."""
+    """The rows of what was chosen, by their places; of a text one character more than is told, if it has more."""
     parameters = Parameters()
     days = parameters.add(sorted({pick.day for pick in picks}), "Array(Date)")
     moments = parameters.add(sorted({pick.moment for pick in picks}), "Array(Int64)")
     ids = parameters.add(sorted({pick.row for pick in picks}), "Array(UInt64)")
     rows = engine.select(
         f"SELECT toUnixTimestamp64Micro(time) AS moment, {_ROW} AS row, event_id, trace_id, status, error_type, "
-        f"response_time, substringUTF8({_words(parameters)}, 1, {LONGEST_QUESTION:d}) AS question, "
-        f"substringUTF8(answer, 1, {LONGEST_ANSWER:d}) AS said FROM query "
+        f"response_time, substringUTF8({_words(parameters)}, 1, {LONGEST_QUESTION + 1:d}) AS question, "
+        f"substringUTF8(answer, 1, {LONGEST_ANSWER + 1:d}) AS said FROM query "
         f"WHERE project = {parameters.add(of.project, 'String')} AND has({days}, arrived) AND has({ids}, row) "
         f"AND time IN (SELECT fromUnixTimestamp64Micro(arrayJoin({moments}), 'UTC')) LIMIT 1 BY moment, row",
         parameters.values,
@@ -186,7 +188,7 @@ def _told(engine: Engine, of: UnitQuery, picks: list[_Pick]) -> dict[tuple[int, 
 def _answer(arm: str, pick: _Pick, row: dict[str, Any]) -> ArmAnswer:
     value, seconds = pick.value, row["response_time"]
     return ArmAnswer(
-        arm=arm, time=from_micros(pick.moment), answer=row["said"], value=None if value is None else float(value),
-        response_time=None if seconds is None else float(seconds),
+        arm=arm, time=from_micros(pick.moment), answer=cut_off(row["said"], LONGEST_ANSWER),
+        value=None if value is None else float(value), response_time=None if seconds is None else float(seconds),
         **{name: row[name] for name in ("event_id", "trace_id", "status", "error_type")},
     )  # fmt: skip
