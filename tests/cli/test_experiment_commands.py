@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from msgspec import structs
 from tests.cli.cli_support import Finished, barograph, several
 from tests.support.serving import Serving
 
+from barograph.cli.experiment_desk import RemoteExperiments
 from barograph.cli.experiment_pages import next_steps
 from barograph.cli.experiment_plan import share_of
 from barograph.cli.experiment_reallocation import reallocate
@@ -26,6 +28,7 @@ from barograph.experiments.assignment import definition_of
 from barograph.experiments.design import Experiment, State, equal_variants, validated
 from barograph.experiments.written import from_file, from_tree
 from barograph.stats.bandit import EXPLORATION
+from barograph_client.errors import InvalidExperiment
 from barograph_client.experiments.assignment import Assigner
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
@@ -210,6 +213,32 @@ def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_
         assert says in finished.stderr, finished.stderr
         assert finished.stderr.count("\n") == 1
         assert "openapi" not in finished.stderr  # no hint for those who speak HTTP
+
+
+def test_a_number_that_is_none_or_has_no_end_is_refused_before_it_is_sent_and_makes_no_other_experiment() -> None:
+    sent: list[bytes | None] = []
+
+    def ask(
+        method: str, path: str, parameters: dict[str, Any] | None = None, body: bytes | None = None, *,
+        patience: float | None = None,
+    ) -> bytes:  # fmt: skip
+        sent.append(body)
+        return b"{}"
+
+    desk = RemoteExperiments(ask)
+    for number in (math.nan, math.inf, -math.inf):
+        for tree, place in (
+            ({"planned_days": number}, "planned_days"), ({"coverage": number}, "coverage"),
+            ({"guardrails": [{"metric": "error_rate", "margin": number}]}, "guardrails[0].margin"),
+            ({"variants": [{"key": "a"}, {"key": "b", "payload": {"k": [1, number]}}]}, "variants[1].payload.k[1]"),
+        ):  # fmt: skip
+            for refused in (desk.create, desk.revise):
+                with pytest.raises(InvalidExperiment, match="must be a finite number") as caught:
+                    refused({"key": "x", **tree})
+                assert caught.value.field == place
+        with pytest.raises(InvalidExperiment, match=f"exploration: .* \\(got {number}\\)"):
+            desk.reallocate("x", number)
+    assert sent == []
 
 
 def test_shares_follow_the_data_and_it_is_told_from_what_to_what_and_why(served: Path, tmp_path: Path) -> None:

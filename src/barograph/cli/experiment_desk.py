@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from barograph.control.audit import AuditEntry
+from barograph.core.toml_lines import dotted
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison, Details
 from barograph.experiments.design import Experiment
@@ -130,10 +132,10 @@ class RemoteExperiments:
         return msgspec.json.decode(self._ask("GET", _path(key)), type=Experiment)
 
     def create(self, tree: Tree) -> Experiment:
-        return msgspec.json.decode(self._ask("POST", "experiments", body=msgspec.json.encode(tree)), type=Experiment)
+        return msgspec.json.decode(self._ask("POST", "experiments", body=_body(tree)), type=Experiment)
 
     def revise(self, tree: Tree) -> Experiment:
-        found = self._ask("PUT", _path(_key_of(tree)), body=msgspec.json.encode(tree))
+        found = self._ask("PUT", _path(_key_of(tree)), body=_body(tree))
         return msgspec.json.decode(found, type=Experiment)
 
     def move(self, key: str, move: Move) -> Experiment:
@@ -144,8 +146,7 @@ class RemoteExperiments:
         return msgspec.json.decode(self._ask("POST", f"{_path(key)}/stop", body=body), type=Experiment)
 
     def reallocate(self, key: str, exploration: float) -> Reallocation:
-        body = msgspec.json.encode({"exploration": exploration})
-        found = self._ask("POST", f"{_path(key)}/reallocate", {"fresh": "true"}, body)
+        found = self._ask("POST", f"{_path(key)}/reallocate", {"fresh": "true"}, _body({"exploration": exploration}))
         return msgspec.json.decode(found, type=Reallocation)
 
     def compare(self, key: str) -> Comparison:
@@ -172,6 +173,25 @@ class RemoteExperiments:
 
 def _path(key: str) -> str:
     return f"experiments/{quote(key, safe='')}"
+
+
+def _body(tree: Tree) -> bytes:
+    """The tree as JSON, which has no numbers that are not finite. Raises InvalidExperiment for one, with its place."""
+    for place, number in _not_finite(tree, ()):
+        name = dotted(place)
+        raise InvalidExperiment(
+            f"{name}: must be a finite number", hint="Give another, or leave it out.", value=number, field=name
+        )
+    return msgspec.json.encode(tree)
+
+
+def _not_finite(value: object, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """Every number within that is infinite or none, with its place."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, (dict, list)):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, (*place, name))
 
 
 def _key_of(tree: Tree) -> str:
