@@ -31,7 +31,7 @@ from barograph.dashboard.page.experiments.words import change, difference, progr
 from barograph.dashboard.pages import build_page
 from barograph.dashboard.report import build_report
 from barograph.experiments.comparison import Comparison, Details, Step, Verdict
-from barograph.experiments.design import Experiment, equal_variants
+from barograph.experiments.design import Experiment, Reweighting, equal_variants
 from barograph.stats.estimate import Effect
 from barograph.stats.sample_ratio import sample_ratio
 from barograph.visualize.charset import CHARSETS, CharsetName
@@ -167,6 +167,18 @@ def test_of_many_arms_a_few_stand_in_the_sentence_of_the_sample_ratio() -> None:
     balanced = sample_ratio(list(units.values()), [1 / 12] * 12)
     text = plain(text_of(Page(title="", parts=head(comparison(units=units, sample_ratio=balanced)))))
     assert re.search(r"ok \(arm 0x+… 100, .*arm 7x+… 100, 4 more users exposed", text)
+
+
+def test_after_a_change_of_weights_units_stand_beside_what_was_promised_in_all_periods() -> None:
+    units = {"a": 93, "b": 102, "c": 105}
+    balanced = replace(sample_ratio([93, 102, 105], [1 / 3] * 3), expected=(96.4, 95.6, 108.0), p_value=0.5)
+    found = replace(three_arms(), units=units, sample_ratio=balanced, split="47.8/47.2/5")
+    told = " ".join(text_of(full(found)).split())
+    assert "(a 93, b 102, c 105 users exposed, 32.1/31.9/36 promised, p = 0.5)" in told
+    before = {variant.key: 0.5 for variant in VECTORS.variants}
+    changed = replace(VECTORS, reweighted=(Reweighting(at=found.complete_to, before=before),))
+    assert "Share now" in text_of(full(comparison(), experiment=changed))
+    assert "Share now" not in text_of(full(comparison()))
 
 
 def test_the_bounds_of_a_share_are_points_that_are_named_once() -> None:

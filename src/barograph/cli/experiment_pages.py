@@ -79,26 +79,29 @@ def shown(
 
 
 def next_steps(experiment: Experiment, found: Comparison | None) -> list[str]:
-    """What may be done now, as commands."""
-    key = quote(experiment.key)
+    """What may be done now, as commands that can be typed; a line each where they go to a terminal as they are."""
+    key, command = quote(experiment.key), "barograph experiment"
     match experiment.state:
         case "draft":
+            kind = experiment.unit_kind
+            unit = f"--{kind} ID" if kind in ("user", "session", "tenant") else f"--unit {quote(kind)}=ID"
             return [
-                f"Next: `barograph experiment start {key}` begins it; `assign {key} --user ID` shows who gets what."
+                f"Next: `{command} start {key}` begins it.",
+                f"`{command} assign {key} {unit}` shows who gets what.",
             ]
         case "paused":
-            return [f"Next: {_advice(found)}`barograph experiment start {key}` goes on, `stop {key}` ends it."]
+            return [f"Next: {_advice(found)}`{command} start {key}` goes on, `{command} stop {key}` ends it."]
         case "stopped":
             return [
-                f"Next: {_advice(found)}once no program asks for it any more, `barograph experiment archive {key}` "
-                f"puts it away; `history {key}` tells who did what."
+                f"Next: {_advice(found)}once no program asks for it any more, `{command} archive {key}` "
+                f"puts it away; `{command} history {key}` tells who did what."
             ]
         case "archived":
-            return [f"It is put away. `barograph experiment history {key}` tells who did what."]
+            return [f"It is put away. `{command} history {key}` tells who did what."]
         case "running":
-            ways = f"`barograph experiment stop {key} --reason WHY` ends it for good"
+            ways = f"`{command} stop {key} --reason WHY` ends it for good"
             if found is not None and found.verdict.finding == "not valid":
-                ways += f", `pause {key}` assigns nobody meanwhile"
+                ways += f", `{command} pause {key}` assigns nobody meanwhile"
             return [f"Next: {_advice(found) or 'look again later; '}{ways}."]
 
 
@@ -175,7 +178,7 @@ def _declared(experiment: Experiment) -> str:
     arms = "/".join(shorten(one.key, 24) for one in e.variants)
     if e.kind == "interleaving":
         return f"{share} {e.unit_kind}s{such}; {in_each_list(e)} ({arms})."
-    return f"{share} {e.unit_kind}s{such}, {e.split} ({arms})."
+    return f"{share} {e.unit_kind}s{such}, {e.split}{' now' if e.reweighted else ''} ({arms})."
 
 
 def _a(state: str) -> str:

@@ -173,7 +173,8 @@ def _arms(one: Experiment, found: Comparison | None) -> Table:
         for variant in one.variants
     ]  # fmt: skip
     columns = [
-        Column(title="Ranker" if rankers else "Arm", most=20, wraps=True), Column(title="Share", align="right"),
+        Column(title="Ranker" if rankers else "Arm", most=20, wraps=True),
+        Column(title="Share now" if one.reweighted else "Share", align="right"),
         Column(title=f"{one.unit_kind}s", most=20), Column(title="Due"), Column(title="Configuration", most=48),
     ]  # fmt: skip
     kept = [at for at in range(len(columns)) if any(row[at] is not None for row in rows)]

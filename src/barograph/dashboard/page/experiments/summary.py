@@ -5,6 +5,7 @@ Reads a ``Comparison``; hands parts to ``page`` and to the report.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -23,6 +24,7 @@ from barograph.dashboard.page.experiments.words import (
     worsening,
 )
 from barograph.experiments.comparison import Comparison
+from barograph.stats.sample_ratio import SampleRatio
 from barograph.visualize.chart import Bar, BarChart, Cell, Column, Part, Sparkline, Table, Text
 from barograph.visualize.hostile import display_width
 from barograph_client.errors import shorten
@@ -94,8 +96,14 @@ def _balance(found: Comparison) -> Text:
     p_value = "p < 0.001" if ratio.p_value < 0.001 else f"p = {ratio.p_value:.2g}"
     state = "mismatch" if ratio.mismatch else "ok"
     aside = f"{found.unit_kind}s exposed"
-    text = f"Sample ratio: {state} ({units} {aside}, {found.split} promised, {p_value})"
+    text = f"Sample ratio: {state} ({units} {aside}, {_promised(ratio)} promised, {p_value})"
     return Text(text=text, tone="critical" if ratio.mismatch else "plain")
+
+
+def _promised(ratio: SampleRatio) -> str:
+    """``50/50``: after a change of weights the arms' shares of the units of all periods, each by its own weights."""
+    whole = math.fsum(ratio.expected)
+    return "/".join(f"{100 * due / whole:.3g}" for due in ratio.expected)
 
 
 def arrival_line(found: Comparison) -> list[Part]:
