@@ -179,9 +179,17 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
 def test_commands_that_are_shown_can_be_typed_whatever_the_key() -> None:
     made = Experiment(key="sup port", variants=equal_variants("a", "b"), primary_metric="satisfaction")
     for state in get_args(State):
-        (said,) = next_steps(structs.replace(made, state=state), None)
-        assert "'sup port'" in said
-        assert "sup port" not in said.replace("'sup port'", "")
+        said = next_steps(structs.replace(made, state=state), None)
+        commands = re.findall("`([^`]*)`", " ".join(said))
+        assert commands
+        assert all(re.match(r"barograph experiment \w+ 'sup port'", command) for command in commands)
+
+
+@pytest.mark.parametrize(("kind", "option"), [("session", "--session ID"), ("team", "--unit team=ID")])
+def test_what_comes_after_a_draft_fits_a_terminal_and_asks_for_its_unit(kind: str, option: str) -> None:
+    said = next_steps(Experiment(key="rerank", variants=equal_variants("a", "b"), unit_kind=kind), None)
+    assert max(map(len, said)) <= 80
+    assert f"`barograph experiment assign rerank {option}`" in said[-1]
 
 
 def test_what_is_wrong_is_told_with_its_place_and_the_way_out(served: Path, tmp_path: Path) -> None:
