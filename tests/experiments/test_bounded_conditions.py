@@ -18,7 +18,7 @@ from tests.oracles.test_growthbook import CASES
 from barograph.core.metric import Catalogue
 from barograph.experiments import bounded_conditions
 from barograph.experiments.assignment_checks import LONGEST_CONDITION
-from barograph.experiments.bounded_conditions import SHORT, BoundedConditions
+from barograph.experiments.bounded_conditions import SHORT, BoundedConditions, EvaluatedApart, at_once
 from barograph.experiments.design import Experiment, equal_variants, validated
 from barograph_client.errors import ConditionUndecided, InvalidExperiment
 from barograph_client.experiments.conditions import compiled
@@ -94,13 +94,13 @@ def test_all_conditions_of_a_request_have_a_time_together_and_cheap_ones_need_no
     with pytest.raises(ConditionUndecided, match="all the time there is"):
         made(definition(BACKTRACKS)).decide({"unit": "u"}, {"mail": "a"})
     assert made(definition({"mail": "a"})).decide({"unit": "u"}, {"mail": "a"}).in_experiment
-    assert (conditions.asked, conditions.undecided) == (1, 2)
+    assert (conditions.asked, conditions.undecided) == (2, 2)
 
 
 def test_nobody_waits_longer_for_others_than_that_time(conditions: BoundedConditions) -> None:
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(fits, conditions, definition(BACKTRACKS), HOSTILE)
-        while not conditions.asked:
+        while not processes():
             time.sleep(0.001)
         with pytest.raises(ConditionUndecided, match="all the time there is"):
             conditions.within(0.05)(definition(BACKTRACKS)).decide({"unit": "u"}, {"mail": "a"})
@@ -124,6 +124,13 @@ def test_short_conditions_without_patterns_start_no_process(conditions: BoundedC
     assert fits(conditions, definition({"plan": {"$in": ["paid", "trial"]}}), {"plan": "paid"})
     assert fits(conditions, definition({}), {})
     assert (conditions.asked, processes()) == (0, [])
+
+
+def test_where_nobody_may_wait_short_conditions_are_decided_and_the_others_not_asked() -> None:
+    assert at_once(definition({"plan": "paid"})).decide({"unit": "u"}, {"plan": "paid"}).in_experiment
+    with pytest.raises(EvaluatedApart):
+        at_once(definition(BACKTRACKS)).decide({"unit": "u"}, HOSTILE)
+    assert processes() == []
 
 
 def test_a_process_that_is_gone_is_told_and_replaced(conditions: BoundedConditions) -> None:

@@ -22,7 +22,7 @@ from time import monotonic
 from barograph.experiments.bounded_process import CPU_SECONDS, FITS
 from barograph_client.errors import ConditionUndecided
 from barograph_client.experiments.assignment import Assigner
-from barograph_client.experiments.conditions import Attributes, Fits, compiled
+from barograph_client.experiments.conditions import Attributes
 from barograph_client.experiments.definition import Definition
 
 SHORT = 300  # characters of a condition with its groups that takes 0.2 s at most for any attributes of a request
@@ -31,10 +31,15 @@ _PROGRAM = "barograph.experiments.bounded_process"
 _HINT = "Write the condition with $in or $eq, or bound what its patterns repeat."
 
 
+class EvaluatedApart(Exception):
+    """A condition that the process beside evaluates was asked of an assigner that waits for nothing."""
+
+
 class BoundedConditions:
     """The process beside, one for a server. Safe to share between threads: who asks waits for whoever asked before.
 
-    ``asked`` counts the conditions that were evaluated in it, ``undecided`` those that were given up, there or before.
+    ``asked`` counts the conditions that were to be evaluated in it, ``undecided`` those of them that were given up,
+    there or before their turn.
     """
 
     def __init__(self) -> None:
@@ -51,20 +56,16 @@ class BoundedConditions:
         ``decide`` of such an assigner also raises ConditionUndecided, where it was not found out whether they fit.
         """
         until = monotonic() + seconds
-        return lambda definition: Assigner(definition, self._fits(definition, until) if definition.condition else None)
+        return partial(_assigner, partial(self._ask, until))
 
     def close(self) -> None:
         """End the process, if there is one; the next condition starts it again."""
         with self._lock:
             self._end()
 
-    def _fits(self, definition: Definition, until: float) -> Fits:
-        written = json.dumps([definition.condition, definition.groups])
-        if len(written) <= SHORT and '"$regex' not in written:
-            return compiled(definition.condition, definition.groups)
-        return partial(self._ask, until, definition.key, written)
-
     def _ask(self, until: float, key: str, written: str, attributes: Attributes) -> bool:
+        with self._counting:
+            self.asked += 1
         line = json.dumps([written, attributes]).encode() + b"\n"
         left = until - monotonic()
         if left > 0 and self._lock.acquire(timeout=left):
@@ -84,7 +85,6 @@ class BoundedConditions:
 
     def _answer(self, line: bytes) -> tuple[bytes, str]:
         """The answer to a line, or why there is none."""
-        self.asked += 1
         try:
             if self._beside is None:
                 self._beside = _Beside()
@@ -99,6 +99,25 @@ class BoundedConditions:
         beside, self._beside = self._beside, None
         code = 0 if beside is None else beside.end()
         return f"it takes more than {CPU_SECONDS:g} s of CPU" if code == -signal.SIGPROF else "its process has ended"
+
+
+def at_once(definition: Definition) -> Assigner:
+    """The arms where nobody may wait: ``decide`` raises EvaluatedApart for a condition that may take long."""
+    return _assigner(_not_here, definition)
+
+
+def _assigner(apart: Callable[[str, str, Attributes], bool], definition: Definition) -> Assigner:
+    """The arms by a condition that is evaluated here if it is short, else by ``apart`` of its key and its text."""
+    if not definition.condition:
+        return Assigner(definition)
+    written = json.dumps([definition.condition, definition.groups])
+    if len(written) <= SHORT and '"$regex' not in written:
+        return Assigner(definition)
+    return Assigner(definition, partial(apart, definition.key, written))
+
+
+def _not_here(key: str, written: str, attributes: Attributes) -> bool:
+    raise EvaluatedApart(key)
 
 
 class _Beside:

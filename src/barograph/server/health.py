@@ -144,7 +144,7 @@ def _text(site: Site, caller: Caller) -> str:
         ("alert_evaluations_failed_total", "counter", "Rule evaluations that ended in an error.", alerts.failed),
         ("guardrail_checks_total", "counter", "Looks at the guardrails of an experiment.", guardrails.checked),
         ("guardrail_checks_failed_total", "counter", "Of these, those that failed.", guardrails.failed),
-        ("conditions_asked_total", "counter", "Targeting conditions evaluated apart.", site.conditions.asked),
+        ("conditions_asked_total", "counter", "Targeting conditions to evaluate apart.", site.conditions.asked),
         ("conditions_undecided_total", "counter", "Of these, those given up.", site.conditions.undecided),
     ):
         page.one(f"barograph_{name}", kind, about, float(value))

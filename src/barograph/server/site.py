@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -23,19 +24,22 @@ from barograph.core.settings import ServerSettings
 from barograph.dashboard.assembly import USER_KEY
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.ab_test_framework import ABTestFramework
-from barograph.experiments.bounded_conditions import BoundedConditions
+from barograph.experiments.bounded_conditions import BoundedConditions, EvaluatedApart, at_once
 from barograph.journal.entry import Outcome, Receipt
 from barograph.server.access import Access
 from barograph.server.bodies import Admission
 from barograph.server.connections import Connections
 from barograph.server.probe import Probe
 from barograph.server.refused import Refused
+from barograph_client.experiments.assignment import Assigner
+from barograph_client.experiments.definition import Definition
 
 T = TypeVar("T")
 B = TypeVar("B", bound="Batch")
 _DECODERS = 2  # threads that decode batches; the interpreter's lock lets one of them run at a time
 _CONDITION_SECONDS = 5.0  # for all targeting conditions of a request that may take long
-_DECIDERS = 40  # threads that assign arms: they may wait for the journal, or for a condition that takes long
+_DECIDERS = 40  # threads that assign arms: they may wait for the journal
+_WAITERS = 8  # threads that assign arms by conditions that may take long: they wait for one another
 _MOST_PROJECTS = 1_000  # whose intakes are kept
 
 
@@ -66,6 +70,7 @@ class Site:
         self._decoding = anyio.CapacityLimiter(_DECODERS)
         self._asking = anyio.CapacityLimiter(self.settings.questions)
         self._deciding = anyio.CapacityLimiter(_DECIDERS)
+        self._waiting = anyio.CapacityLimiter(_WAITERS)
         self._intakes: dict[str, Intake] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._processors = from_settings(dashboard.settings.collect, dashboard.parts.directory / USER_KEY)
@@ -96,14 +101,19 @@ class Site:
         return await run_sync(work, limiter=self._asking)
 
     async def decide(self, project: str, work: Callable[[ABTestFramework], T]) -> T:
-        """Run what assigns arms by attributes that a request brings, apart from what asks the engine."""
+        """Run what assigns arms by attributes that a request brings, apart from what asks the engine.
 
-        def run() -> T:
-            return work(
-                self.dashboard.for_project(project).experiments.bounded(self.conditions.within(_CONDITION_SECONDS))
-            )
+        Work that meets a condition which may take long is begun again among its like, so that nobody else waits for
+        threads of theirs: before it has exposed anybody, and with the wait for such a thread in its time.
+        """
+        bounded = self.conditions.within(_CONDITION_SECONDS)
 
-        return await run_sync(run, limiter=self._deciding)
+        def run(assigner: Callable[[Definition], Assigner]) -> T:
+            return work(self.dashboard.for_project(project).experiments.bounded(assigner))
+
+        with suppress(EvaluatedApart):
+            return await run_sync(run, at_once, limiter=self._deciding)
+        return await run_sync(run, bounded, limiter=self._waiting)
 
     async def keep(self, work: Callable[[], B]) -> tuple[B, list[Outcome]]:
         """Decode a batch and hand it to the journal; returns when it is durable. Raises JournalError.
