@@ -154,11 +154,11 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
         "variants": [arms[0], {**arms[1], "payload": {"k": 5}}],
     }
     (tmp_path / "third.json").write_text(json.dumps(third), encoding="utf-8")
-    made, definition, wrong, revised, again, unknown, _, history, entries, preview = on(
+    made, definition, wrong, revised, again, unknown, _, history, entries, preview, last = on(
         served, f"create --key small {options} --json", "show small --definition",
         "create --key small --arms a,b --metric cost", f"revise {tmp_path}/small.json", f"revise {tmp_path}/small.json",
         "pause small", f"revise {tmp_path}/third.json", "history small", "history small --json",
-        "assign small --session s-1 --json",
+        "assign small --session s-1 --json", "history small --json --limit 2",
     )  # fmt: skip
     assert [(one["key"], one["weight"]) for one in told(made)["variants"]] == [("plain", 0.9), ("new", 0.1)]
     assert wrong.returncode == Exit.INPUT
@@ -169,6 +169,9 @@ def test_a_few_words_make_an_experiment_and_a_file_revises_it(served: Path, tmp_
     assert unknown.returncode == Exit.INPUT
     assert again.stdout.startswith("small is as it was: the definition changes nothing.\n"), again.stderr
     assert [one["action"] for one in told(entries)] == ["revise", "revise", "create"]
+    assert told(last) == told(entries)[:2]
+    assert last.stderr == "the last 2 of more: --limit\n"
+    assert entries.stderr == ""
     said = " ".join(history.stdout.split())
     assert "coverage from 1 to 0.5" in said
     assert 'secondary_metrics from nothing to ["accuracy"]' in said
@@ -282,7 +285,7 @@ def test_shares_follow_the_data_and_it_is_told_from_what_to_what_and_why(served:
     weights = {one["key"]: one["weight"] for one in found["experiment"]["variants"]}
     assert (weights, weights["large"]) == (found["before"], 0.05)  # without anything new nothing changes
     said = " ".join(history.stdout.split())
-    for part in ("from 0.333333", "chance to be the best: large"):
+    for part in ("shares: large from 33.3 % to 5 %, medium from 33.3 % to ", "; chance to be the best: large"):
         assert part in said, said
     *_, here = on(tmp_path / "data", "init", f"{make} --start", record, f"{look} --width 80")
     assert here.stdout == done.stdout

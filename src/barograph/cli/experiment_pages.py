@@ -136,7 +136,7 @@ def history_page(key: str, entries: Sequence[AuditEntry], zone: ZoneInfo) -> Pag
     ]
     columns = [
         Column(title="When"), Column(title="Who", most=24), Column(title="Did"),
-        Column(title="What", most=200, wraps=True),
+        Column(title="What", most=400, wraps=True),
     ]  # fmt: skip
     return Page(title=f"History of {shorten(key)}", parts=[Table(title="", columns=columns, rows=rows)])
 
@@ -145,11 +145,27 @@ def _what(detail: dict[str, Any]) -> str:
     chances = [f"{arm} {likelihood(chance)}" for arm, chance in detail.get("chances", {}).items()]
     best = [f"chance to be the best: {', '.join(chances)}"] if chances else []
     if detail.get("changed") or best:
-        changed = detail["changed"].items()
-        return "; ".join([*(told for name, one in changed for told in _changes(name, one["from"], one["to"])), *best])
+        told: list[str] = []
+        for name, one in detail["changed"].items():
+            before, after = one["from"], one["to"]
+            if name == "variants" and [arm["key"] for arm in before] == [arm["key"] for arm in after]:
+                told += _shares(before, after)
+                before, after = ([{**arm, "weight": None} for arm in arms] for arms in (before, after))
+            told += _changes(name, before, after)
+        return "; ".join([*told, *best])
     if detail.get("reason"):
         return str(detail["reason"])
     return f"was {detail['from']}" if "from" in detail else ""
+
+
+def _shares(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[str]:
+    """The shares of arms that got others: ``shares: plain from 50 % to 10 %, new from 50 % to 90 %``."""
+    moved = [
+        f"{arm['key']} from {format_value(old['weight'], 'ratio')} to {format_value(arm['weight'], 'ratio')}"
+        for old, arm in zip(before, after, strict=True)
+        if old["weight"] != arm["weight"]
+    ]
+    return [f"shares: {', '.join(moved)}"] if moved else []
 
 
 def _changes(name: str, before: object, after: object) -> Iterator[str]:
