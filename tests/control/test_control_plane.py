@@ -230,6 +230,7 @@ class TestExperiments:
         assert [(entry.actor, entry.action) for entry in history] == [("bob", "start"), ("ann", "create")]
         assert history[0].detail["why"] == "ready"
         assert history[0].time == START + timedelta(seconds=60)
+        assert repository.history("default", "rerank", 1) == history[:1]
         assert len(AuditLog(plane).list("default")) == 3
 
     def test_changed_by_eight_threads_at_once_lose_no_change(self, plane: ControlPlane) -> None:

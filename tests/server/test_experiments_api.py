@@ -154,6 +154,8 @@ class TestLife:
         assert (stopped["state"], stopped["stop_reason"]) == ("stopped", "it is enough")
         assert site.api("/life/archive", method="POST").json["state"] == "archived"
         entries = site.api("/life/history").json["entries"]
+        for limit, more in ((7, False), (6, True)):
+            assert site.api(f"/life/history?limit={limit}").json == {"entries": entries[:limit], "more": more}
         assert [one["action"] for one in entries] == [
             "archive", "stop", "revise", "start", "pause", "start", "create",
         ]  # fmt: skip

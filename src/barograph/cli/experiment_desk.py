@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from barograph.control.audit import AuditEntry
 from barograph.core.toml_lines import dotted
 from barograph.dashboard.dashboard_interface import DashboardInterface
 from barograph.experiments.comparison import Comparison, Details
@@ -53,7 +52,7 @@ class ExperimentDesk(Protocol):
     def compare(self, key: str) -> Comparison: ...
     def details(self, key: str) -> Details: ...
     def examples(self, key: str) -> Examples: ...
-    def history(self, key: str) -> list[AuditEntry]: ...
+    def history(self, key: str, limit: int) -> ExperimentHistory: ...
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment: ...
     def plan(self, question: PlanQuestion) -> Plan: ...
 
@@ -107,9 +106,8 @@ class LocalExperiments:
         self._dashboard.flush()
         return self._framework.examples(key)
 
-    def history(self, key: str) -> list[AuditEntry]:
-        self._framework.get(key)
-        return list(self._framework.history(key))
+    def history(self, key: str, limit: int) -> ExperimentHistory:
+        return ExperimentHistory.of(self._framework, key, limit)
 
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment:
         return preview(self._framework, key, unit_ids, attributes)
@@ -159,8 +157,8 @@ class RemoteExperiments:
     def examples(self, key: str) -> Examples:
         return msgspec.json.decode(self._ask("GET", f"{_path(key)}/examples", {"fresh": "true"}), type=Examples)
 
-    def history(self, key: str) -> list[AuditEntry]:
-        return msgspec.json.decode(self._ask("GET", f"{_path(key)}/history"), type=ExperimentHistory).entries
+    def history(self, key: str, limit: int) -> ExperimentHistory:
+        return msgspec.json.decode(self._ask("GET", f"{_path(key)}/history", {"limit": limit}), type=ExperimentHistory)
 
     def preview(self, key: str, unit_ids: Mapping[str, str], attributes: Mapping[str, object]) -> Assignment:
         asked = {**unit_ids, "attributes": json.dumps(attributes)}

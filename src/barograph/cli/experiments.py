@@ -146,21 +146,25 @@ def archive(
 
 
 def history(
-    key: Key, project: ProjectName = None, data_dir: DataDir = Path(DEFAULT_DIRECTORY), json: Json = False
+    key: Key,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Changes at most, the last ones.")] = 100,
+    project: ProjectName = None,
+    data_dir: DataDir = Path(DEFAULT_DIRECTORY),
+    json: Json = False,
 ) -> None:
     """List who changed an experiment and how, newest first.
 
     \b
     barograph experiment history rerank
+    barograph experiment history rerank --limit 10
     """
     from barograph.cli.experiment_pages import history_page
 
     with desk_of(existing(data_dir), project) as desk:
-        entries = desk.experiments.history(key)
-    if json:
-        print_json(entries)
-    else:
-        draw(history_page(key, entries, _zone(data_dir)))
+        found = desk.experiments.history(key, limit)
+    print_json(found.entries) if json else draw(history_page(key, found.entries, _zone(data_dir)))
+    if found.more:
+        note(f"the last {len(found.entries):,} of more: --limit")
 
 
 def assign(

@@ -48,8 +48,8 @@ class AuditLog:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    def list(self, project: str, subject: str | None = None, limit: int = 100) -> list[AuditEntry]:
-        """The newest entries of a project, or of one subject in it, newest first."""
+    def list(self, project: str, subject: str | None = None, limit: int | None = None) -> list[AuditEntry]:
+        """The entries of a project, or of one subject in it, newest first: all, or the newest ``limit``."""
         chosen = select(audit).where(audit.c.project == project).order_by(audit.c.id.desc()).limit(limit)
         if subject is not None:
             chosen = chosen.where(audit.c.subject == subject)

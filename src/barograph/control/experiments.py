@@ -75,8 +75,8 @@ class ExperimentRepository:
             row = connection.execute(_one(project, key)).mappings().first()
         return None if row is None else ExperimentRecord(**row)
 
-    def history(self, project: str, key: str, limit: int = 100) -> list[AuditEntry]:
-        """Who changed this experiment and how, newest first."""
+    def history(self, project: str, key: str, limit: int | None = None) -> list[AuditEntry]:
+        """Who changed this experiment and how, newest first: all of it, or the last ``limit`` changes."""
         return self._audit.list(project, _subject(key), limit)
 
     def list(self, project: str, states: Collection[str] | None = None) -> list[ExperimentRecord]:

@@ -112,9 +112,9 @@ class ExperimentRegister:
         """The project's experiments as assignment knows them, from memory: about a second behind other processes."""
         return tuple(experiment for experiment, _ in self._known.table().values())
 
-    def history(self, key: str) -> tuple[AuditEntry, ...]:
-        """Who changed the experiment and how, newest first."""
-        return tuple(self._repository.history(self._project, key))
+    def history(self, key: str, limit: int | None = None) -> tuple[AuditEntry, ...]:
+        """Who changed the experiment and how, newest first: all of it, or the last ``limit`` changes."""
+        return tuple(self._repository.history(self._project, key, limit))
 
     def refresh(self) -> None:
         """Heed now what another process has changed, and not only within a second."""

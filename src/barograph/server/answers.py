@@ -16,6 +16,7 @@ from msgspec import Meta as M
 from barograph.alerts.rule_set import Source
 from barograph.control.audit import AuditEntry
 from barograph.dashboard.open_alerts import OpenAlert, OpenAlerts
+from barograph.experiments.ab_test_framework import ABTestFramework
 from barograph.experiments.design import Experiment
 
 Count = A[int, M(ge=0)]
@@ -219,6 +220,14 @@ class Experiments(Struct, kw_only=True):
 
 
 class ExperimentHistory(Struct, kw_only=True):
-    """Who changed an experiment and how, newest first; the last hundred changes."""
+    """Who changed an experiment and how, newest first; ``more`` where there are older changes than these."""
 
     entries: list[AuditEntry]
+    more: bool
+
+    @classmethod
+    def of(cls, framework: ABTestFramework, key: str, limit: int) -> ExperimentHistory:
+        """Its last ``limit`` changes. Raises UnknownExperiment and ControlError."""
+        framework.get(key)
+        found = framework.history(key, limit + 1)
+        return cls(entries=list(found[:limit]), more=len(found) > limit)

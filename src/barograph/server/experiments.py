@@ -50,6 +50,12 @@ class ReallocateBody(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = EXPLORATION
 
 
+class HistoryParameters(Struct, kw_only=True):
+    """How far back."""
+
+    limit: A[int, M(ge=1, le=1000, description="The last so many changes")] = 100
+
+
 class AssignmentParameters(Struct, kw_only=True):
     """Who it is: an id by the experiment's unit kind, under its name."""
 
@@ -175,12 +181,10 @@ async def _told(
 async def history(site: Site, caller: Caller, request: Request) -> Response:
     """Who changed it and how, newest first."""
     key = request.path_params["key"]
-
-    def work(dashboard: DashboardInterface) -> ExperimentHistory:
-        dashboard.experiments.get(key)
-        return ExperimentHistory(entries=list(dashboard.experiments.history(key)))
-
-    return answer(await ask(site, caller, False, work))
+    limit = from_address(request.query_params, HistoryParameters).limit
+    return answer(
+        await ask(site, caller, False, lambda dashboard: ExperimentHistory.of(dashboard.experiments, key, limit))
+    )
 
 
 async def assignment(site: Site, caller: Caller, request: Request) -> Response:

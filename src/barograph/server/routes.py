@@ -199,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/experiments/{key}/examples", "read", experiments.examples,
           "Questions that were asked in several arms, with an answer of each", FreshParameters, gives=Examples),
     Route("GET", "/api/v1/experiments/{key}/history", "read", experiments.history,
-          "Who changed an experiment and how", gives=ExperimentHistory),
+          "Who changed an experiment and how", experiments.HistoryParameters, gives=ExperimentHistory),
     Route("GET", "/api/v1/experiments/{key}/assignment", "read", experiments.assignment,
           "What it is, or would be, for a unit; nothing is recorded", experiments.AssignmentParameters,
           gives=Assignment),
