@@ -206,7 +206,7 @@ def nobody_yet() -> Comparison:
                       arm="new")  # fmt: skip
     empty = tuple(
         replace(one, estimates=(nothing,), always_valid=(nothing,), adjusted=(), adjusted_p_values=(None,), beliefs=(),
-                guardrails=tuple(replace(check, state="open", stopping="not valid", reason=FEW,
+                guardrails=tuple(replace(check, state="open", stopping="not yet", reason=FEW,
                                          worsening_low=None, worsening_high=None) for check in one.guardrails))
         for one in metrics()
     )  # fmt: skip

@@ -128,7 +128,7 @@ def test_an_experiment_decided_at_any_time_is_drawn_by_its_sequences_and_says_wh
     assert "relative change · always-valid 95 % interval" in text
     assert "User satisfaction" in text
     assert "+3 % [+0.25, +5.75] ▲ better" in text
-    assert "Error rate: not valid here: the values are too skewed for so few units" in text
+    assert "Error rate: the values are too skewed for so few units" in text
     assert "+20 % · not settled" in text
     assert "decided at any time, by always-valid intervals" in text
 
@@ -138,7 +138,7 @@ def test_days_without_an_interval_are_gaps_with_their_reason() -> None:
     assert isinstance(chart, LineChart)
     assert [y is None for _, y in chart.series[0].points] == [True] * 2 + [False] * 7
     assert [text.text for text in said if isinstance(text, Text)] == [
-        "Effect over time: no interval for 2 of 9 days (not valid here: a sequence needs 100 units in each arm).",
+        "Effect over time: no interval for 2 of 9 days (a sequence needs 100 units in each arm).",
         "The interval excludes no change since 2026-11-20.",
     ]
 
@@ -221,7 +221,7 @@ def test_an_experiment_that_is_not_valid_says_so_on_every_row() -> None:
 def test_an_experiment_that_nobody_has_met_has_a_next_step_and_no_tables_of_nothing() -> None:
     text = plain(text_of(full(nobody_yet())))
     assert "Sample ratio: no user has been exposed yet. Call expose where the arm takes effect." in text
-    assert "Average response time: not valid here: a sequence needs 100 units in each arm" in text
+    assert "Average response time: a sequence needs 100 units in each arm" in text
     assert "The numbers" not in text
     assert "against old" not in text
 
@@ -259,12 +259,12 @@ def test_methods_without_a_number_are_no_rows_and_their_reason_is_told_once() ->
     refusing = replace(estimate(4.0, 0.1, 0.1, refused="not valid here: too few"), absolute=None, relative=None)
     some = tuple(replace(one, always_valid=(refusing,), adjusted=()) for one in metrics())
     text = plain(text_of(full(comparison(metrics=some))))
-    assert text.count("not valid here: too few") == 1
-    assert "By other methods: none (not valid here: too few)." in text
+    assert text.count("too few") == 1
+    assert "By other methods: none (too few)." in text
     mixed = (replace(some[0], always_valid=(estimate(4.0, 0.3, 0.1, 0.01),)), *some[1:])
     table = text_of(full(comparison(metrics=mixed))).partition("By other methods")[2].partition("A Bayesian")[0]
     assert "\u2013" not in table
-    assert "not valid here: too few" in table
+    assert "too few" in table
 
 
 def test_a_loss_of_nothing_is_zero_and_no_chance_is_certain() -> None:

@@ -609,7 +609,7 @@ class TestPlannedLooks:
         generator = lab.begin(structs.replace(self.LOOKED_AT, planned_days=2), 160, 0.8)
         lab.clock.advance(86400)
         first = lab.framework.compare("rerank")
-        assert first.metrics[2].guardrails[0].stopping == "not valid"
+        assert first.metrics[2].guardrails[0].stopping == "not yet"
         assert "; not yet known to be within its guardrail: Average response time; " in first.verdict.sentence
         assert first.verdict.advice.startswith("do not ship reranked yet: leave it running until it is known")
         for n in range(160, 500):

@@ -153,7 +153,7 @@ class TestStopping:
 
     def test_it_is_not_tested_before_there_is_enough_to_test_and_says_why(self) -> None:
         found = checked(experiment(SLOWER), "response_time.mean", two(10.0, 20.0, n=60))
-        assert found.stopping == "not valid"
+        assert found.stopping == "not yet"
         assert found.state == "breached"
         assert found.worsening_low is None
         assert found.worsening_high is None
@@ -162,7 +162,7 @@ class TestStopping:
     @pytest.mark.parametrize("baseline", [0.0, 0.001])
     def test_a_share_of_what_is_as_good_as_zero_stops_nothing(self, baseline: float) -> None:
         found = checked(experiment(SLOWER), "response_time.mean", two(baseline, 5.0))
-        assert found.stopping == "not valid"
+        assert found.stopping == "not yet"
         assert found.reason
 
     @pytest.mark.parametrize("window", [None, 7.0])
@@ -202,7 +202,7 @@ class TestStopping:
     def test_what_is_no_share_has_no_checkpoint(self) -> None:
         arms = [moments_of(key, np.full(300, value)) for key, value in (("control", 0.0), ("reranked", 1.0))]
         found = checked(experiment(SLOWER), "response_time.mean", arms)
-        assert (found.stopping, found.worsening_low) == ("not valid", None)
+        assert (found.stopping, found.worsening_low) == ("not yet", None)
 
     @pytest.mark.parametrize("better", ["lower", "higher"])
     def test_at_the_relative_margin_itself_a_rare_case_stops_no_more_experiments_than_alpha(self, better: str) -> None:

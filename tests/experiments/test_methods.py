@@ -262,7 +262,7 @@ class TestSentence:
             response_time__mean=seconds,
         )  # fmt: skip
         assert found.metrics[1].guardrails[0].state == "held"
-        assert found.metrics[1].guardrails[0].stopping == "not valid"
+        assert found.metrics[1].guardrails[0].stopping == "not yet"
         assert "not yet known to be within its guardrail" in found.verdict.sentence
 
 

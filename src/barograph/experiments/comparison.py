@@ -25,7 +25,7 @@ class GuardrailCheck(Struct, frozen=True, kw_only=True):
 
     ``held`` and ``breached`` are settled at alpha, ``open`` is neither yet. ``stopping`` says so of the test that may
     be made at any time, at alpha over the number of guardrails and arms: "breached" there is what stops an experiment,
-    and "not valid" that the test cannot be made yet, for the ``reason``. ``worsening_low`` and ``worsening_high`` are
+    and "not yet" that the test cannot be made yet, for the ``reason``. ``worsening_low`` and ``worsening_high`` are
     that test's bounds on how much worse it got, in the margin's unit; None where one is not known.
     """
 
@@ -33,7 +33,7 @@ class GuardrailCheck(Struct, frozen=True, kw_only=True):
     state: GuardrailState
     margin: float
     relative: bool
-    stopping: Literal["held", "breached", "open", "not valid"] = "not valid"
+    stopping: Literal["held", "breached", "open", "not yet"] = "not yet"
     worsening_low: float | None = None
     worsening_high: float | None = None
     auto_stop: bool = False

@@ -282,7 +282,7 @@ def _guardrails(
         if check.arm == arm
     ]
     breached = tuple(title for title, state in states if state == "breached")
-    return breached, tuple(title for title, state in states if state in ("open", "not valid"))
+    return breached, tuple(title for title, state in states if state in ("open", "not yet"))
 
 
 def _certain_breaches(arm: str, compared: tuple[MetricComparison, ...]) -> tuple[str, ...]:

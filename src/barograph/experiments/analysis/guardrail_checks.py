@@ -47,7 +47,7 @@ def check(
     """One arm against a guardrail, by both tests; the checkpoint has an answer for a metric between 0 and 1."""
     higher = direction_of(experiment, metric) == "higher"
     bounds, reason = _stopping_bounds(arms, sequences, key, experiment, guardrail, higher, checkpoint)
-    stopping: Literal["held", "breached", "open", "not valid"] = "not valid"
+    stopping: Literal["held", "breached", "open", "not yet"] = "not yet"
     if not reason:
         stopping = settled(bounds, guardrail.margin)
     return GuardrailCheck(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from barograph.core.unit import MINUS, format_value
 from barograph.experiments.comparison import Comparison, Finding, GuardrailCheck, MetricComparison
 from barograph.experiments.design import Experiment
+from barograph.experiments.verdict import NOT_VALID_HERE
 from barograph.stats.estimate import Effect, Estimate
 from barograph.visualize.chart import Tone
 
@@ -209,8 +210,11 @@ def _margin(value: float, metric: MetricComparison, check: GuardrailCheck) -> st
 
 
 def sentences(texts: Iterable[str]) -> list[str]:
-    """Texts without those that say nothing or the same again."""
-    return list(dict.fromkeys(text.rstrip(".") for text in texts if text))
+    """Texts without those that say nothing or the same again; of why there is no interval, the reason alone.
+
+    That a test "is not valid here" would read as the finding, which waiting does not mend.
+    """
+    return list(dict.fromkeys(text.replace(NOT_VALID_HERE, "").rstrip(".") for text in texts if text))
 
 
 def days_text(days: float, planned: float | None) -> str:
