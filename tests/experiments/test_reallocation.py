@@ -120,6 +120,17 @@ def test_where_higher_is_better_the_highest_does_also_of_what_is_a_yes_or_a_no(l
     assert weights(f.reallocate("errors", exploration=0.02).experiment)["small"] == 0.96
 
 
+def test_again_with_the_same_floor_before_there_is_anything_new_it_changes_nothing_and_with_another_it_may(
+    lab: Lab,
+) -> None:
+    f = lab.run(MODELS)
+    lab.day(300, {"large": 5.0, "medium": 4.7, "small": 4.4})
+    for exploration, times in ((0.05, 1), (0.05, 1), (0.1, 2), (0.1, 2)):
+        found = f.reallocate("models", exploration=exploration).experiment
+        assert min(weights(found).values()) == exploration
+        assert len(found.reweighted) == times
+
+
 def test_the_audit_log_has_the_weights_before_and_after_and_the_chances(lab: Lab) -> None:
     f = lab.run(MODELS)
     lab.day(300, {"large": 5.0, "medium": 4.9, "small": 4.8})
