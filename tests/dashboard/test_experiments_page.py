@@ -115,7 +115,7 @@ def test_an_experiment_with_planned_looks_is_told_as_of_the_last_and_nothing_is_
     assert set(judged(planned)) == {"not settled"}
     assert "(none of 4 so far)." in plain(text_of(full(planned)))
     assert "relative change · 95 % interval" in plain(text_of(full(planned)))
-    assert progress_note(replace(planned, look=1)) == "day 9, look 2 of 4 in 5 days"
+    assert progress_note(replace(planned, look=1)) == "day 9, next look in 5 days"
 
 
 def judged(found: Comparison) -> list[str]:

@@ -220,6 +220,19 @@ class TestWhatIsSaid:
         assert 2 < found.needs_more_days < 4  # 250 came in a day, of 1,000, half a day ago
         assert "look 2 of 4, which comes in about" in found.verdict.sentence
 
+    def test_of_looks_that_come_at_the_same_midnight_the_last_is_told(self) -> None:
+        defined = experiment(planned_days=None, planned_units=200)
+        (answer,) = seen(defined, 3, until=1)
+        day = structs.replace(
+            answer, arms=tuple(structs.replace(one, group=f"{START:%Y-%m-%d}") for one in answer.arms),
+            complete_to=START.replace(hour=18),
+        )  # fmt: skip
+        names = dict.fromkeys(defined.metrics)
+        metrics = {name: CATALOGUE.get(name) for name in names}
+        found = analyse(defined, metrics, dict.fromkeys(names, day), day.complete_to)
+        assert found.verdict.sentence.endswith("; leave it running until look 4 of 4, which comes within a day.")
+        assert found.needs_more_days == pytest.approx(0.25)  # 250 have come, and the day ends in six hours
+
     def test_a_stopped_experiment_has_no_look_to_come(self) -> None:
         defined = structs.replace(experiment(), state="stopped", stopped_at=START + timedelta(days=9))
         for answers in ([], list(seen(defined, 3, until=1))):

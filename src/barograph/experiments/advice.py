@@ -189,8 +189,8 @@ def _open(experiment: Experiment, progress: Progress) -> str:
 def _wait(experiment: Experiment, progress: Progress) -> str:
     leave = _leave(experiment)
     if experiment.decided_by == "group sequential":
-        look = f"look {progress.look + 1} of {experiment.looks}, which comes {_when(progress.more_days(experiment))}"
-        return f"{leave} until {look}"
+        look = f"look {progress.next_look(experiment)} of {experiment.looks}"
+        return f"{leave} until {look}, which comes {_when(progress.more_days(experiment))}"
     if experiment.decided_by == "fixed horizon" and _planned(experiment):
         return f"{leave} to its planned end"
     return f"{leave}, and look again in a day"

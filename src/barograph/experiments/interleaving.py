@@ -89,7 +89,7 @@ def compare_preferences(
     enough = _enough_units(experiment, preferred, units)
     progress = Progress(
         days=days, units=units, enough_units=enough, enough_days=_enough_days(experiment, preferred, traffic, enough),
-        planned_wait=None if experiment.planned_units is None else traffic.days_until(experiment.planned_units),
+        planned_wait=None if experiment.planned_units is None else traffic.days_until_end(experiment.planned_units),
         whole=traffic.whole if experiment.stopped_at is None else None,
     )  # fmt: skip
     compared = _compared(experiment, metric, preferred)

@@ -219,7 +219,7 @@ def _planned_wait(experiment: Experiment, traffic: Traffic, looks: Looks | None,
     """More days until the units that are planned, or those of the next look, have come; the last look was ``since``."""
     if experiment.planned_units is None:
         return None
-    wait = traffic.days_until(experiment.planned_units * awaited(experiment, 0 if looks is None else looks.number))
+    wait = traffic.days_until_end(experiment.planned_units * awaited(experiment, 0 if looks is None else looks.number))
     return wait if wait is None or looks is None else max(0.0, wait - since / ONE_DAY)
 
 

@@ -72,6 +72,16 @@ class Progress(Struct, frozen=True, kw_only=True):
         planned = experiment.planned_days is not None or experiment.planned_units is not None
         return experiment.decided_by == "fixed horizon" and planned and self.reached(experiment)
 
+    def next_look(self, experiment: Experiment) -> int:
+        """The number of the planned look that comes next: of those that come at the same time, the last."""
+        number, days, units = self.look + 1, experiment.planned_days or 0.0, experiment.planned_units
+        wait = self.more_days(experiment)
+        if units is None or wait is None:
+            return number
+        shares = {look: look / experiment.looks for look in range(number, experiment.looks + 1)}
+        come = (look for look, of in shares.items() if self.units >= of * units and self.days + wait >= of * days)
+        return max(come, default=number)
+
     def more_days(self, experiment: Experiment) -> float | None:
         """Days to the planned end or look; past it, or without one, until the effect worth finding would be found."""
         if self.look == experiment.looks or (self.look == 0 and self.decides(experiment)):
@@ -95,7 +105,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
 
     ``whole`` are the units of complete days, None where days are not known; ``elapsed`` the days from the start of the
     first one until now, ``days`` those the experiment ran. Days with a pause tell nothing of how units come: they are
-    in neither ``upto`` nor ``elapsed``, and their units are ``apart``.
+    in neither ``upto`` nor ``elapsed``, and their units are ``apart``. ``rest`` is what is left of the present UTC day.
     """
 
     units: int
@@ -104,6 +114,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
     elapsed: float = 0.0
     whole: int | None = None
     apart: int = 0
+    rest: float = 0.0
 
     @classmethod
     def of(
@@ -121,6 +132,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
         upto = tuple(accumulate(counts.get(day, 0) for day in usual))
         return cls(
             units=units, days=days, upto=upto, whole=whole, apart=whole - (upto[-1] if upto else 0),
+            rest=len(complete) + 1 - (complete_to - first) / ONE_DAY,
             elapsed=(complete_to - first) / ONE_DAY - (len(complete) - len(usual)),
         )  # fmt: skip
 
@@ -132,6 +144,12 @@ class Traffic(Struct, frozen=True, kw_only=True):
             return days_needed(needed, self.units, self.days)
         until = days_until(needed - self.apart, self.upto)
         return None if until is None else max(0.0, until - self.elapsed)
+
+    def days_until_end(self, needed: float) -> float | None:
+        """More days until a plan of so many units ends, which it does with a UTC day."""
+        wait = self.days_until(needed)
+        ended = self.whole is None or self.whole >= needed
+        return wait if wait is None or ended else max(wait, self.rest)
 
     @property
     def pace(self) -> float:

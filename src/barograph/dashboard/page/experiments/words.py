@@ -40,7 +40,7 @@ def progress_note(compared: Comparison | None) -> str:
     if more > LONGEST_WAIT:
         return f"{day}, would need years"
     if compared.look < compared.planned_looks:
-        return f"{day}, look {compared.look + 1} of {compared.planned_looks} in {more_days(more)}"
+        return f"{day}, next look in {more_days(more)}"
     return f"{day}, needs {'less than one' if more < 1 else f'about {math.ceil(more - 1e-9):,}'} more"
 
 
