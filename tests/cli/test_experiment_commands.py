@@ -102,7 +102,7 @@ def test_the_example_of_the_documents_lives_from_draft_to_archive(
     assert f"$ barograph experiment create rerank.toml\n{made.stdout}" in DOCUMENT
     assert f"$ barograph experiment assign rerank --user u-2 -a plan=paid\n{before.stdout}```" in DOCUMENT
     assert told(preview)["arm"] == arms["u-2"]
-    assert started.stdout == "rerank runs.\n"
+    assert started.stdout == "rerank is running.\n"
     assert again.returncode == Exit.INPUT
     assert "From here it can become paused, stopped" in again.stderr
     assert [(one["key"], one["state"]) for one in told(listed)] == [("rerank", "running")]

@@ -224,6 +224,8 @@ class TestLife:
         frozen = site.api("/moves", definition("moves", alpha=0.1), method="PUT").json
         assert (frozen["field"], frozen["hint"]) == ("alpha", "Stop it and start another one, under another key.")
         assert site.api("/moves/stop", {"reson": "x"}).json["field"] == "reson"
+        whole = site.api("/moves/stop", ["x"])
+        assert (whole.status, "field" in whole.json) == (400, False), whole.body  # no part of it is at fault
 
     def test_a_definition_may_be_large_and_not_boundless(self, site: Site) -> None:
         large = [{"key": f"arm-{n}", "weight": 0.1, "payload": {"prompt": "x" * 60_000}} for n in range(10)]

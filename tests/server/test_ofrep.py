@@ -275,6 +275,7 @@ class TestProtocol:
         reply = site.ask("", {"targetingKey": "u"}, Barograph_Expose="true")
         assert (reply.status, reply.json["errorCode"]) == (400, "INVALID_CONTEXT")
         assert "/expose" in reply.json["errorDetails"]
+        assert "Leave Barograph-Expose out" in reply.json["errorDetails"]  # as the guide spells it
 
     def test_rankers_that_are_interleaved_are_one_arm_with_the_configuration_of_the_control(self, site: Site) -> None:
         site.experiment("ranking", kind="interleaving", primary_metric="")

@@ -100,7 +100,7 @@ def start(
     \b
     barograph experiment start rerank
     """
-    _move(key, "start", project, data_dir, json, "runs")
+    _move(key, "start", project, data_dir, json, "is running")
 
 
 def pause(

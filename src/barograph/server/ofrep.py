@@ -31,7 +31,7 @@ from barograph.server.site import Site
 from barograph_client.errors import ConditionUndecided, InvalidExperiment, shorten
 from barograph_client.experiments.assignment import Reason
 
-EXPOSE_HEADER = "barograph-expose"
+EXPOSE_HEADER = "Barograph-Expose"
 MOST_BYTES = 8 * 2**20  # of all flags together: as much as our own client takes of definitions
 _TARGETING_KEY = "targetingKey"
 _REASONS: dict[Reason, str] = {  # https://openfeature.dev/specification/types#resolution-reason; else DEFAULT

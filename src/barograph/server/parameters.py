@@ -284,8 +284,10 @@ def _bad(error: msgspec.ValidationError, what: str, found: Sequence[Mistake]) ->
     """The first of what is wrong, in words; what msgspec says where looking again has found nothing."""
     first = found[0] if found else Mistake(at=(), says=str(error))
     name = dotted(first.at)
-    return Problem(400, "invalid-input", f"{what} {name}: {first.says}" if name else first.says, field=name,
-                   hint=first.near or DESCRIBED)  # fmt: skip
+    hint = first.near or DESCRIBED
+    if not name:
+        return Problem(400, "invalid-input", first.says, hint=hint)
+    return Problem(400, "invalid-input", f"{what} {name}: {first.says}", hint=hint, field=name)
 
 
 def filters(texts: list[str], kind: str) -> tuple[Filter, ...]:

@@ -112,7 +112,7 @@ def problem_of(error: BarographError) -> Problem:
     status, name, retry = next(known, (500, "fault", None))
     more: dict[str, object] = {}
     if isinstance(error, InvalidEvent):
-        more = {"field": error.field, "reason": error.reason}
+        more = {**({"field": error.field} if error.field else {}), "reason": error.reason}
     elif isinstance(error, InvalidExperiment) and error.field:
         more = {"field": error.field}
     if error.value is not None:
