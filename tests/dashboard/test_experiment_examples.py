@@ -55,7 +55,7 @@ def examples(**changed: object) -> Examples:
     made = Examples(
         experiment="vector-db", metric="satisfaction", title="User satisfaction", unit="rating", questions=questions,
         sentence="3 questions that were asked in more than one arm, those first whose answers differ most (User "
-        "satisfaction).", complete_to=NOW, warnings=("Queries that arrived up to 2026-11-17 were retired.",),
+        "satisfaction).", complete_to=NOW, warnings=("queries that arrived up to 2026-11-17 were retired.",),
     )  # fmt: skip
     return replace(made, **changed)
 
@@ -86,7 +86,7 @@ def test_an_id_that_is_to_be_typed_is_shown_whole_beside_an_error_too(width: int
 def test_without_questions_there_is_a_sentence() -> None:
     text = plain(drawn(examples(questions=(), sentence="None of 7 questions was asked in more than one arm.")))
     assert "Same question, both answers" in text
-    assert "None of 7 questions was asked in more than one arm. Mind: Queries that arrived" in text
+    assert "None of 7 questions was asked in more than one arm. Mind: queries that arrived" in text
     assert "barograph trace" not in text
 
 

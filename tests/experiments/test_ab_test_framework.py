@@ -592,7 +592,7 @@ class TestPlannedLooks:
         lab.clock.advance(2 * 86400)
         second = lab.framework.compare("rerank")
         assert second.verdict.sentence.startswith("Better at look 2 of 4: reranked raises")
-        assert any("What came after look 2 of 4, 14 November 09:00 UTC" in warning for warning in second.warnings)
+        assert any("what came after look 2 of 4, 14 November 09:00 UTC" in warning for warning in second.warnings)
         assert second.complete_to == START + timedelta(days=4)
         for n in range(300, 400):
             lab.serve(f"user-{n}", -4.0, generator)

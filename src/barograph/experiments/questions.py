@@ -148,7 +148,7 @@ def just_after(now: datetime) -> datetime:
 
 
 def _as_of(what: str, end: datetime, answer: UnitAnswer) -> UnitAnswer:
-    note = f"What came after {what}, {end:%-d %B %H:%M} UTC, is not counted."
+    note = f"what came after {what}, {end:%-d %B %H:%M} UTC, is not counted."
     return structs.replace(answer, complete_to=min(end, answer.complete_to), notes=(*answer.notes, note))
 
 

@@ -12,7 +12,7 @@ def retired_notes(question: UnitQuery | PopulationQuery, last: date | None) -> t
     """The notes on a question; ``last`` is the newest day of arrival whose raw events are gone, None for none."""
     if last is None or question.window.start.date() > last:
         return ()
-    gone = f"Raw events that arrived up to {last} were retired"
+    gone = f"raw events that arrived up to {last} were retired"
     if not rolled_up(question.unit_kind):
         return (f"{gone}; what a {question.unit_kind} did is read from these alone.",)
     if isinstance(question, PopulationQuery):

@@ -68,7 +68,7 @@ def _notes(of: UnitQuery, retired: Collection[date]) -> tuple[str, ...]:
     last = max(retired, default=date.min)
     if of.window.start.date() > last:
         return ()
-    return (f"Queries that arrived up to {last} were retired; their questions are not told.",)
+    return (f"queries that arrived up to {last} were retired; their questions are not told.",)
 
 
 class _Pick(Struct, frozen=True):
