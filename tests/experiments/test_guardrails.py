@@ -141,8 +141,8 @@ class TestABreach:
         assert (before is not None, found.state, found.breached) == (True, "stopped", ("error_rate",))
         assert found == f.get("chunks")
         assert found.stop_reason.replace("\u202f", " ") == (
-            "error_rate of small is worse than that of control by 6.28 to 9.72 points (always-valid bounds), "
-            "and the margin is 1 point."
+            "error_rate of small is worse than that of control by 6.28 to 9.72 points (bounds for any number of "
+            "looks), and the margin is 1 point."
         )
         assert shorten(found.stop_reason, 400) == found.stop_reason  # as in verdicts: no sign of it is escaped
         newest = f.history("chunks")[0]
@@ -164,7 +164,7 @@ class TestABreach:
         lab.clock.advance(3 * 86_400)
         lab.reader.failed = {"control": 0, "small": 400}
         why = lab.framework.guard("chunks").stop_reason
-        assert re.search(r" by at least \d+(\.\d+)?\s% \(relative, always-valid bounds\)", why)
+        assert re.search(r" by at least \d+(\.\d+)?\s% \(relative, bounds for any number of looks\)", why)
 
     def test_asks_for_the_guardrails_that_stop_and_for_nothing_else(self, lab: Lab) -> None:
         lab.running().guard("chunks")

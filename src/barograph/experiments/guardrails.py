@@ -117,8 +117,8 @@ def _sentence(experiment: Experiment, metric: Metric, check: GuardrailCheck) -> 
     range_ = f"at least {low}" if check.worsening_high is None else f"{low} to {high}".replace(" points to", " to")
     return (
         f"{metric.name} of {shorten(check.arm, 40)} is worse than that of {shorten(experiment.control, 40)} by "
-        f"{range_} ({'relative, ' if check.relative else ''}always-valid bounds), and the margin is "
-        f"{margin}."
+        f"{range_} ({'relative, ' if check.relative else ''}bounds for any number of looks), and the margin "
+        f"is {margin}."
     )
 
 
