@@ -358,6 +358,11 @@ class TestAdvice:
         assert said(found).startswith("90 days are enough: ")
         assert (found.advised_days, found.advised_units) == (90, 2800)
         assert {one.days for one in found.reaches} == {7, 14, 28}
+        assert (
+            f"90 days are called enough as {found.need.days} are: what more than {found.foreseen_days} find is not "
+            "known, so that they have no row."
+        ) in found.notes
+        assert not any("no row" in note for note in planned("cost", of_two(1, 0.35), effect=0.06, days=28).notes)
 
 
 class TestPast:

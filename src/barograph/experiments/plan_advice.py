@@ -53,6 +53,11 @@ def notes(plan: Plan) -> tuple[str, ...]:
             f"of these goes on, and {unit}s to differ no less than in them. Of more than {plan.foreseen_days} days it "
             "says nothing."
         )
+    if plan.advised_days is not None and plan.advised_days > plan.foreseen_days:
+        found.append(
+            f"{plan.advised_days} days are called enough as {takes} are: what more than {plan.foreseen_days} find is "
+            "not known, so that they have no row."
+        )
     if len(plan.baselines) > 1 and plan.baselines[0].basis == "mean":
         lengths = [str(one.days) for one in plan.baselines]
         told = f"{', '.join(lengths[:-1])} and {lengths[-1]} days"
