@@ -359,6 +359,6 @@ def test_49_kills_at_any_moment_lose_and_repeat_nothing_of_what_rules_see(chain:
 def test_what_the_documentation_says_of_failures_is_shown_by_tests_that_there_are() -> None:
     root = Path(__file__).parents[2]
     named = re.findall(r"`(test_\w+)`", (root / "docs/alerting.md").read_text(encoding="utf-8"))
-    written = "".join(path.read_text(encoding="utf-8") for path in (root / "tests/alerts").glob("test_*.py"))
+    written = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
     assert len(named) >= 8
     assert [name for name in named if f"def {name}(" not in written] == []

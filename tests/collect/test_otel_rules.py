@@ -210,6 +210,16 @@ def test_a_model_that_calls_its_tools_does_not_count_what_they_retrieve() -> Non
     assert (made.retrieval_time, made.generation_time) == (1.0, 2.0)
 
 
+def test_what_goes_on_or_begins_after_the_end_of_its_caller_takes_no_time_from_it() -> None:
+    trace = Trace()
+    root = trace.kind("CHAIN", values=CHAIN, took=4.0)
+    model = trace.kind("LLM", inside=root, at=0.0, took=1.0)
+    trace.kind("RETRIEVER", inside=model, at=0.75, took=0.5)
+    trace.kind("RETRIEVER", inside=model, at=2.0, took=0.25)
+    made = trace.query()
+    assert (made.retrieval_time, made.generation_time) == (0.75, 0.75)
+
+
 def test_a_model_inside_a_retriever_or_a_reranker_works_for_it() -> None:
     trace = Trace()
     root = trace.kind("CHAIN", values=CHAIN, took=4.0)

@@ -154,12 +154,11 @@ def _covered(members: Sequence[Node], holes: dict[int, list[tuple[float, float]]
     pieces: list[tuple[float, float]] = []
     for node in members:
         start = node.start
-        for hole_start, hole_end in sorted(holes.get(id(node), ())):
-            if hole_start > start:
-                pieces.append((start, min(hole_start, node.end)))
+        for hole_start, hole_end in [*sorted(holes.get(id(node), ())), (node.end, node.end)]:
+            end = min(hole_start, node.end)  # a child may begin, or go on, after the end of what called it
+            if start < end:
+                pieces.append((start, end))
             start = max(start, hole_end)
-        if start < node.end:
-            pieces.append((start, node.end))
     total = 0.0
     reached = -math.inf
     for start, end in sorted(pieces):
