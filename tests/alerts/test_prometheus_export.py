@@ -14,7 +14,7 @@ from tests.support.series_rules import read_groups
 from tests.support.series_watch import run
 
 from barograph.alerts.default_rules import default_rules
-from barograph.alerts.lifecycle import AT_ONCE, Condition, Observation, Policy, step
+from barograph.alerts.lifecycle import AT_ONCE, Condition, Observation, Outcome, Policy, step
 from barograph.alerts.prometheus.export import export, expression
 from barograph.alerts.prometheus.exposition import BROKEN, VALUE, Series, rule_series
 from barograph.alerts.prometheus.names import label_names
@@ -94,8 +94,8 @@ def test_an_alert_that_resolves_elsewhere_is_that_of_prometheus_tick_by_tick(tmp
     condition, line = Condition(), ""
     for tick, value in enumerate(values):
         limit = made.crossed(value)
-        outcome = "breach" if limit is not None else "between" if made.is_between(value) else "clear"
-        seen = Observation(outcome=outcome, value=value)  # type: ignore[arg-type]
+        outcome: Outcome = "breach" if limit is not None else "between" if made.is_between(value) else "clear"
+        seen = Observation(outcome=outcome, value=value)
         condition, _ = step(condition, seen, AT + timedelta(minutes=tick), made.policy)
         line += {"firing": "F", "pending": "P"}.get(condition.state, ".")
     assert {"P", "F"} < set(line)
