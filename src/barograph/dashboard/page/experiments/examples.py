@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from barograph.core.shared_questions import ArmAnswer, SharedQuestion
+from barograph.core.shared_questions import ArmAnswer, SharedQuestion, cut_off
 from barograph.dashboard.page.experiments.summary import mind
 from barograph.experiments.examples import Examples
 from barograph.visualize.chart import Cell, Column, Panel, Part, Table, Text
 from barograph_client.errors import shorten
 
-LONGEST_SHOWN = 360  # characters of an answer
+LONGEST_SHOWN = 360  # characters of an answer, the ellipsis of one that is cut off among them
 LONGEST_ARM = 24
 LONGEST_STATUS = 40
 _SHORT = {"rating": "Rating", "score": "Score"}  # what a value is, in less room than the metric's title
@@ -60,6 +60,5 @@ def _answer(answer: ArmAnswer) -> Text:
     if answer.status != "ok":
         ended = ": ".join(filter(None, (answer.status.replace("_", " "), answer.error_type)))
         arm += f" ({shorten(ended, LONGEST_STATUS)})"
-    said = answer.answer.strip()
-    cut = said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN].rstrip()}…"
-    return Text(text=f"{arm}: {cut or 'no text recorded'}")
+    said = cut_off(answer.answer.strip(), LONGEST_SHOWN)
+    return Text(text=f"{arm}: {said or 'no text recorded'}")
